@@ -1,0 +1,369 @@
+"""Data as training wants it: a Dataset of up to three Splits, each with images as rows and labels.
+
+`load_dataset` brings one in by name (the table DATASETS) or from a file or folder of one's own;
+`Dataset.from_arrays` wraps arrays. Everything is checked here once and trusted from here on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .arrays import as_images, as_labels
+from .catalog import DATASETS, Progress
+from .errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DATASETS", "Dataset", "Split", "load_dataset"]
+
+
+class Split:
+    """Examples for one purpose (training, validation or test).
+
+    .images  (n, features), C-contiguous; uint8 as it came, else float32
+    .labels  (n,) int32 class indices, or (n, k) float32 soft targets
+    .classes the number of classes
+    .scale   what images are multiplied with to be network input: 1/255 for uint8, else 1.0
+
+    Takes whatever `as_images` and `as_labels` take; raises DataError for what they refuse.
+    """
+
+    def __init__(self, images: Any, labels: Any, *, classes: int | None = None, name: str = "") -> None:
+        name = f"{name} " if name else ""
+        self.images, self.image_shape = as_images(images, f"{name}images")
+        self.labels, self.classes = as_labels(labels, len(self.images), classes, f"{name}labels")
+        self.shuffle(0)
+
+    @classmethod
+    def _trusted(cls, images: np.ndarray, labels: np.ndarray, classes: int, shape: Any) -> Split:
+        """A split of arrays that were checked before; no copies."""
+        split = cls.__new__(cls)
+        split.images, split.labels, split.classes, split.image_shape = images, labels, classes, shape
+        split.shuffle(0)
+        return split
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"Split({len(self):,} images of {self.images.shape[1]} {self.images.dtype}, {self.classes} classes)"
+
+    @property
+    def scale(self) -> float:
+        return 1 / 255 if self.images.dtype == np.uint8 else 1.0
+
+    def take(self, rows: slice | np.ndarray) -> Split:
+        """The split of these rows: views for a slice, copies for an array of indices."""
+        return Split._trusted(self.images[rows], self.labels[rows], self.classes, self.image_shape)
+
+    def shuffle(self, seed: int) -> None:
+        """Start `next_batch` anew, with the order that belongs to this seed."""
+        self._seed, self._epoch = seed, 0
+        self._order: np.ndarray | None = None
+        self._cursor = 0
+
+    def next_batch(self, n: int, one_hot: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """The next n examples of an endless, epoch-wise shuffled stream, as the write-up's reader gave them.
+
+        Each epoch is a permutation without replacement; a batch that reaches an epoch's end takes the rest
+        of it and goes on with the beginning of the next. Returns (images, labels): images (n, features)
+        float32 scaled by `scale`; labels (n, classes) float32 one-hot, or with one_hot=False (n,) int32;
+        soft targets come as they are. Raises UsageError unless 1 <= n <= len(split).
+        """
+        if not 1 <= n <= len(self):
+            raise UsageError(f"A batch of {n} cannot be taken from {len(self):,} examples; choose 1 to {len(self)}.")
+        if self._order is None:
+            self._order = self._next_order()
+        rows = self._order[self._cursor : self._cursor + n]
+        self._cursor += n
+        if self._cursor > len(self):
+            self._order = self._next_order()
+            self._cursor -= len(self)
+            rows = np.concatenate([rows, self._order[: self._cursor]])
+        images = np.multiply(self.images[rows], np.float32(self.scale), dtype=np.float32)
+        labels = self.labels[rows]
+        if one_hot and labels.ndim == 1:
+            encoded = np.zeros((n, self.classes), np.float32)
+            encoded[np.arange(n), labels] = 1
+            return images, encoded
+        return images, labels
+
+    def _next_order(self) -> np.ndarray:
+        order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self))
+        self._epoch += 1
+        return order
+
+    def class_counts(self) -> np.ndarray:
+        """(classes,) examples of each class; for soft targets each counts as its likeliest class."""
+        labels = self.labels
+        if labels.ndim == 2:
+            labels = labels.argmax(axis=1) if labels.shape[1] > 1 else (labels[:, 0] >= 0.5).astype(np.int32)
+        return np.bincount(labels, minlength=self.classes)
+
+
+class Dataset:
+    """A named train split with what is known of validation and test (each a Split or None).
+
+    .name .train .validation .test
+    .classes (int) .features (int) .class_names (list of str or None) .image_shape ((28, 28) or None)
+    .scale    what images are multiplied with to be network input: 1/255 for uint8, else 1.0
+    .checksum sha256 of the content, hexadecimal
+
+    Raises DataError when the splits do not fit each other.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        train: Split,
+        validation: Split | None = None,
+        test: Split | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self.name, self.train, self.validation, self.test = name, train, validation, test
+        self.classes, self.features = train.classes, train.images.shape[1]
+        self.image_shape = image_shape or train.image_shape
+        self.class_names = None if class_names is None else [str(c) for c in class_names]
+        self._checksum: str | None = None
+        if self.image_shape is not None and int(np.prod(self.image_shape)) != self.features:
+            raise DataError(f"Images of shape {self.image_shape} do not have {self.features} features.")
+        if self.class_names is not None and len(self.class_names) != self.classes:
+            raise DataError(f"There are {len(self.class_names)} class names for {self.classes} classes.")
+        for title, split in (("validation", validation), ("test", test)):
+            if split is None:
+                continue
+            if split.images.shape[1] != self.features:
+                raise DataError(
+                    f"The {title} images have {split.images.shape[1]} features, the train images {self.features}."
+                )
+            if split.images.dtype != train.images.dtype:
+                raise DataError(
+                    f"The {title} images are {split.images.dtype}, the train images {train.images.dtype}; "
+                    "give both the same type, for they would be scaled differently."
+                )
+            if split.classes != self.classes:
+                raise DataError(f"The {title} labels know {split.classes} classes, the train labels {self.classes}.")
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(split):,} {title}" for title, split in self.splits().items())
+        return f"Dataset({self.name!r}: {sizes}; {self.features} features, {self.classes} classes)"
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any,
+        test_images: Any = None,
+        test_labels: Any = None,
+        validation: tuple[Any, Any] | int | float | None = None,
+        name: str = "arrays",
+        *,
+        classes: int | None = None,
+        class_names: Sequence[str] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> Dataset:
+        """Wrap arrays of one's own: NumPy, CuPy, torch, jax, lists; no copy where none is needed.
+
+        images (n, features) or (n, height, width): uint8 (scaled by 1/255 on their way into the network)
+        or other numbers (become float32, unscaled). labels: class indices, one-hot rows or soft targets.
+        validation: a pair (images, labels), or how many examples `hold_out` takes off the train ones.
+        classes: where the train labels do not show all of them. Raises DataError with one sentence.
+        """
+        pairs = {"train": (images, labels), "validation": None, "test": None}
+        if test_images is not None or test_labels is not None:
+            if test_images is None or test_labels is None:
+                raise UsageError("Test images and test labels go together; give both or none.")
+            pairs["test"] = (test_images, test_labels)
+        if isinstance(validation, (tuple, list)):
+            if len(validation) != 2:
+                raise UsageError("validation is a pair (images, labels), a number of examples or a fraction.")
+            pairs["validation"] = (validation[0], validation[1])
+        if classes is None and class_names is not None:
+            classes = len(class_names)
+        dataset = assemble(name, pairs, classes=classes, class_names=class_names, image_shape=image_shape)
+        if validation is not None and pairs["validation"] is None:
+            return dataset.hold_out(validation)  # type: ignore[arg-type]
+        return dataset
+
+    @property
+    def scale(self) -> float:
+        return self.train.scale
+
+    @property
+    def checksum(self) -> str:
+        """sha256 over the shapes, types and bytes of every split; computed when first asked for."""
+        if self._checksum is None:
+            import hashlib
+
+            digest = hashlib.sha256()
+            for title, split in self.splits().items():
+                for array in (split.images, split.labels):
+                    little = array if array.dtype.itemsize == 1 else array.astype(array.dtype.newbyteorder("<"), copy=False)
+                    digest.update(f"{title} {array.dtype.name} {array.shape}\n".encode())
+                    digest.update(np.ascontiguousarray(little).data)
+            self._checksum = digest.hexdigest()
+        return self._checksum
+
+    def splits(self) -> dict[str, Split]:
+        """The splits that are there, by name, in the order train, validation, test."""
+        pairs = (("train", self.train), ("validation", self.validation), ("test", self.test))
+        return {title: split for title, split in pairs if split is not None}
+
+    def hold_out(self, validation: int | float, seed: int = 0) -> Dataset:
+        """The same data with so many train examples (a count, or a fraction below 1) held out as validation.
+
+        They are drawn at random by the seed; both parts keep the order they had. A validation split that is
+        there already goes back to the train examples first; 0 leaves it there. Raises UsageError when fewer
+        than one example would be left to train on.
+        """
+        train = self.train
+        if self.validation is not None:
+            train = Split._trusted(
+                np.concatenate([self.validation.images, train.images]),
+                np.concatenate([self.validation.labels, train.labels]),
+                self.classes,
+                train.image_shape,
+            )
+        wrong = isinstance(validation, bool) or not isinstance(validation, (int, float, np.integer, np.floating))
+        if wrong or not validation >= 0 or (validation >= 1 and validation != int(validation)):
+            raise UsageError(f"validation is a number of examples or a fraction below 1, not {validation!r}.")
+        count = round(validation * len(train)) if validation < 1 else int(validation)
+        if validation and not 1 <= count < len(train):
+            raise UsageError(f"{validation} validation examples cannot be taken from {len(train):,} and leave some.")
+        if not count:
+            return self._with(train, None, self.test)
+        held = np.zeros(len(train), bool)
+        held[np.random.default_rng(seed).permutation(len(train))[-count:]] = True
+        return self._with(train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held)), self.test)
+
+    def select_classes(self, classes: Iterable[int | str]) -> Dataset:
+        """Only the examples of these classes (indices or names), numbered anew 0 to k-1 in the order given.
+
+        Raises UsageError for a class that is not there, given twice, or without a train example.
+        """
+        if self.train.labels.ndim != 1:
+            raise UsageError("Classes can be selected where labels are class indices, not where they are soft targets.")
+        names = self.class_names or [str(c) for c in range(self.classes)]
+        chosen: list[int] = []
+        for item in classes:
+            index = names.index(item) if isinstance(item, str) and item in names else item
+            if isinstance(index, (str, bool)) or not 0 <= int(index) < self.classes or int(index) != index:
+                raise UsageError(f"There is no class {item!r} in {self.name}; choose from {', '.join(names)}.")
+            chosen.append(int(index))
+        if not chosen or len(set(chosen)) != len(chosen):
+            raise UsageError(f"Select one or more classes, each once, not {chosen}.")
+        renumbered = np.full(self.classes, -1, np.int32)
+        renumbered[chosen] = np.arange(len(chosen), dtype=np.int32)
+
+        def pick(split: Split | None) -> Split | None:
+            if split is None or split.labels.ndim != 1:
+                return None
+            rows = np.flatnonzero(renumbered[split.labels] >= 0)
+            if not len(rows):
+                return None
+            return Split._trusted(split.images[rows], renumbered[split.labels[rows]], len(chosen), split.image_shape)
+
+        train = pick(self.train)
+        if train is None or (train.class_counts() == 0).any():
+            raise UsageError(f"{self.name} has no train examples of one of the classes {chosen}.")
+        return self._with(train, pick(self.validation), pick(self.test), [names[c] for c in chosen])
+
+    def _with(
+        self, train: Split, validation: Split | None, test: Split | None, class_names: list[str] | None = None
+    ) -> Dataset:
+        return Dataset(
+            self.name,
+            train,
+            validation,
+            test,
+            class_names=class_names or self.class_names,
+            image_shape=self.image_shape,
+        )
+
+
+def assemble(
+    name: str,
+    pairs: Mapping[str, tuple[Any, Any] | None],
+    *,
+    classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    image_shape: tuple[int, ...] | None = None,
+) -> Dataset:
+    """A Dataset from (images, labels) pairs under the keys train, validation and test, all checked.
+
+    The number of classes, unless given, is the width of one-hot or soft labels in any of them, else the
+    largest train label plus one: a test label beyond that is far more often damage than a class that
+    training never shows.
+    """
+    there = {title: pair for title, pair in pairs.items() if pair is not None}
+    if classes is None:
+        widths = [getattr(labels, "shape", ()) for _, labels in there.values()]
+        classes = next((int(w[1]) for w in widths if len(w) == 2 and w[1] > 1), None)
+    splits: dict[str, Split] = {}
+    for title in ("train", "validation", "test"):
+        if title in there:
+            images, labels = there[title]
+            splits[title] = Split(images, labels, classes=classes, name=title)
+            classes = splits[title].classes
+    return Dataset(
+        name,
+        splits["train"],
+        splits.get("validation"),
+        splits.get("test"),
+        class_names=class_names,
+        image_shape=image_shape,
+    )
+
+
+def load_dataset(
+    name_or_path: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """A data set by its name in DATASETS, or from a file or folder of one's own.
+
+    data_dir: the folder that holds a named set's files; without it they are looked for in $GPUNET_DATA,
+    ./MNIST_data and the cache, and downloaded to the cache if they are nowhere. What is found under a
+    name is that data set, by its sha256. progress(file name, bytes done, bytes total or None) is called
+    while a file is fetched. For one's own data see `gpunet.folders`.
+
+    Raises UsageError for an unknown name, DataError for files that are missing, damaged or not what they
+    should be, each with one sentence.
+    """
+    text = os.fspath(name_or_path)
+    if isinstance(name_or_path, str) and name_or_path in DATASETS:
+        return DATASETS[name_or_path].load(data_dir, progress)
+    if data_dir is not None:
+        if (Path(data_dir) / text).exists():
+            raise UsageError(f"A data folder belongs to a named data set; to load {text} give its whole path as the data.")
+        raise _unknown(text)
+    path = Path(text).expanduser()
+    if path.exists():
+        from .folders import load_path
+
+        return load_path(path)
+    if isinstance(name_or_path, str) and not _looks_like_path(text):
+        raise _unknown(text)
+    raise DataError(f"There is no file or folder {text}; check the path of the data set.")
+
+
+def _looks_like_path(text: str) -> bool:
+    return text.startswith((".", "~")) or "/" in text or os.sep in text or bool(Path(text).suffix)
+
+
+def _unknown(text: str) -> UsageError:
+    import difflib
+
+    close = difflib.get_close_matches(text, DATASETS, 1, 0.5)
+    hint = f"did you mean {close[0]}? There are" if close else "there are"
+    return UsageError(
+        f"Unknown data set {text!r}: {hint} {', '.join(DATASETS)}, or give the path of a file or folder of your own."
+    )
