@@ -1,0 +1,107 @@
+"""Turns whatever ends a command into one sentence on standard error and an exit code.
+
+0 success; 1 failure; 2 usage; 130 interrupted (Ctrl-C); 143 terminated (SIGTERM).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from gpunet.errors import GpunetError
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived: unwinds like Ctrl-C, so that the same code saves what there is to save."""
+
+
+class Interrupted(GpunetError):
+    """The user stopped a command; the text says where it stopped."""
+
+    def __init__(self, message: str, cause: BaseException) -> None:
+        super().__init__(message)
+        self.exit_code = 143 if isinstance(cause, Terminated) else 130
+
+
+def catch_termination() -> None:
+    """Make SIGTERM raise `Terminated` in the main thread."""
+
+    def terminate(number: int, frame: Any) -> NoReturn:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
+def run(command: Callable[[], Any]) -> int:
+    """Call `command` and return the exit code; what went wrong is one sentence on standard error."""
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except GpunetError as error:
+        report(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        _forget_output()
+        return 1
+    except KeyboardInterrupt as error:
+        stopped = Interrupted("stopped.", error)
+        report(str(stopped))
+        return stopped.exit_code
+    except MemoryError as error:
+        report(f"not enough memory: {error or 'an array does not fit'}; use a smaller network, batch or data set.")
+    except OSError as error:
+        report(describe_os_error(error))
+    except Exception as error:
+        if hasattr(error, "format_message"):  # the option parser's own errors, whichever package holds them
+            report(_usage_sentence(error))
+            return int(getattr(error, "exit_code", 2))
+        if os.environ.get("GPUNET_DEBUG"):
+            raise
+        report(
+            f"unexpected {type(error).__name__}: {error} - this is a fault in gpunet; run it again with "
+            "GPUNET_DEBUG=1 to see the traceback, and report it."
+        )
+    return 1
+
+
+def describe_os_error(error: OSError) -> str:
+    """One sentence for an error of the operating system, with the file where there is one."""
+    reason = error.strerror or str(error) or type(error).__name__
+    place = f"{error.filename}: " if error.filename is not None else ""
+    return f"{place}{reason}."
+
+
+def report(sentence: str) -> None:
+    """Write an error to standard error; a standard error that is gone is not worth another error."""
+    from gpunet.cli import display
+
+    try:
+        display.print_error(sentence)
+    except (OSError, ValueError):
+        _forget_output()
+
+
+def _usage_sentence(error: Any) -> str:
+    """The option parser's message as a sentence that ends with where to read more."""
+    message = " ".join(str(error.format_message()).split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return f"{message}."
+    return f"{message}; see {context.command_path} --help."
+
+
+def _forget_output() -> None:
+    """Point both outputs at nothing, so that the interpreter's last flush cannot fail on a closed pipe."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            try:
+                os.dup2(nothing, stream.fileno())
+            except (OSError, ValueError):
+                continue

@@ -1,0 +1,71 @@
+"""The options of a command that trains: one for each setting, made from the table in `gpunet/settings.py`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Optional, get_type_hints
+
+import typer
+
+from gpunet.settings import FIELDS, Settings, layered, option, read_file
+
+
+def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command an option for every setting.
+
+    `function(given, **others)` gets the settings that stood on the command line as the dict `given`, name to
+    text as it was typed, and its own options by name; its own options come after those of the settings.
+    """
+    hints = get_type_hints(function)
+    own = [
+        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name != "given"
+    ]
+
+    def command(**values: Any) -> Any:
+        given = {name: values.pop(name) for name in FIELDS}
+        return function({name: text for name, text in given.items() if text is not None}, **values)
+
+    parameters = [_parameter(name, field) for name, field in FIELDS.items()] + own
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__, command.__name__ = function.__doc__, function.__name__
+    return command
+
+
+def _parameter(name: str, field: Any) -> inspect.Parameter:
+    """A setting as a parameter of a typer function: always text, so that one place reads and refuses values."""
+    details = field.metadata
+    default = details["shown"] if details["shown"] is not None else field.default
+    info = typer.Option(
+        None,
+        option(name),
+        help=details["help"] + ("" if default is None else f" [default: {default}]"),
+        metavar=details["metavar"],
+        rich_help_panel=details["group"],
+        show_default=False,
+        autocompletion=_completion(details["names"]),
+    )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=Optional[str])  # noqa: UP045
+
+
+def _completion(names: tuple[str, ...]) -> Callable[[str], list[str]] | None:
+    if not names:
+        return None
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+def resolve(given: dict[str, Any], config: str | None) -> Settings:
+    """The settings of a run: the defaults, the file `config` on top, what stood on the command line on top of that.
+
+    Raises:
+        UsageError: a value cannot be used, in the file or on the command line.
+        DataError: the file cannot be read.
+    """
+    if config is None:
+        return Settings(**given)
+    from_file = read_file(config)
+    Settings.from_dict(from_file, source=config)  # its own mistakes are reported as the file's
+    return Settings(**layered(from_file, given))

@@ -1,0 +1,245 @@
+"""`gpunet train`: settings, data, model and trainer, and the observers that a run is shown to.
+
+A run is a loop over the trainer's records. Whatever wants to see it is an `Observer`: the display and the JSON
+lines here, and what keeps a run on disk. A new one is a class with the methods that it needs and a line in
+`command`, where the list of observers is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+import sys
+from collections.abc import Sequence
+from typing import Optional
+
+import typer
+
+from gpunet.backend import get_backend
+from gpunet.cli import display
+from gpunet.cli.errors import Interrupted
+from gpunet.cli.options import resolve, setting_options
+from gpunet.data import Dataset
+from gpunet.model import MLP
+from gpunet.records import ResultRecord, StepRecord
+from gpunet.settings import Settings, build_dataset, build_model, build_trainer
+from gpunet.training import Trainer
+
+
+@dataclasses.dataclass
+class Run:
+    """A run about to start: everything an observer may look at."""
+
+    settings: Settings
+    data: Dataset
+    model: MLP
+    trainer: Trainer
+
+
+class Observer:
+    """Something a run is shown to; the methods here do nothing."""
+
+    def start(self, run: Run) -> None:
+        """The run is set up, and no step has been done."""
+
+    def record(self, record: StepRecord) -> None:
+        """A log step was done."""
+
+    def finish(self, result: ResultRecord) -> None:
+        """The run came to its end."""
+
+    def stop(self, cause: BaseException) -> str | None:
+        """The run ended before its end, by Ctrl-C, SIGTERM or an error; the answer is added to the user's message."""
+        return None
+
+
+class JsonLines(Observer):
+    """Every record as one line of JSON on standard output, and a progress bar on standard error if it is a terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._screen = display.Screen(live=not quiet)
+        self._bar: display.TrainingBar | None = None
+
+    def start(self, run: Run) -> None:
+        """Show what is about to run."""
+        if self._screen.live:
+            display.pairs(header(run), stderr=True)
+        self._bar = display.TrainingBar(run.trainer.iterations)
+        self._screen.start()
+
+    def record(self, record: StepRecord) -> None:
+        """Write the record and move the bar."""
+        self._screen.write(json_module.dumps(record.as_dict()))
+        if self._bar is not None:
+            self._bar.add(record)
+            self._screen.refresh(self._bar.draw)
+
+    def finish(self, result: ResultRecord) -> None:
+        """Write the result."""
+        self._screen.stop()
+        self._screen.write(json_module.dumps(result.as_dict()))
+        self._screen.stop()
+
+    def stop(self, cause: BaseException) -> None:
+        """Take the bar away and leave the lines."""
+        self._screen.stop()
+
+
+class Log(Observer):
+    """For people: a header, a line per log step above a progress bar, and the accuracies side by side at the end."""
+
+    def __init__(self) -> None:
+        self._screen = display.Screen(live=True)
+        self._bar: display.TrainingBar | None = None
+        self._digits = 1
+
+    def start(self, run: Run) -> None:
+        """Show what is about to run."""
+        display.pairs(header(run))
+        display.line()
+        self._digits = len(str(run.trainer.iterations))
+        self._bar = display.TrainingBar(run.trainer.iterations)
+        sys.stdout.flush()
+        self._screen.start()
+        self._screen.refresh(self._bar.draw)
+
+    def record(self, record: StepRecord) -> None:
+        """Write the record and move the bar."""
+        text = f"iteration {record.iteration:>{self._digits}}  accuracy {record.accuracy:.4f}  loss {record.loss:.6f}"
+        if record.validation_accuracy is not None:
+            text += f"  validation {record.validation_accuracy:.4f}"
+        self._screen.write(text)
+        if self._bar is not None:
+            self._bar.add(record)
+            self._screen.refresh(self._bar.draw)
+
+    def finish(self, result: ResultRecord) -> None:
+        """Write the result."""
+        self._screen.stop()
+        display.line()
+        columns, rows = result_table(result)
+        display.table(columns, rows)
+        display.line()
+        if result.stopped != "completed":
+            display.line(f"{result.stopped}, best at iteration {result.best_iteration}")
+        display.line(result_speed(result))
+
+    def stop(self, cause: BaseException) -> None:
+        """Take the bar away and leave the lines."""
+        self._screen.stop()
+
+
+class ResultLine(Observer):
+    """For --quiet: one line at the end."""
+
+    def finish(self, result: ResultRecord) -> None:
+        """Write the result."""
+        named = [(name, getattr(result, f"{name}_accuracy")) for name in ("train", "validation", "test")]
+        accuracies = ", ".join(f"{name} accuracy {value:.4f}" for name, value in reversed(named) if value is not None)
+        display.line(f"{accuracies}; {result_speed(result)}")
+
+
+def header(run: Run) -> list[tuple[str, str]]:
+    """What is trained, on what, where and how, as labels and texts."""
+    data, model, plan = run.data, run.model, run.trainer.plan
+    parts = [f"{len(split):,} {name}" for name, split in data.splits().items()]
+    rows = [
+        ("data", f"{data.name}: {', '.join(parts)}"),
+        ("network", f"{model.description}, {model.parameter_count:,} parameters"),
+        ("device", f"{plan['device']}: {plan['reason']}" if plan.get("reason") else plan["device"]),
+    ]
+    if plan.get("graph"):
+        rows.append(("steps", plan["graph"]))
+    return rows
+
+
+def result_table(result: ResultRecord) -> tuple[list[str], list[list[str]]]:
+    """Accuracy and loss of each split side by side, and the gap between training and test (or validation)."""
+    splits = ("train", "validation", "test")
+    seen = [name for name in splits if getattr(result, f"{name}_accuracy") is not None]
+    accuracies = [getattr(result, f"{name}_accuracy") for name in seen]
+    losses = [getattr(result, f"{name}_loss") for name in seen]
+    columns = ["", *seen]
+    rows = [
+        ["accuracy", *(f"{value:.4f}" for value in accuracies)],
+        ["loss", *("" if value is None else f"{value:.4f}" for value in losses)],
+    ]
+    if len(seen) > 1 and seen[0] == "train":
+        columns.append("gap")
+        rows[0].append(f"{accuracies[0] - accuracies[-1]:+.4f}")
+        rows[1].append("" if None in (losses[0], losses[-1]) else f"{losses[0] - losses[-1]:+.4f}")
+    return columns, rows
+
+
+def result_speed(result: ResultRecord) -> str:
+    """How long it took, in one line."""
+    return (
+        f"{result.iterations:,} iterations in {result.train_seconds:.2f} s on {result.device}, "
+        f"{result.steps_per_second:,.0f} steps per second"
+    )
+
+
+def watch(run: Run, observers: Sequence[Observer]) -> ResultRecord:
+    """Run the trainer to its end and show it to the observers.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; the observers have been told.
+    """
+    try:
+        for observer in observers:
+            observer.start(run)
+        for record in run.trainer.steps():
+            if isinstance(record, ResultRecord):
+                for observer in observers:
+                    observer.finish(record)
+                return record
+            assert isinstance(record, StepRecord)
+            for observer in observers:
+                observer.record(record)
+    except BaseException as error:
+        answers = [answer for observer in reversed(observers) if (answer := observer.stop(error))]
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        where = f"stopped after iteration {run.trainer.iteration:,} of {run.trainer.iterations:,}"
+        raise Interrupted(" ".join([f"{where}.", *answers]), error) from None
+    raise AssertionError("a trainer's last record is its result")
+
+
+@setting_options
+def command(
+    given: dict[str, str],
+    config: Optional[str] = typer.Option(  # noqa: UP045
+        None,
+        "--config",
+        metavar="FILE",
+        help="Take settings from a TOML or JSON file, such as a run's config.json; the command line goes on top.",
+        show_default=False,
+    ),
+    json: bool = typer.Option(False, "--json", help="Write JSON lines to standard output and nothing else."),
+    quiet: bool = typer.Option(
+        False, "--quiet", "-q", help="Write only the result; with --json, draw no progress bar."
+    ),
+) -> None:
+    """Train a network and say how well it does on examples it has not seen.
+
+    Without options: the network 784-50-30-10 with relu, trained with SGD in 5000 iterations of 100 examples
+    on mnist-5k, the digits that come with the package.
+
+    \b
+    Examples:
+      gpunet train
+      gpunet train --data mnist --epochs 10 --optimizer adam --lr 0.001
+      gpunet train --hidden 200,100 --activation tanh --dropout 0.2
+      gpunet train --hidden none --classes 3,8 --loss binary-cross-entropy
+      gpunet train --schedule cosine:warmup=500 --validation 500 --early-stopping 5
+      gpunet train --batch-size all --iterations 200 --lr 0.5
+      gpunet train --config settings.toml --seed 1 --json
+    """
+    settings = resolve(given, config)
+    backend = get_backend(settings.device)
+    with display.DownloadBar(quiet=quiet) as progress:
+        data = build_dataset(settings, progress)
+    model = build_model(settings, data, backend)
+    trainer = build_trainer(settings, model, data)
+    observers: list[Observer] = [JsonLines(quiet) if json else ResultLine() if quiet else Log()]
+    watch(Run(settings, data, model, trainer), observers)

@@ -1,0 +1,276 @@
+"""Readers of setting values: each takes what a user wrote, as text or as a JSON or TOML value, and returns it checked.
+
+A reader is called with the option's name (`--lr`) and the value; it returns the value in its one canonical
+form, or raises a `UsageError` whose sentence names the option, the value and what to write instead. Readers
+accept their own results, so that reading twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+from gpunet.errors import UsageError
+
+Reader = Callable[[str, Any], Any]
+
+
+def shown(value: Any) -> str:
+    """A value as a sentence can hold it: text as it is where that is harmless, and never long."""
+    text = value if isinstance(value, str) and value and value.isprintable() else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def refuse(option: str, value: Any, advice: str) -> NoReturn:
+    """Raise the one sentence for a value that cannot be used."""
+    raise UsageError(f"{option} {shown(value)}: {advice}")
+
+
+def one_of(option: str, value: Any, names: Iterable[str], what: str) -> str:
+    """`value` if it is one of `names`, else a sentence with the nearest name and all of them."""
+    known = list(names)
+    if isinstance(value, str) and value in known:
+        return value
+    near = difflib.get_close_matches(str(value).lower(), known, n=1) if isinstance(value, str) else []
+    hint = f"did you mean {near[0]}? " if near else ""
+    refuse(option, value, f"unknown {what}; {hint}choose one of {', '.join(known)}.")
+
+
+def text(option: str, value: Any) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        refuse(option, value, "a text that is not empty is needed.")
+    if "\0" in value:
+        refuse(option, value, "the text holds a zero character; take it out.")
+    return value
+
+
+def choice(names: Iterable[str], what: str) -> Reader:
+    """A reader of one of a few names."""
+    known = tuple(names)
+    return lambda option, value: one_of(option, value, known, what)
+
+
+def optional(reader: Reader) -> Reader:
+    """A reader that takes "none" (and a missing value) for None."""
+
+    def read(option: str, value: Any) -> Any:
+        return None if value is None or value == "none" else reader(option, value)
+
+    return read
+
+
+def _as_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError
+    return float(value)
+
+
+def number(
+    minimum: float = -math.inf, *, above: float | None = None, below: float | None = None, example: str = "0.1"
+) -> Reader:
+    """A reader of a finite number that is at least `minimum`, above `above` and below `below`."""
+    limits = []
+    if above is not None:
+        limits.append(f"above {above:g}")
+    elif minimum > -math.inf:
+        limits.append(f"of at least {minimum:g}")
+    if below is not None:
+        limits.append(f"below {below:g}")
+    wanted = " ".join(["a finite number", " and ".join(limits)]).strip()
+
+    def read(option: str, value: Any) -> float:
+        try:
+            result = _as_float(value)
+        except (ValueError, OverflowError):
+            refuse(option, value, f"this is no number; give {wanted}, for example {example}.")
+        if not math.isfinite(result) or result < minimum:
+            refuse(option, value, f"{wanted} is needed, for example {example}.")
+        if (above is not None and result <= above) or (below is not None and result >= below):
+            refuse(option, value, f"{wanted} is needed, for example {example}.")
+        return result
+
+    return read
+
+
+def whole(minimum: int, maximum: int = 2**53, *, example: str = "100") -> Reader:
+    """A reader of a whole number between `minimum` and `maximum`; 1e4 counts as one."""
+
+    def read(option: str, value: Any) -> int:
+        result = None
+        try:
+            if isinstance(value, int) and not isinstance(value, bool):
+                result = value
+            elif isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+\s*", value):
+                result = int(value)
+            elif _as_float(value).is_integer():
+                result = int(_as_float(value))
+        except (ValueError, OverflowError):
+            pass
+        if result is None:
+            refuse(option, value, f"this is no whole number; give one of at least {minimum}, for example {example}.")
+        if result < minimum:
+            refuse(option, value, f"at least {minimum} is needed, for example {example}.")
+        if result > maximum:
+            refuse(option, value, f"at most {maximum} is possible, for example {example}.")
+        return result
+
+    return read
+
+
+def pieces(option: str, value: Any, example: str) -> list[Any]:
+    """The members of a list, or of a text with commas; none of them may be empty."""
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        refuse(option, value, f"values with commas between them are needed, for example {example}.")
+    parts = [part.strip() for part in str(value).split(",")]
+    if "" in parts:
+        place = "between two commas" if "" in parts[1:-1] else "beside a comma"
+        missing = f"a value is missing {place}" if len(parts) > 1 else "the value is missing"
+        refuse(option, value, f"{missing}; write it like {example}.")
+    return parts
+
+
+def listing(reader: Reader, example: str) -> Reader:
+    """A reader of a tuple of at least one member, each read by `reader`."""
+
+    def read(option: str, value: Any) -> tuple[Any, ...]:
+        members = tuple(reader(option, part) for part in pieces(option, value, example))
+        if not members:
+            refuse(option, value, f"at least one value is needed, for example {example}.")
+        return members
+
+    return read
+
+
+def hidden_layers(option: str, value: Any) -> tuple[int, ...]:
+    """Neurons per hidden layer: 50,30; none for no hidden layer."""
+    if value == "none" or value == () or value == []:
+        return ()
+    read = whole(1, 10_000_000, example="50,30, or none for no hidden layer")
+    return tuple(read(option, part) for part in pieces(option, value, "50,30, or none for no hidden layer"))
+
+
+def one_or_each(reader: Reader, example: str) -> Reader:
+    """A reader of one value for all hidden layers, or of a tuple with one for each."""
+
+    def read(option: str, value: Any) -> Any:
+        if (isinstance(value, str) and "," not in value) or isinstance(value, (int, float)):
+            return reader(option, value)
+        return listing(reader, example)(option, value)
+
+    return read
+
+
+def class_list(option: str, value: Any) -> tuple[int | str, ...] | None:
+    """The classes to keep, by index or name: 3,8; None for all."""
+    if value is None or value == "all":
+        return None
+    index = whole(0, example="3,8")
+    result = tuple(
+        text(option, part) if isinstance(part, str) and not part.lstrip("+-").isdigit() else index(option, part)
+        for part in pieces(option, value, "3,8")
+    )
+    if len(set(result)) != len(result):
+        refuse(option, value, "a class is named twice; name each once, for example 3,8.")
+    if len(result) < 2:
+        refuse(option, value, "at least two classes are needed, for example 3,8.")
+    return result
+
+
+def class_weights(option: str, value: Any) -> str | tuple[float, ...] | None:
+    """The weight of each class in the loss, "balanced", or None for all alike."""
+    if value is None or value in ("none", "balanced"):
+        return None if value == "none" else value
+    example = "1,1,2 (one for each class), or balanced"
+    return listing(number(above=0, example=example), example)(option, value)
+
+
+def batch_size(option: str, value: Any) -> int | str:
+    """Examples per step, or "all"."""
+    return "all" if value == "all" else whole(1, example="100, or all")(option, value)
+
+
+def validation(option: str, value: Any) -> int | float | str:
+    """How much to hold out: a count, a fraction, "none", or "auto" for the data set's own split."""
+    if value is None:
+        return "none"
+    if value in ("auto", "none"):
+        return value
+    example = "500 (examples), 0.1 (a fraction), auto or none"
+    result = number(0, above=0, example=example)(option, value)
+    if result < 1:
+        return result
+    return whole(1, example=example)(option, value)
+
+
+def device(option: str, value: Any) -> str:
+    """auto, cpu, cuda or cuda:N."""
+    if isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
+        return value
+    return one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device")
+
+
+def specification(
+    table: Mapping[str, Any], what: str, *, extra: tuple[str, ...] = (), hidden: tuple[str, ...] = ()
+) -> Reader:
+    """A reader of NAME or NAME:key=value,key=value, where NAME is in the table.
+
+    The keys are the parameters of the entry without those in `hidden` (which have options of their own),
+    and those in `extra`.
+    """
+
+    def read(option: str, value: Any) -> str:
+        name, given = parse_specification(option, value, table, what)
+        known = [key for key in (*parameters(table[name]), *extra) if key not in hidden]
+        for key in given:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]}? " if near else ""
+                offer = f"it takes {', '.join(known)}" if known else "it takes none"
+                refuse(option, value, f"{name} has no {shown(key)}; {hint}{offer}.")
+        return value
+
+    return read
+
+
+def parse_specification(option: str, value: Any, table: Mapping[str, Any], what: str) -> tuple[str, dict[str, Any]]:
+    """Split NAME:key=value,key=value into the name and a dict of numbers."""
+    spec = text(option, value)
+    name, colon, rest = spec.partition(":")
+    if name not in table:
+        one_of(option, name, table, what)
+    given: dict[str, Any] = {}
+    for part in rest.split(",") if colon else ():
+        key, _, raw = (piece.strip() for piece in part.partition("="))
+        if not key or not raw:
+            refuse(option, value, f"write it like {name}:key=value, with commas between several.")
+        key = key.replace("-", "_")
+        if key in given:
+            refuse(option, value, f"{key} is given twice; give it once.")
+        given[key] = _plain(option, value, key, raw)
+    return name, given
+
+
+def _plain(option: str, value: Any, key: str, raw: str) -> Any:
+    if raw in ("true", "false"):
+        return raw == "true"
+    result = number(example=f"{key}=0.5")(f"{option} {shown(value)}: {key}", raw)
+    return int(result) if re.fullmatch(r"[+-]?\d+", raw) else result
+
+
+def parameters(entry: Any) -> dict[str, inspect.Parameter]:
+    """The hyperparameters of a table's entry: what its constructor takes beside the learning rate."""
+    if not isinstance(entry, type) and not inspect.isroutine(entry):
+        return {}
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(entry).parameters.items()
+        if parameter.kind in kinds and name not in ("learning_rate", "initial")
+    }
