@@ -1,0 +1,51 @@
+"""The data set on the device, and the order in which its rows are taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.kernels.random import generator
+
+
+class Order:
+    """The ring of two epochs' permutations that the batch gather reads (see `kernels/gather.py`).
+
+    The permutation of an epoch depends on (seed, epoch) alone, so a resumed run needs no history. Each
+    example comes once per epoch; a batch may hold the end of one epoch and the beginning of the next.
+    """
+
+    def __init__(self, backend: Any, examples: int, batch: int, seed: int) -> None:
+        self.backend = backend
+        self.examples = examples
+        self.batch = batch
+        self.seed = seed
+        self.ring = backend.zeros(2 * examples, np.int32)
+        self._loaded = -1
+
+    def permutation(self, epoch: int) -> np.ndarray:
+        """The order (n,) int32 of an epoch."""
+        order = generator(self.seed, "order", counter=epoch).permutation(self.examples)
+        return order.astype(np.int32)
+
+    def prepare(self, step: int) -> int:
+        """Load what step `step` (0-based) reads.
+
+        Returns:
+            The first later step that has to call this again; in between, steps need nothing of the host.
+        """
+        first, last = step * self.batch // self.examples, ((step + 1) * self.batch - 1) // self.examples
+        if self._loaded < 0 or first > self._loaded:
+            self._load(first)
+        if last > self._loaded:
+            self._load(last)
+        # Step s ends before row (s + 1) * batch; the first that passes the end of the last loaded epoch:
+        return (self._loaded + 1) * self.examples // self.batch
+
+    def _load(self, epoch: int) -> None:
+        half = epoch % 2 * self.examples
+        with self.backend.use():
+            # Ordered behind the steps already queued on the stream, which may still read the other half.
+            self.ring[half : half + self.examples] = self.backend.to_device(self.permutation(epoch))
+        self._loaded = epoch

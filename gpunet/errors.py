@@ -1,0 +1,44 @@
+"""The errors gpunet raises on purpose: each carries one sentence and the exit code of the command line."""
+
+from __future__ import annotations
+
+
+class GpunetError(Exception):
+    """Base of every error that gpunet raises on purpose; its text is one sentence for the user."""
+
+    exit_code = 1
+
+
+class UsageError(GpunetError, ValueError):
+    """An argument, an option or a name that cannot be used; the caller has to change it."""
+
+    exit_code = 2
+
+
+class DataError(GpunetError):
+    """A file or an array that is not what it should be."""
+
+
+class DeviceError(GpunetError):
+    """A device that cannot be had, or an array that lives on another one."""
+
+
+class CheckpointError(GpunetError):
+    """A model file, checkpoint or run folder that is damaged or does not fit."""
+
+
+class MissingExtra(GpunetError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f'{purpose} needs the package {package}; install it with: pip install "gpunet[{extra}]".'
+        )
+
+
+class TrainingDiverged(GpunetError):
+    """The loss is no longer a finite number."""
+
+    def __init__(self, message: str, iteration: int) -> None:
+        super().__init__(message)
+        self.iteration = iteration

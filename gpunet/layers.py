@@ -1,0 +1,100 @@
+"""The dense layer: what it holds, and the room that one batch needs in it.
+
+A layer knows its weights, its activation and `kernels`; it does not know what device it is on. `forward`
+reads like the formula and `backward` walks it in reverse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gpunet.kernels.activations import Activation
+from gpunet.kernels.dense import Below, dense_backward, dense_forward
+from gpunet.kernels.dropout import dropout
+from gpunet.kernels.random import Stream
+
+
+@dataclass
+class Space:
+    """The arrays of one layer for one batch size, each (batch, fan out); made once, used by every step.
+
+    Attributes:
+        pre: the pre-activations, where the activation saves its input, else None.
+        output: the activations; of the last layer, the logits.
+        kept: the activations after dropout, which the next layer reads; `output` itself without dropout.
+        mask: the dropout factors, or None.
+        delta: the gradient with respect to the pre-activations.
+    """
+
+    pre: Any
+    output: Any
+    kept: Any
+    mask: Any
+    delta: Any
+
+
+class Dense:
+    """A dense layer: activations f(x W + b), with dropout behind them while training.
+
+    Attributes:
+        weights, bias: views into the model's parameters, (fan in, fan out) and (fan out,).
+        grad_weights, grad_bias: views into the model's gradients, of the same shapes.
+        activation: f.
+        dropout: the rate at which activations are dropped while training.
+        last: whether this is the output layer, whose bias and activation belong to the loss.
+    """
+
+    def __init__(
+        self, weights: Any, bias: Any, grad_weights: Any, grad_bias: Any, activation: Activation, rate: float,
+        stream: Stream, last: bool,
+    ) -> None:  # fmt: skip
+        self.weights = weights
+        self.bias = bias
+        self.grad_weights = grad_weights
+        self.grad_bias = grad_bias
+        self.activation = activation
+        self.dropout = rate
+        self.stream = stream
+        self.last = last
+
+    def space(self, backend: Any, batch: int, training: bool) -> Space:
+        """Room for one batch; without `training` only what the forward pass writes."""
+        shape, dtype = (batch, self.weights.shape[1]), self.weights.dtype
+        # The rows of a few logits are reduced along the short axis; with the batch contiguous NumPy does that
+        # several times faster. CUDA kernels take C order.
+        order = "F" if self.last and shape[1] <= 32 and backend.name == "cpu" else "C"
+        output = backend.empty(shape, dtype, order)
+        saves_input = training and not self.last and self.activation.saves == "input"
+        drops = training and self.dropout > 0
+        return Space(
+            pre=backend.empty(shape, dtype) if saves_input else None,
+            output=output,
+            kept=backend.empty(shape, dtype) if drops else output,
+            mask=backend.empty(shape, dtype) if drops else None,
+            delta=backend.empty(shape, dtype, order) if training else None,
+        )
+
+    def forward(self, x: Any, space: Space, control: Any = None) -> Any:
+        """f(x W + b) into `space`, with dropout if a control block is given; the last layer gives x W alone.
+
+        Args:
+            x: (batch, fan in).
+            space: the layer's room for this batch.
+            control: the control block of a training step, or None for inference.
+        """
+        bias = None if self.last else self.bias
+        dense_forward(x, self.weights, bias, self.activation, space.pre, space.output)
+        if space.mask is None or control is None:
+            return space.output
+        dropout(space.output, self.stream, self.dropout, control, space.mask, space.kept)
+        return space.kept
+
+    def backward(self, x: Any, space: Space, below: Below | None) -> None:
+        """The gradient of the weights from `space.delta`, and the delta and bias gradient of the layer below."""
+        dense_backward(space.delta, x, self.weights, self.grad_weights, below)
+
+    def as_below(self, space: Space) -> Below:
+        """What the layer above writes into this one when it goes backward."""
+        saved = space.output if space.pre is None else space.pre
+        return Below(space.delta, self.activation, saved, space.mask, self.grad_bias)

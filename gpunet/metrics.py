@@ -1,0 +1,97 @@
+"""Evaluation: loss, accuracy and confusion matrix of a model on a split, in chunks that bound the memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import DataError
+from gpunet.kernels.losses import loss_step
+from gpunet.model import CHUNK, MLP
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes:
+        loss: the mean loss per example, without penalties.
+        accuracy: the fraction answered right, 0 to 1.
+        predictions: (n,) int64, the class of each example.
+        confusion: (k, k) int64, rows the true class, columns the predicted one.
+    """
+
+    loss: float
+    accuracy: float
+    predictions: np.ndarray
+    confusion: np.ndarray
+
+    def per_class(self) -> list[dict[str, float]]:
+        """For each class its precision, recall, F1 score (each 0 to 1; 0 where undefined) and number of examples."""
+        right = np.diag(self.confusion)
+        predicted, true = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        table = []
+        for hit, guesses, count in zip(right.tolist(), predicted.tolist(), true.tolist(), strict=True):
+            precision = hit / guesses if guesses else 0.0
+            recall = hit / count if count else 0.0
+            both = precision + recall
+            f1 = 2 * precision * recall / both if both else 0.0
+            table.append({"precision": precision, "recall": recall, "f1": f1, "support": count})
+        return table
+
+
+def evaluate(model: MLP, split: Any, loss: Any = None) -> Evaluation:
+    """Evaluate a model on a split (anything with `.images` and `.labels`).
+
+    The host reads the results once, after the last chunk.
+
+    Args:
+        model: the model; it is not changed.
+        split: images (n, features) and labels (n,) or soft targets (n, outputs).
+        loss: another loss than the model's own.
+
+    Raises:
+        UsageError: the images are of another width than the model takes.
+        DataError: the split is empty, or its labels have no place among the model's outputs.
+    """
+    loss = model.loss if loss is None else loss
+    images, labels = split.images, split.labels
+    if len(labels) == 0:
+        raise DataError("there are no examples to evaluate.")
+    classes = max(model.outputs, 2)
+    if labels.ndim == 1 and int(labels.max()) >= classes:
+        raise DataError(f"label {int(labels.max())} has no place among the model's {classes} classes.")
+    backend, xp = model.backend, model.backend.xp
+    wide = np.float64 if model.dtype == np.float64 else np.float32
+    with backend.use():
+        rows = xp.empty((2, len(labels)), wide)
+        predictions = xp.empty(len(labels), xp.int64)
+        for start in range(0, len(labels), CHUNK):
+            part = slice(start, min(start + CHUNK, len(labels)))
+            logits = model.forward(images[part])
+            targets = backend.to_device(labels[part], np.int32 if labels.ndim == 1 else model.dtype)
+            chunk = xp.empty((2, len(logits)), wide)
+            if model.outputs == 1:
+                predictions[part] = logits[:, 0] > loss.threshold
+            else:
+                predictions[part] = logits.argmax(axis=1)
+            loss_step(logits, None, targets, loss, xp.empty_like(logits), None, chunk, None)
+            rows[:, part] = chunk
+        host_rows, guesses = backend.to_host(rows), backend.to_host(predictions)
+    truth = true_classes(labels)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (truth, guesses), 1)
+    return Evaluation(
+        float(host_rows[0].mean(dtype=np.float64)), float(host_rows[1].mean(dtype=np.float64)), guesses, confusion
+    )
+
+
+def true_classes(labels: np.ndarray) -> np.ndarray:
+    """The class (n,) of each label: itself, or the largest of its soft targets."""
+    if labels.ndim == 1:
+        return labels.astype(np.int64)
+    if labels.shape[1] == 1:
+        return (labels[:, 0] > 0.5).astype(np.int64)
+    return labels.argmax(axis=1)

@@ -1,0 +1,375 @@
+"""Training: the step that everything uses, the loop around it, and the records that it yields.
+
+A step is `Trainer.step`, and it is written once for both devices. What changes from step to step lies in
+device memory (the control block, the table of coefficients, the ring of permutations); the host refills
+them at boundaries and reads loss and accuracy at log steps, and does nothing else in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunet.batches import Order
+from gpunet.errors import TrainingDiverged, UsageError
+from gpunet.kernels import control as at
+from gpunet.kernels.gather import gather
+from gpunet.kernels.losses import get_loss, loss_step
+from gpunet.kernels.optimizers import SGD, get_optimizer, update
+from gpunet.kernels.penalties import add_penalty, clip_by_norm, clip_columns, penalty
+from gpunet.metrics import evaluate
+from gpunet.model import MLP
+from gpunet.records import Record, ResultRecord, StepRecord, TrainingResult
+from gpunet.schedules import as_schedule
+
+#: Steps whose coefficients are computed (and, on a GPU, copied) at a time.
+TABLE_ROWS = 8192
+#: The write-up's number of steps.
+DEFAULT_ITERATIONS = 5000
+
+
+class Trainer:
+    """Trains a model on a data set, step by step.
+
+    Args:
+        model: the model; its parameters are changed in place.
+        data: a `Dataset`.
+        loss: a name or `Loss`; the model's own by default.
+        optimizer: a name or `Optimizer`; `SGD(0.1)` by default.
+        iterations, epochs: how long to train, one of the two; 5,000 iterations by default.
+        batch_size: examples per step, or "all" for the full batch.
+        log_every: steps between two records.
+        seed: of the order of the examples; the model's seed by default.
+        l2, l1: penalties on the weights, added to the loss: l2 / 2 * sum(w^2) and l1 * sum(|w|).
+        max_norm: the largest norm of a unit's incoming weights.
+        clip_norm: the largest norm of the whole gradient.
+        early_stopping: stop after this many validations without a lower loss, and give back the best weights.
+        validate_every: steps between two validations; an epoch by default.
+        graph: "auto", "on" or "off": whether the steps are replayed as a CUDA graph.
+
+    Raises:
+        UsageError: an option that cannot be used, or data that does not fit the model.
+    """
+
+    def __init__(
+        self,
+        model: MLP,
+        data: Any,
+        *,
+        loss: Any = None,
+        optimizer: Any = None,
+        iterations: int | None = None,
+        epochs: float | None = None,
+        batch_size: int | str = 100,
+        log_every: int = 100,
+        seed: int | None = None,
+        l2: float = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        clip_norm: float | None = None,
+        early_stopping: int | None = None,
+        validate_every: int | None = None,
+        graph: str = "auto",
+    ) -> None:
+        self.model = model
+        self.data = data
+        self.backend = model.backend
+        self.loss = model.loss if loss is None else get_loss(loss)
+        model.loss = self.loss
+        self.optimizer = SGD(0.1) if optimizer is None else get_optimizer(optimizer)
+        self.schedule = as_schedule(self.optimizer.learning_rate)
+        examples = len(data.train)
+        self.batch = examples if batch_size == "all" else _whole("batch_size", batch_size)
+        if self.batch > examples:
+            raise UsageError(f"a batch of {self.batch} examples is larger than the training set, which has {examples}.")
+        if iterations is not None and epochs is not None:
+            raise UsageError("give iterations or epochs, not both.")
+        if epochs is not None:
+            iterations = math.ceil(_positive("epochs", epochs) * examples / self.batch)
+        self.iterations = DEFAULT_ITERATIONS if iterations is None else _whole("iterations", iterations)
+        self.log_every = _whole("log_every", log_every)
+        self.l2, self.l1 = _positive("l2", l2, zero=True), _positive("l1", l1, zero=True)
+        self.max_norm = None if max_norm is None else _positive("max_norm", max_norm)
+        self.clip_norm = None if clip_norm is None else _positive("clip_norm", clip_norm)
+        self.patience = None if early_stopping is None else _whole("early_stopping", early_stopping)
+        if self.patience is not None and data.validation is None:
+            raise UsageError("early stopping needs a validation split; hold one out of the training set first.")
+        every = math.ceil(examples / self.batch) if validate_every is None else _whole("validate_every", validate_every)
+        self.validate_every = every if data.validation is not None else 0
+        if graph not in ("auto", "on", "off"):
+            raise UsageError(f'graph must be "auto", "on" or "off", not {graph!r}.')
+        self.graph = graph
+        self.seed = model.seed if seed is None else seed
+        self._check_fit()
+        model.input_scale = data.scale
+        model.class_names = data.class_names
+        model.image_shape = data.image_shape
+        self.iteration = 0
+        self.seconds = 0.0
+        self.best: dict[str, Any] = {"loss": math.inf, "iteration": 0, "waited": 0}
+        self._best_flat: Any = None
+        self._make_room()
+
+    def _check_fit(self) -> None:
+        data, model = self.data, self.model
+        if data.features != model.sizes[0]:
+            raise UsageError(
+                f"the model takes {model.sizes[0]} features per example, and {data.name} has {data.features}."
+            )
+        labels = data.train.labels
+        if labels.ndim == 2 and labels.shape[1] != model.outputs:
+            raise UsageError(f"the model has {model.outputs} outputs, and the targets have {labels.shape[1]}.")
+        if labels.ndim == 1 and data.classes > max(model.outputs, 2):
+            raise UsageError(f"the model has {model.outputs} outputs, and {data.name} has {data.classes} classes.")
+        if model.outputs == 1 and self.loss.output == "softmax":
+            raise UsageError(
+                "the softmax of a single output is always 1; take two outputs, or the loss binary-cross-entropy."
+            )
+
+    def _make_room(self) -> None:
+        """Everything a step touches, allocated once: data, workspace, optimizer state, tables, counters."""
+        model, backend, train = self.model, self.backend, self.data.train
+        with backend.use():
+            images = train.images
+            if images.dtype != np.uint8:
+                images = images.astype(model.dtype, copy=False)
+            self.images = backend.to_device(images)
+            self.labels = backend.to_device(train.labels, np.int32 if train.labels.ndim == 1 else model.dtype)
+            self.order = Order(backend, len(train), self.batch, self.seed)
+            self.control = backend.to_device(np.array([0, 0, -1, 0], np.int64))
+            width = self.optimizer.coefficients(np.ones(1), np.ones(1)).shape[1]
+            self.table = backend.zeros((min(TABLE_ROWS, self.iterations), width), model.dtype)
+            self._table_end = 0
+            self.state = [backend.zeros(model.flat.shape, model.dtype) for _ in self.optimizer.state_names]
+            features = model.sizes[0]
+            self.x = backend.empty((self.batch, features), model.dtype)
+            same = self.images.dtype == model.dtype
+            self.raw_rows = None if same else backend.empty((self.batch, features), self.images.dtype)
+            self.targets = backend.empty((self.batch, *self.labels.shape[1:]), self.labels.dtype)
+            self.spaces = [layer.space(backend, self.batch, training=True) for layer in model.layers]
+            wide = np.float64 if model.dtype == np.float64 else np.float32
+            self.rows = backend.zeros((2, self.batch), wide)
+        self._boundary = 0
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What is about to happen, as facts for a header."""
+        return {
+            "data": self.data.name,
+            "examples": len(self.data.train),
+            "network": self.model.description,
+            "parameters": self.model.parameter_count,
+            "device": self.backend.device,
+            "reason": self.backend.reason,
+            "graph": self.how,
+            "iterations": self.iterations,
+            "batch_size": self.batch,
+        }
+
+    @property
+    def how(self) -> str:
+        """How the steps are run, in a few words."""
+        return "one step after the other"
+
+    # --- the step ------------------------------------------------------------------------------------
+
+    def step(self, want_rows: bool = True) -> None:
+        """One training step: batch, forward, loss, backward, update. The host waits for nothing.
+
+        Args:
+            want_rows: whether the loss and the right answers of each example go to `rows`; on CUDA they
+                always do.
+        """
+        model, control = self.model, self.control
+        layers, spaces = model.layers, self.spaces
+        gather(self.images, self.labels, self.order.ring, control, self.data.scale, self.x, self.targets, self.raw_rows)
+        inputs = [self.x]
+        for layer, space in zip(layers, spaces, strict=True):
+            inputs.append(layer.forward(inputs[-1], space, control))
+        top = layers[-1]
+        rows = self.rows if want_rows or self.backend.name == "cuda" else None
+        loss_step(
+            inputs[-1], top.bias, self.targets, self.loss, spaces[-1].delta, top.grad_bias, rows, control
+        )
+        for index in range(len(layers) - 1, -1, -1):
+            below = layers[index - 1].as_below(spaces[index - 1]) if index else None
+            layers[index].backward(inputs[index], spaces[index], below)
+        if self.l2 or self.l1:
+            add_penalty(model.flat_gradients, model.flat, model.weight_count, self.l2, self.l1)
+        if self.clip_norm is not None:
+            clip_by_norm(model.flat_gradients, self.clip_norm)
+        update(model.flat, model.flat_gradients, self.state, self.optimizer, self.table, control, model.weight_count)
+        if self.max_norm is not None:
+            for layer in layers:
+                clip_columns(layer.weights, self.max_norm)
+
+    def _prepare(self) -> None:
+        """Refill what the coming steps read; sets the step at which this is needed again."""
+        step = self.iteration
+        again = self.order.prepare(step)
+        if step >= self._table_end:
+            self._fill_table(step)
+        self._boundary = min(again, self._table_end)
+
+    def _fill_table(self, first: int) -> None:
+        """Coefficients of the steps from `first` on, and BASE."""
+        steps = np.arange(first, min(first + len(self.table), self.iterations))
+        rates = self.schedule.rates(steps, self.iterations)
+        self.rates = rates
+        self._table_start, self._table_end = first, first + len(steps)
+        with self.backend.use():
+            self.table[: len(steps)] = self.backend.to_device(
+                self.optimizer.coefficients(steps + 1.0, rates).astype(self.model.dtype)
+            )
+            self.control[at.BASE] = first
+
+    # --- the loop ------------------------------------------------------------------------------------
+
+    def steps(self) -> Iterator[Record]:
+        """Train to the end; a `StepRecord` every `log_every` steps and a `ResultRecord` at last.
+
+        The iterator may be left at any record; a later call goes on from there.
+
+        Raises:
+            TrainingDiverged: the loss is no longer finite; the sentence names the step.
+        """
+        began, started = self.iteration, self.seconds
+        stopped = "completed"
+        while self.iteration < self.iterations:
+            goal = self._next_stop()
+            clock = time.perf_counter()
+            with self._running():
+                self._run_to(goal)
+                loss, accuracy = self._read()
+            self.seconds += time.perf_counter() - clock
+            self._check_finite()
+            validation = None
+            if self.validate_every and (goal % self.validate_every == 0 or goal == self.iterations):
+                validation = evaluate(self.model, self.data.validation, self.loss)
+            if validation is not None and self._judge(validation.loss):
+                stopped = "early stopping"
+            if goal % self.log_every == 0 or goal == self.iterations or stopped != "completed" or validation:
+                spent = self.seconds - started
+                yield StepRecord(
+                    iteration=goal,
+                    epoch=goal * self.batch / len(self.data.train),
+                    accuracy=accuracy,
+                    loss=loss,
+                    learning_rate=float(self.rates[goal - 1 - self._table_start]),
+                    seconds=self.seconds,
+                    steps_per_second=(goal - began) / spent if spent else 0.0,
+                    validation_loss=validation.loss if validation else None,
+                    validation_accuracy=validation.accuracy if validation else None,
+                )
+            if stopped != "completed":
+                break
+        yield self._result(stopped, began, started)
+
+    def _next_stop(self) -> int:
+        """The next step after which the host looks at the results."""
+        stops = [(self.iteration // self.log_every + 1) * self.log_every, self.iterations]
+        if self.validate_every:
+            stops.append((self.iteration // self.validate_every + 1) * self.validate_every)
+        return min(stops)
+
+    def _run_to(self, goal: int) -> None:
+        while self.iteration < goal:
+            if self.iteration >= self._boundary:
+                self._prepare()
+            self.step(want_rows=self.iteration == goal - 1)
+            self.iteration += 1
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        with self.backend.use():
+            yield
+
+    def _read(self) -> tuple[float, float]:
+        """Loss (with penalties) and accuracy of the last step's batch; waits for the device."""
+        loss, accuracy = self.backend.to_host(self.rows).mean(axis=1, dtype=np.float64)
+        if self.l2 or self.l1:
+            loss += float(penalty(self.model.flat, self.model.weight_count, self.l2, self.l1))
+        return float(loss), float(accuracy)
+
+    def _check_finite(self) -> None:
+        step = int(self.control[at.NONFINITE])
+        if step >= 0:
+            raise TrainingDiverged(
+                f"the loss is not a finite number since iteration {step + 1}; lower the learning rate "
+                f"(it is {float(self.schedule.initial):g}), or clip the gradient with clip_norm.",
+                step + 1,
+            )
+
+    def _judge(self, loss: float) -> bool:
+        """Note a validation loss; whether to stop. The best weights are kept, on the device."""
+        if loss < self.best["loss"]:
+            self.best = {"loss": loss, "iteration": self.iteration, "waited": 0}
+            with self.backend.use():
+                self._best_flat = self.model.flat.copy()
+        else:
+            self.best["waited"] += 1
+        return self.patience is not None and self.best["waited"] >= self.patience
+
+    def _result(self, stopped: str, began: int, started: float) -> ResultRecord:
+        best = None
+        if self.patience is not None and self._best_flat is not None:
+            with self.backend.use():
+                self.model.flat[...] = self._best_flat
+            best = self.best["iteration"]
+        data = self.data
+        found = [
+            evaluate(self.model, split, self.loss) if split is not None else None
+            for split in (data.train, data.validation, data.test)
+        ]
+        train, validation, test = found
+        spent = self.seconds - started
+        assert train is not None
+        return ResultRecord(
+            device=self.backend.device,
+            iterations=self.iteration,
+            train_seconds=self.seconds,
+            steps_per_second=(self.iteration - began) / spent if spent else 0.0,
+            train_accuracy=train.accuracy,
+            train_loss=train.loss,
+            validation_accuracy=validation.accuracy if validation else None,
+            validation_loss=validation.loss if validation else None,
+            test_accuracy=test.accuracy if test else None,
+            test_loss=test.loss if test else None,
+            stopped=stopped,
+            best_iteration=best,
+        )
+
+
+def training_steps(model: MLP, data: Any, **options: Any) -> Iterator[Record]:
+    """Train step by step: the records of `Trainer(model, data, **options)`, the result record last."""
+    return Trainer(model, data, **options).steps()
+
+
+def train(model: MLP, data: Any, **options: Any) -> TrainingResult:
+    """Train to the end; see `Trainer` for the options.
+
+    Returns:
+        The final accuracies and losses, the history of records, and the model.
+    """
+    records = list(training_steps(model, data, **options))
+    result = records[-1]
+    assert isinstance(result, ResultRecord)
+    return TrainingResult(result, [record for record in records if isinstance(record, StepRecord)], model)
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}.")
+    return int(value)
+
+
+def _positive(name: str, value: Any, zero: bool = False) -> float:
+    number = float(value) if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) else math.nan
+    if not (number >= 0 if zero else number > 0) or number == math.inf:
+        raise UsageError(f"{name} must be a number {'of at least' if zero else 'above'} 0, not {value!r}.")
+    return number

@@ -1,0 +1,126 @@
+"""How an operation is built: its NumPy form and its CUDA form under one name, and the makers of CUDA kernels.
+
+An `Operation` is called with arrays and runs the form that belongs to the device they live on. The
+makers (`elementwise`, `reduction`, `raw`) hand CUDA source to CuPy once and remember the kernel,
+because making one costs more than launching it a thousand times (cupy#391).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import DeviceError
+
+#: The C types that the kernels know, by NumPy name: (storage, arithmetic). Half precision is stored
+#: in 16 bits and computed in 32.
+C_TYPES = {
+    "float16": ("__half", "float"),
+    "float32": ("float", "float"),
+    "float64": ("double", "double"),
+    "uint8": ("unsigned char", "float"),
+    "int32": ("int", "float"),
+}
+
+
+class Operation:
+    """One numerical operation with a NumPy form and a CUDA form.
+
+    The first array argument decides: a `numpy.ndarray` takes the NumPy form, anything else the CUDA
+    form, which imports CuPy when it is first used.
+    """
+
+    def __init__(self, numpy_form: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, numpy_form)
+        self.numpy = numpy_form
+        self.cuda_form: Callable[..., Any] | None = None
+
+    def cuda(self, form: Callable[..., Any]) -> Operation:
+        """Give the operation its CUDA form (used as a decorator under the NumPy form)."""
+        self.cuda_form = form
+        return self
+
+    def __call__(self, first: Any, *args: Any, **options: Any) -> Any:
+        if type(first) is np.ndarray or self.cuda_form is None:
+            return self.numpy(first, *args, **options)
+        return self.cuda_form(first, *args, **options)
+
+
+def operation(numpy_form: Callable[..., Any]) -> Operation:
+    """Make an `Operation` of its NumPy form; add the CUDA form with `@name.cuda`."""
+    return Operation(numpy_form)
+
+
+def is_cuda(array: Any) -> bool:
+    """Whether an array lives on a CUDA device (asked of its interface, CuPy is not imported)."""
+    return not isinstance(array, np.ndarray) and hasattr(array, "__cuda_array_interface__")
+
+
+def same_device(**arrays: Any) -> None:
+    """Refuse arrays of different devices.
+
+    Raises:
+        DeviceError: one array is in host memory and another on a CUDA device.
+    """
+    places = {name: "cuda" if is_cuda(array) else "cpu" for name, array in arrays.items() if array is not None}
+    if len(set(places.values())) > 1:
+        told = ", ".join(f"{name} on {place}" for name, place in places.items())
+        raise DeviceError(
+            f"arrays of different devices do not mix ({told}); move them with backend.to_device(array) first."
+        )
+
+
+@functools.cache
+def source(file: str) -> str:
+    """The text of a `.cu` or `.cuh` file of this package, its own #include "..." lines filled in."""
+    text = (importlib.resources.files(__package__) / file).read_text(encoding="utf-8")
+    lines = []
+    for line in text.splitlines():
+        if line.startswith('#include "'):
+            lines.append(source(line.split('"')[1]))
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+@functools.cache
+def elementwise(inputs: str, outputs: str, body: str, name: str, preamble: str = "") -> Any:
+    """A memoised `cupy.ElementwiseKernel`; `preamble` may define types and functions that `body` uses."""
+    import cupy
+
+    return cupy.ElementwiseKernel(inputs, outputs, body, name, preamble=preamble)
+
+
+@functools.cache
+def reduction(
+    inputs: str, outputs: str, mapped: str, reduced: str, after: str, identity: str, name: str, preamble: str = ""
+) -> Any:
+    """A memoised `cupy.ReductionKernel`; its order of summation is fixed, so results repeat bit for bit."""
+    import cupy
+
+    return cupy.ReductionKernel(inputs, outputs, mapped, reduced, after, identity, name, preamble=preamble)
+
+
+@functools.cache
+def raw(file: str, name: str, *defines: tuple[str, str]) -> Any:
+    """A memoised CUDA kernel out of a `.cu` file, compiled with `#define`s in front of its text."""
+    import cupy
+
+    head = "".join(f"#define {key} {value}\n" for key, value in defines)
+    return cupy.RawKernel(head + source(file), name, options=("--std=c++14",))
+
+
+def types(**dtypes: Any) -> tuple[tuple[str, str], ...]:
+    """`#define`s for `raw`: each name as the C storage type of a dtype, ACC as the type to compute in."""
+    defines = []
+    accumulate = "float"
+    for name, dtype in dtypes.items():
+        stored, computed = C_TYPES[np.dtype(dtype).name]
+        defines.append((name, stored))
+        if computed == "double":
+            accumulate = "double"
+    return (*defines, ("ACC", accumulate))

@@ -1,0 +1,46 @@
+"""Dropout: inverted, with a mask from counter-based random numbers that is the same on every device.
+
+Srivastava et al. 2014. An output is kept with probability 1 - rate and then divided by it, so that nothing
+has to change for inference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.kernels import control as at
+from gpunet.kernels.build import elementwise, operation, source
+from gpunet.kernels.random import Stream
+
+
+@operation
+def dropout(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any) -> None:
+    """out = y * mask, with mask 0 at probability `rate` and 1 / (1 - rate) elsewhere.
+
+    Args:
+        y: (batch, n).
+        stream: the random numbers of this layer; element i takes number i of the step in the control block.
+        rate: in [0, 1).
+        mask: (batch, n), written.
+        out: (batch, n), written.
+    """
+    bits = stream.draw(int(control[at.STEP]), y.size).reshape(y.shape)
+    np.multiply(bits < threshold(rate), y.dtype.type(1 / (1 - rate)), out=mask)
+    np.multiply(y, mask, out=out)
+
+
+def threshold(rate: float) -> np.uint64:
+    """Draws below this 32-bit number are kept."""
+    return np.uint64(round((1 - rate) * 2**32))
+
+
+@dropout.cuda
+def _dropout_cuda(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any) -> None:
+    kernel = elementwise(
+        "T y, uint64 seed, uint64 word, uint64 limit, float64 factor, raw int64 control", "T mask, T out",
+        "mask = philox(seed, word, control[1], i) < limit ? T(factor) : T(0); out = y * mask", "dropout",
+        source("philox.cuh"),
+    )  # fmt: skip
+    kernel(y, stream.key[0], stream.key[1], threshold(rate), 1 / (1 - rate), control, mask, out)

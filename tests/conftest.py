@@ -1,0 +1,58 @@
+"""Fixtures: every device that is there, small data, and the full MNIST where GPUNET_DATA points to it."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+
+
+@functools.cache
+def cuda_reason() -> str:
+    """Why there is no CUDA device to test on; empty if there is one."""
+    try:
+        gn.get_backend("cuda")
+    except gn.DeviceError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def backend(request: pytest.FixtureRequest) -> gn.Backend:
+    """Each device in turn; skipped with the reason where it is not there."""
+    if request.param == "cuda" and cuda_reason():
+        pytest.skip(cuda_reason())
+    return gn.get_backend(request.param)
+
+
+@pytest.fixture
+def cuda() -> gn.Backend:
+    """A CUDA device, for tests that are about nothing else."""
+    if cuda_reason():
+        pytest.skip(cuda_reason())
+    return gn.get_backend("cuda")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers that are the same in every run."""
+    return np.random.default_rng(20170516)
+
+
+@pytest.fixture(scope="session")
+def mnist_5k() -> gn.Dataset:
+    """The bundled sample."""
+    return gn.load_dataset("mnist-5k")
+
+
+@pytest.fixture(scope="session")
+def mnist() -> gn.Dataset:
+    """The full MNIST from the folder in GPUNET_DATA."""
+    folder = os.environ.get("GPUNET_DATA")
+    if not folder:
+        pytest.skip("GPUNET_DATA does not point to the full MNIST")
+    return gn.load_dataset("mnist", data_dir=folder)
