@@ -1,4 +1,4 @@
-"""`gpunet data`: which data sets there are, fetching them, looking into them, proving their files."""
+"""`gpunet data`: which data sets there are, fetching them, looking into them, proving them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,21 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="List, fetch, inspect and verify data sets.",
     rich_markup_mode=None,
-    no_args_is_help=True,
     add_completion=False,
 )
+
+
+@app.callback(invoke_without_command=True)
+def start(context: typer.Context) -> None:
+    """List, fetch, inspect and verify data sets.
+
+    \b
+    Examples:
+      gpunet data list
+      gpunet data get mnist
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def _names(incomplete: str) -> list[str]:
@@ -30,8 +42,12 @@ def _names(incomplete: str) -> list[str]:
 
 _NAME = typer.Argument(..., metavar="NAME", help="A data set that `gpunet data list` names.", autocompletion=_names)
 _DATA_DIR = typer.Option(
-    None, "--data-dir", metavar="FOLDER", help="Folder with the files. [default: $GPUNET_DATA, ./MNIST_data, the cache]"
+    None,
+    "--data-dir",
+    metavar="FOLDER",
+    help="Folder with the files. [default: $GPUNET_DATA, ./MNIST_data, the cache]",
 )
+_TO = typer.Option(None, "--to", metavar="FOLDER", help="Where to put the files. [default: the cache, $GPUNET_CACHE]")
 _JSON = typer.Option(False, "--json", help="JSON lines on standard output, for programs.")
 _QUIET = typer.Option(False, "--quiet", "-q", help="No progress.")
 
@@ -52,7 +68,13 @@ def list_command(json: bool = _JSON) -> None:
             _print_json({**_facts(entry), "summary": entry.summary})
         return
     rows = [
-        [e.name, f"{e.train + e.validation + e.test:,}", str(e.classes), display.size(e.size), e.licence]
+        [
+            e.name,
+            f"{e.train + e.validation + e.test:,}",
+            str(e.classes),
+            display.size(e.size),
+            e.licence,
+        ]
         for e in DATASETS.values()
     ]
     display.table(["data set", "images", "classes", "size", "licence"], rows)
@@ -63,15 +85,13 @@ def list_command(json: bool = _JSON) -> None:
 @app.command("get", cls=Command)
 def get_command(
     name: str = _NAME,
-    to: Optional[Path] = typer.Option(  # noqa: UP007, UP045 - typer on Python 3.10
-        None, "--to", metavar="FOLDER", help="Where to put the files. [default: the cache, $GPUNET_CACHE]"
-    ),
+    to: Optional[Path] = _TO,  # noqa: UP045 - typer on Python 3.10
     quiet: bool = _QUIET,
 ) -> None:
     """Fetch a data set and print the folder where it is; what is there already is kept.
 
-    A download that was cut off is gone on with, each file is proven by its sha256, and a mirror that fails
-    is followed by the next. GPUNET_MIRROR names a server of your own, asked first.
+    A download that was cut off is gone on with, each file is proven by its sha256, and a mirror
+    that fails is followed by the next. GPUNET_MIRROR names a server of your own, asked first.
 
     \b
     Examples:
@@ -89,9 +109,12 @@ def get_command(
 @app.command("info", cls=Command)
 def info_command(
     data: str = typer.Argument(
-        ..., metavar="NAME|PATH", help="A data set by name, or a file or folder of your own.", autocompletion=_names
+        ...,
+        metavar="NAME|PATH",
+        help="A data set by name, or a file or folder of your own.",
+        autocompletion=_names,
     ),
-    data_dir: Optional[Path] = _DATA_DIR,  # noqa: UP007, UP045
+    data_dir: Optional[Path] = _DATA_DIR,  # noqa: UP045
     json: bool = _JSON,
 ) -> None:
     """Show what is in a data set: sizes of the splits, classes and their counts, checksum, licence.
@@ -131,10 +154,11 @@ def info_command(
 @app.command("verify", cls=Command)
 def verify_command(
     name: str = _NAME,
-    data_dir: Optional[Path] = _DATA_DIR,  # noqa: UP007, UP045
+    data_dir: Optional[Path] = _DATA_DIR,  # noqa: UP045
     json: bool = _JSON,
 ) -> None:
-    """Compare the sha256 of each file of a data set with the published one; exit code 1 if one differs.
+    """Compare the sha256 of each file of a data set with the published one; exit code 1 if one
+    differs.
 
     \b
     Examples:
@@ -221,11 +245,16 @@ def _content_rows(dataset: Dataset) -> list[tuple[str, str]]:
     shape = " x ".join(map(str, dataset.image_shape)) if dataset.image_shape else f"{dataset.features} features"
     sizes = ", ".join(f"{len(split):,} {title}" for title, split in dataset.splits().items())
     kind = f"{dataset.train.images.dtype}, {shape}"
-    return [("images", sizes), ("each", kind), ("classes", str(dataset.classes)), ("checksum", dataset.checksum)]
+    return [
+        ("images", sizes),
+        ("each", kind),
+        ("classes", str(dataset.classes)),
+        ("checksum", dataset.checksum),
+    ]
 
 
 def _count_rows(dataset: Dataset) -> list[list[str]]:
-    """A table of the examples of each class in each split; of the first hundred classes where there are more."""
+    """A table of the examples of each class in each split, for at most a hundred classes."""
     splits = dataset.splits()
     names = dataset.class_names or [str(number) for number in range(dataset.classes)]
     counts = [split.class_counts() for split in splits.values()]

@@ -1,4 +1,5 @@
-"""What comes in from outside, checked once: images and labels of any array library become NumPy arrays.
+"""What comes in from outside, checked once: images and labels of any array library become NumPy
+arrays.
 
 After these checks the rest of gpunet may trust its data: no label is out of range, no pixel is NaN.
 """
@@ -18,8 +19,9 @@ _BLOCK = 1 << 22  # elements per block of a check, so that its temporaries stay 
 def to_numpy(values: Any, what: str = "the array") -> np.ndarray:
     """A NumPy array of the same content, on the host; no copy where the memory can be shared.
 
-    Takes NumPy and CuPy arrays, nested lists and anything with `__array__`, `__cuda_array_interface__`
-    or DLPack (torch, jax). Raises DataError when none of these ways works.
+    Takes NumPy and CuPy arrays, nested lists and anything with `__array__`,
+    `__cuda_array_interface__` or DLPack (torch, jax). Raises DataError when none of these ways
+    works.
     """
     try:
         array = _to_numpy(values)
@@ -59,8 +61,8 @@ def _to_numpy(values: Any) -> np.ndarray:
 def as_images(images: Any, what: str = "images") -> tuple[np.ndarray, tuple[int, ...] | None]:
     """Examples as rows: a C-contiguous (n, features) array and the shape of one image, or None.
 
-    uint8 stays uint8, every other number becomes float32. Images of shape (n, 28, 28), (n, 28, 28, 1) or
-    (n, 1, 28, 28) have the image shape (28, 28), and so have flat uint8 rows of 784.
+    uint8 stays uint8, every other number becomes float32. Images of shape (n, 28, 28), (n, 28, 28,
+    1) or (n, 1, 28, 28) have the image shape (28, 28), and so have flat uint8 rows of 784.
     Raises DataError for no examples, no features, other than numbers, NaN or infinity.
     """
     array = to_numpy(images, what)
@@ -84,15 +86,13 @@ def as_images(images: Any, what: str = "images") -> tuple[np.ndarray, tuple[int,
     return np.ascontiguousarray(array), shape
 
 
-def as_labels(
-    labels: Any, count: int, classes: int | None = None, what: str = "labels"
-) -> tuple[np.ndarray, int]:
+def as_labels(labels: Any, count: int, classes: int | None = None, what: str = "labels") -> tuple[np.ndarray, int]:
     """Labels as (n,) int32 class indices or (n, k) float32 soft targets, and the number of classes.
 
     Takes indices of any integer type, whole floats and bools, columns (n, 1) of these, one-hot rows
-    (they become indices) and rows of probabilities. `count` is the number of examples that the labels
-    belong to; `classes` is the number of classes where it is known, else the largest index plus one.
-    Raises DataError for anything else: one sentence that names the first bad label.
+    (they become indices) and rows of probabilities. `count` is the number of examples that the
+    labels belong to; `classes` is the number of classes where it is known, else the largest index
+    plus one. Raises DataError for anything else: one sentence that names the first bad label.
     """
     array = to_numpy(labels, what)
     if array.dtype.kind not in "buif":

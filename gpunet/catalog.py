@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from .errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .data import Dataset
 
 Progress = Callable[[str, int, "int | None"], None]
@@ -69,6 +71,7 @@ class DatasetEntry:
 
     @property
     def classes(self) -> int:
+        """The number of classes."""
         return len(self.class_names)
 
     @property
@@ -77,21 +80,24 @@ class DatasetEntry:
         return sum(file.size for file in self.files)
 
     def cache_folder(self) -> Path:
+        """Where its files are kept once they were downloaded."""
         from .download import cache_dir
 
         return cache_dir() / self.name
 
     def locate(self, data_dir: str | os.PathLike[str] | None = None) -> Path | None:
-        """The folder that holds this data set's files, or None; the given folder alone, or the usual places.
+        """The folder that holds this data set's files, or None; the given folder alone, or the
+        usual places.
 
-        Looks at the files' names, and where a folder is nobody's explicit choice also passes over the files
-        of another known data set, for several share their file names. Raises DataError for a given folder
-        that is missing or lacks files.
+        Looks at the files' names, and where a folder is nobody's explicit choice also passes over
+        the files of another known data set, for several share their file names. Raises DataError
+        for a given folder that is missing or lacks files.
         """
         if self.bundled:
             if data_dir is not None:
                 raise UsageError(
-                    f"{self.name} comes with the package and is not read from a folder; leave the data folder "
+                    f"{self.name} comes with the package and is not read from a folder; leave the "
+                    "data folder "
                     "out, or name the data set that it holds, such as mnist."
                 )
             return BUNDLED / self.name
@@ -103,10 +109,8 @@ class DatasetEntry:
                 return folder
         return None
 
-    def load(
-        self, data_dir: str | os.PathLike[str] | None = None, progress: Progress | None = None
-    ) -> Dataset:
-        """Find the files (or download them), prove them by sha256 and read them. Raises DataError."""
+    def load(self, data_dir: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> Dataset:
+        """Find the files or download them, prove them by sha256, read them; raises DataError."""
         folder = self.locate(data_dir)
         if folder is None:
             folder = self.fetch(progress=progress)
@@ -131,7 +135,8 @@ class DatasetEntry:
         )
 
     def fetch(self, to: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> Path:
-        """Put the proven files into a folder (the cache unless given) and return it; files there are kept.
+        """Put the proven files into a folder (the cache unless given) and return it; files there
+        are kept.
 
         Raises DataError naming every mirror tried when a file cannot be had.
         """
@@ -151,7 +156,7 @@ class DatasetEntry:
         return folder
 
     def verify(self, data_dir: str | os.PathLike[str] | None = None) -> list[FileState]:
-        """The state of each file where the data set is (or would be); raises DataError for a bad folder."""
+        """The state of each file where the data set is; raises DataError for a bad folder."""
         from .download import sha256_of
 
         folder = self.locate(data_dir) or self.cache_folder()
@@ -177,7 +182,8 @@ class DatasetEntry:
                 return candidate
         missing = [file.name for file in self.files if not self._path(folder, file)]
         raise DataError(
-            f"The data folder {folder} lacks {', '.join(missing)}; put the files of {self.name} there, or leave "
+            f"The data folder {folder} lacks {', '.join(missing)}; put the files of {self.name} "
+            "there, or leave "
             "the data folder out to have them downloaded."
         )
 
@@ -195,7 +201,7 @@ class DatasetEntry:
                 return folder / name
         return None
 
-    def _read_proven(self, path: Path, file: SourceFile):  # type: ignore[no-untyped-def]
+    def _read_proven(self, path: Path, file: SourceFile) -> np.ndarray:
         from .download import sha256_of
         from .idx import read_idx
 
@@ -205,8 +211,10 @@ class DatasetEntry:
         if file.content_sha256 is not None and sha256_of(path, unpacked=True) == file.content_sha256:
             return array
         raise DataError(
-            f"{path} is not {self.name}'s {file.name} (its sha256 is another); fetch it again with: gpunet data "
-            f"get {self.name}, or, if it is data of your own, give the folder {path.parent} itself as the data set."
+            f"{path} is not {self.name}'s {file.name} (its sha256 is another); fetch it again "
+            "with: gpunet data "
+            f"get {self.name}, or, if it is data of your own, give the folder {path.parent} itself "
+            "as the data set."
         )
 
 
@@ -236,7 +244,9 @@ _MNIST_AUTHORS = "Yann LeCun, Corinna Cortes, Christopher J.C. Burges"
 _MNIST_LICENCE = "CC BY-SA 3.0"
 
 
-def _files(*facts: tuple[int, str] | tuple[int, str, str]) -> tuple[SourceFile, SourceFile, SourceFile, SourceFile]:
+def _files(
+    *facts: tuple[int, str] | tuple[int, str, str],
+) -> tuple[SourceFile, SourceFile, SourceFile, SourceFile]:
     a, b, c, d = (SourceFile(name, *fact) for name, fact in zip(_MNIST_NAMES, facts, strict=True))
     return a, b, c, d
 

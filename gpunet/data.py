@@ -44,7 +44,12 @@ class Split:
     def _trusted(cls, images: np.ndarray, labels: np.ndarray, classes: int, shape: Any) -> Split:
         """A split of arrays that were checked before; no copies."""
         split = cls.__new__(cls)
-        split.images, split.labels, split.classes, split.image_shape = images, labels, classes, shape
+        split.images, split.labels, split.classes, split.image_shape = (
+            images,
+            labels,
+            classes,
+            shape,
+        )
         split.shuffle(0)
         return split
 
@@ -52,10 +57,12 @@ class Split:
         return len(self.images)
 
     def __repr__(self) -> str:
-        return f"Split({len(self):,} images of {self.images.shape[1]} {self.images.dtype}, {self.classes} classes)"
+        kind = f"{self.images.shape[1]} {self.images.dtype}"
+        return f"Split({len(self):,} images of {kind}, {self.classes} classes)"
 
     @property
     def scale(self) -> float:
+        """What images are multiplied with to be network input."""
         return 1 / 255 if self.images.dtype == np.uint8 else 1.0
 
     def take(self, rows: slice | np.ndarray) -> Split:
@@ -69,12 +76,14 @@ class Split:
         self._cursor = 0
 
     def next_batch(self, n: int, one_hot: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """The next n examples of an endless, epoch-wise shuffled stream, as the write-up's reader gave them.
+        """The next n examples of an endless, epoch-wise shuffled stream, as the write-up's reader
+        gave them.
 
-        Each epoch is a permutation without replacement; a batch that reaches an epoch's end takes the rest
-        of it and goes on with the beginning of the next. Returns (images, labels): images (n, features)
-        float32 scaled by `scale`; labels (n, classes) float32 one-hot, or with one_hot=False (n,) int32;
-        soft targets come as they are. Raises UsageError unless 1 <= n <= len(split).
+        Each epoch is a permutation without replacement; a batch that reaches an epoch's end takes
+        the rest of it and goes on with the beginning of the next. Returns (images, labels): images
+        (n, features) float32 scaled by `scale`; labels (n, classes) float32 one-hot, or with
+        one_hot=False (n,) int32; soft targets come as they are. Raises UsageError unless 1 <= n <=
+        len(split).
         """
         if not 1 <= n <= len(self):
             raise UsageError(f"A batch of {n} cannot be taken from {len(self):,} examples; choose 1 to {len(self)}.")
@@ -100,7 +109,7 @@ class Split:
         return order
 
     def class_counts(self) -> np.ndarray:
-        """(classes,) examples of each class; for soft targets each counts as its likeliest class."""
+        """(classes,) examples of each class; soft targets count as their likeliest class."""
         labels = self.labels
         if labels.ndim == 2:
             labels = labels.argmax(axis=1) if labels.shape[1] > 1 else (labels[:, 0] >= 0.5).astype(np.int32)
@@ -111,7 +120,8 @@ class Dataset:
     """A named train split with what is known of validation and test (each a Split or None).
 
     .name .train .validation .test
-    .classes (int) .features (int) .class_names (list of str or None) .image_shape ((28, 28) or None)
+    .classes (int) .features (int)
+    .class_names (list of str or None) .image_shape ((28, 28) or None)
     .scale    what images are multiplied with to be network input: 1/255 for uint8, else 1.0
     .checksum sha256 of the content, hexadecimal
 
@@ -146,7 +156,8 @@ class Dataset:
                 )
             if split.images.dtype != train.images.dtype:
                 raise DataError(
-                    f"The {title} images are {split.images.dtype}, the train images {train.images.dtype}; "
+                    f"The {title} images are {split.images.dtype}, the train images "
+                    f"{train.images.dtype}; "
                     "give both the same type, for they would be scaled differently."
                 )
             if split.classes != self.classes:
@@ -172,9 +183,11 @@ class Dataset:
     ) -> Dataset:
         """Wrap arrays of one's own: NumPy, CuPy, torch, jax, lists; no copy where none is needed.
 
-        images (n, features) or (n, height, width): uint8 (scaled by 1/255 on their way into the network)
-        or other numbers (become float32, unscaled). labels: class indices, one-hot rows or soft targets.
-        validation: a pair (images, labels), or how many examples `hold_out` takes off the train ones.
+        images (n, features) or (n, height, width): uint8 (scaled by 1/255 on their way into the
+        network) or other numbers (become float32, unscaled). labels: class indices, one-hot rows or
+        soft targets.
+        validation: a pair (images, labels), or how many examples `hold_out` takes off the train
+        ones.
         classes: where the train labels do not show all of them. Raises DataError with one sentence.
         """
         pairs = {"train": (images, labels), "validation": None, "test": None}
@@ -195,6 +208,7 @@ class Dataset:
 
     @property
     def scale(self) -> float:
+        """What images are multiplied with to be network input."""
         return self.train.scale
 
     @property
@@ -206,7 +220,9 @@ class Dataset:
             digest = hashlib.sha256()
             for title, split in self.splits().items():
                 for array in (split.images, split.labels):
-                    little = array if array.dtype.itemsize == 1 else array.astype(array.dtype.newbyteorder("<"), copy=False)
+                    little = (
+                        array if array.dtype.itemsize == 1 else array.astype(array.dtype.newbyteorder("<"), copy=False)
+                    )
                     digest.update(f"{title} {array.dtype.name} {array.shape}\n".encode())
                     digest.update(np.ascontiguousarray(little).data)
             self._checksum = digest.hexdigest()
@@ -218,11 +234,12 @@ class Dataset:
         return {title: split for title, split in pairs if split is not None}
 
     def hold_out(self, validation: int | float, seed: int = 0) -> Dataset:
-        """The same data with so many train examples (a count, or a fraction below 1) held out as validation.
+        """The same data with so many train examples (a count, or a fraction below 1) held out as
+        validation.
 
-        They are drawn at random by the seed; both parts keep the order they had. A validation split that is
-        there already goes back to the train examples first; 0 leaves it there. Raises UsageError when fewer
-        than one example would be left to train on.
+        They are drawn at random by the seed; both parts keep the order they had. A validation split
+        that is there already goes back to the train examples first; 0 leaves it there. Raises
+        UsageError when fewer than one example would be left to train on.
         """
         train = self.train
         if self.validation is not None:
@@ -245,7 +262,8 @@ class Dataset:
         return self._with(train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held)), self.test)
 
     def select_classes(self, classes: Iterable[int | str]) -> Dataset:
-        """Only the examples of these classes (indices or names), numbered anew 0 to k-1 in the order given.
+        """Only the examples of these classes (indices or names), numbered anew 0 to k-1 in the
+        order given.
 
         Raises UsageError for a class that is not there, given twice, or without a train example.
         """
@@ -277,7 +295,11 @@ class Dataset:
         return self._with(train, pick(self.validation), pick(self.test), [names[c] for c in chosen])
 
     def _with(
-        self, train: Split, validation: Split | None, test: Split | None, class_names: list[str] | None = None
+        self,
+        train: Split,
+        validation: Split | None,
+        test: Split | None,
+        class_names: list[str] | None = None,
     ) -> Dataset:
         return Dataset(
             self.name,
@@ -299,13 +321,13 @@ def assemble(
 ) -> Dataset:
     """A Dataset from (images, labels) pairs under the keys train, validation and test, all checked.
 
-    The number of classes, unless given, is the width of one-hot or soft labels in any of them, else the
-    largest train label plus one: a test label beyond that is far more often damage than a class that
-    training never shows.
+    The number of classes, unless given, is the width of one-hot or soft labels in any of them, else
+    the largest train label plus one: a test label beyond that is far more often damage than a class
+    that training never shows.
     """
     there = {title: pair for title, pair in pairs.items() if pair is not None}
     if classes is None:
-        widths = [getattr(labels, "shape", ()) for _, labels in there.values()]
+        widths: list[tuple[int, ...]] = [getattr(labels, "shape", ()) for _, labels in there.values()]
         classes = next((int(w[1]) for w in widths if len(w) == 2 and w[1] > 1), None)
     splits: dict[str, Split] = {}
     for title in ("train", "validation", "test"):
@@ -330,20 +352,22 @@ def load_dataset(
 ) -> Dataset:
     """A data set by its name in DATASETS, or from a file or folder of one's own.
 
-    data_dir: the folder that holds a named set's files; without it they are looked for in $GPUNET_DATA,
-    ./MNIST_data and the cache, and downloaded to the cache if they are nowhere. What is found under a
-    name is that data set, by its sha256. progress(file name, bytes done, bytes total or None) is called
-    while a file is fetched. For one's own data see `gpunet.folders`.
+    data_dir: the folder that holds a named set's files; without it they are looked for in
+    $GPUNET_DATA, ./MNIST_data and the cache, and downloaded to the cache if they are nowhere. What
+    is found under a name is that data set, by its sha256. progress(file name, bytes done, bytes
+    total or None) is called while a file is fetched. For one's own data see `gpunet.folders`.
 
-    Raises UsageError for an unknown name, DataError for files that are missing, damaged or not what they
-    should be, each with one sentence.
+    Raises UsageError for an unknown name, DataError for files that are missing, damaged or not what
+    they should be, each with one sentence.
     """
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
         return DATASETS[name_or_path].load(data_dir, progress)
     if data_dir is not None:
         if (Path(data_dir) / text).exists():
-            raise UsageError(f"A data folder belongs to a named data set; to load {text} give its whole path as the data.")
+            raise UsageError(
+                f"A data folder belongs to a named data set; to load {text} give its whole path as the data."
+            )
         raise _unknown(text)
     path = Path(text).expanduser()
     if path.exists():

@@ -1,7 +1,8 @@
-"""Files from the internet: fetched from the first mirror that serves them whole, resumed, proven by sha256.
+"""Files from the internet: fetched from the first mirror that serves them whole, resumed, proven by
+sha256.
 
-A file appears under its name only when it is complete and its checksum is right; what was cut off waits
-beside it as NAME.part and is gone on with next time.
+A file appears under its name only when it is complete and its checksum is right; what was cut off
+waits beside it as NAME.part and is gone on with next time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class _Failed(Exception):
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept: $GPUNET_CACHE, else $XDG_CACHE_HOME/gpunet, else ~/.cache/gpunet."""
+    """$GPUNET_CACHE, else $XDG_CACHE_HOME/gpunet, else ~/.cache/gpunet."""
     if given := os.environ.get("GPUNET_CACHE"):
         return Path(given).expanduser()
     if base := os.environ.get("XDG_CACHE_HOME"):
@@ -36,13 +37,14 @@ def cache_dir() -> Path:
 
 
 def mirrors_first(name: str, mirrors: Sequence[str]) -> list[str]:
-    """The base addresses for a data set's files, with $GPUNET_MIRROR/NAME/ before the published ones."""
+    """Where a data set's files are served: $GPUNET_MIRROR/NAME/, then the published mirrors."""
     own = os.environ.get(MIRROR_VARIABLE)
     return [*([f"{own.rstrip('/')}/{name}/"] if own else []), *mirrors]
 
 
 def sha256_of(path: str | os.PathLike[str], *, unpacked: bool = False) -> str:
-    """sha256 of a file, hexadecimal; with unpacked=True of what a gzip file holds ("" if that is damaged)."""
+    """sha256 of a file, hexadecimal; with unpacked=True of what a gzip file holds ("" if that is
+    damaged)."""
     import hashlib
 
     digest = hashlib.sha256()
@@ -97,11 +99,13 @@ def download(
     progress: Callable[[str, int, int | None], None] | None = None,
     timeout: float = TIMEOUT,
 ) -> Path:
-    """Fetch one file to `target` from the first of the addresses that serves it right; kept if it is there.
+    """Fetch one file to `target` from the first of the addresses that serves it right; kept if it
+    is there.
 
-    size: its length in bytes; more than twice that (and 1 MiB) is refused, so that a wrong server cannot
-    fill the disk. timeout: seconds without a byte. progress(file name, bytes done, bytes total or None).
-    Raises DataError naming every address tried and why it failed, or why the file cannot be written.
+    size: its length in bytes; more than twice that (and 1 MiB) is refused, so that a wrong server
+    cannot fill the disk. timeout: seconds without a byte. progress(file name, bytes done, bytes
+    total or None). Raises DataError naming every address tried and why it failed, or why the file
+    cannot be written.
     """
     target = Path(target)
     if target.is_file() and sha256_of(target) == sha256:
@@ -129,7 +133,8 @@ def download(
         raise _cannot_write(target, error) from error
     tried = ", ".join(f"{url} ({why})" for url, why in failures.items())
     raise DataError(
-        f"{target.name} could not be downloaded: tried {tried}; check the connection and try again, or get the "
+        f"{target.name} could not be downloaded: tried {tried}; check the connection and try "
+        "again, or get the "
         f"files on another machine and name their folder with --data-dir or GPUNET_DATA."
     )
 
@@ -143,13 +148,13 @@ class _Part:
         self.shared = True
 
     def __enter__(self) -> _Part:
-        self.file: IO[bytes] = open(self.path, "ab")  # noqa: SIM115 - closed in __exit__
+        self.file: IO[bytes] = open(self.path, "ab")
         if not _lock(self.file, self.path):
             # Another process is fetching the same file: fetch it apart and let the last rename win.
             self.file.close()
             self.shared = False
             self.path = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-            self.file = open(self.path, "wb")  # noqa: SIM115
+            self.file = open(self.path, "wb")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -227,7 +232,11 @@ def _fetch(url: str, part: _Part, limit: int, name: str, progress: Any, timeout:
         if error.code == 416:  # the part is no beginning of this file
             part.clear()
         raise _Failed(f"HTTP {error.code}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:  # URLError, timeouts, resets, TLS
+    except (
+        OSError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:  # URLError, timeouts, resets, TLS
         reason = getattr(error, "reason", None) or error
         text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         raise _Failed(text.strip().rstrip(".")) from error

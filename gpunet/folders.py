@@ -1,45 +1,50 @@
-"""Data of one's own, from a file or a folder: idx files, .npz, .csv, or one folder of images per class.
+"""Data of one's own, from a file or a folder: idx files, .npz, .csv, or a folder of images per class.
 
 What is looked for in a folder, in this order:
     idx     train-images*, train-labels* and, if there, test-* or t10k-*, validation-* (plain or .gz)
     .npz    a single file
     .csv    train.csv with, if there, test.csv and validation.csv, or a single file (plain or .gz)
-    images  train/, test/, validation/ with one folder of PNG or JPEG files per class, or the class folders alone
+    images  train/, test/, validation/ with one folder of PNG or JPEG files per class,
+            or the class folders alone
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import DataError, MissingExtra
+from .tables import csv_files, is_csv, load_csv
 
 if TYPE_CHECKING:
     from .data import Dataset
 
-SPLIT_NAMES = {"train": "train", "test": "test", "t10k": "test", "validation": "validation", "val": "validation"}
+SPLIT_NAMES = {
+    "train": "train",
+    "test": "test",
+    "t10k": "test",
+    "validation": "validation",
+    "val": "validation",
+}
 MAX_BYTES = 8 << 30  # what one file or folder may unpack to
 MAX_PIXELS = 1 << 24  # of one image; each pixel is a column of the first weight matrix
-_MAX_LINE = 1 << 26  # characters in a line of CSV: over ten million numbers
 _IMAGES = {".png", ".jpg", ".jpeg"}
 _IDX = re.compile(r"(?:(train|test|t10k|val|validation)[-_.])?(images|labels)([-_.].*)?$", re.IGNORECASE)
 _NPZ_KEYS = {
-    "train": [("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y")],
-    "validation": [("x_val", "y_val"), ("x_validation", "y_validation"), ("val_images", "val_labels"),
-                   ("validation_images", "validation_labels")],
-    "test": [("x_test", "y_test"), ("test_images", "test_labels")],
-}  # fmt: skip
+    "train": ("x_train y_train", "train_images train_labels", "images labels", "x y"),
+    "validation": ("x_val y_val", "x_validation y_validation", "val_images val_labels"),
+    "test": ("x_test y_test", "test_images test_labels"),
+}
 
 
 def load_path(path: Path) -> Dataset:
     """The data set in a file or folder, see above; Dataset.name is the file's or folder's own name.
 
-    Raises DataError, one sentence, for what cannot be read or does not fit together; MissingExtra when
-    images are to be read and Pillow is not installed.
+    Raises DataError, one sentence, for what cannot be read or does not fit together; MissingExtra
+    when images are to be read and Pillow is not installed.
     """
     try:
         if path.is_file():
@@ -49,29 +54,29 @@ def load_path(path: Path) -> Dataset:
             return _load_idx(path, idx)
         if len(files := [p for p in names if p.suffix.lower() == ".npz"]) == 1:
             return _load_npz(files[0])
-        if tables := _csv_files(names):
-            return _load_csv(path.resolve().name, tables)
+        if tables := csv_files(names, SPLIT_NAMES):
+            return load_csv(path.resolve().name, tables)
         if folders := [p for p in names if p.is_dir()]:
             return _load_images(path, folders)
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from error
     raise DataError(
-        f"{path} holds no data set: looked for train-images and train-labels idx files, one .npz, train.csv or "
-        "one folder of PNG or JPEG images per class."
+        f"{path} holds no data set: looked for train-images and train-labels idx files, one .npz, train.csv, "
+        "or one folder of PNG or JPEG images per class."
     )
 
 
 def _load_file(path: Path) -> Dataset:
     if path.suffix.lower() == ".npz":
         return _load_npz(path)
-    if _is_csv(path):
-        return _load_csv(path.name, {"train": path})
+    if is_csv(path):
+        return load_csv(path.name, {"train": path})
     if _IDX.match(path.name) or "idx" in path.name:
         raise DataError(f"{path} is one idx file of a data set; give the folder that holds its images and labels.")
     raise DataError(f"{path} is no data set: give a .npz or .csv file, or a folder with idx files or images.")
 
 
-# ---- idx ----------------------------------------------------------------------------------------------
+# ---- idx
 
 
 def _idx_files(names: list[Path]) -> dict[str, dict[str, Path]]:
@@ -80,7 +85,8 @@ def _idx_files(names: list[Path]) -> dict[str, dict[str, Path]]:
         match = _IDX.match(path.name)
         if match and path.is_file() and path.suffix.lower() not in {".npz", ".npy", ".csv", ".txt", ".part"}:
             split = SPLIT_NAMES[(match[1] or "train").lower()]
-            # A file beside its .gz: the names are sorted, so the unpacked one comes first and counts.
+            # A file beside its .gz: the names are sorted, so the unpacked one comes first and
+            # counts.
             found.setdefault(split, {}).setdefault(match[2].lower(), path)
     return found
 
@@ -101,14 +107,15 @@ def _load_idx(folder: Path, found: dict[str, dict[str, Path]]) -> Dataset:
         images, labels = read_idx(files["images"]), read_idx(files["labels"])
         if len(images) != len(labels):
             raise DataError(
-                f"{files['images']} has {len(images):,} images but {files['labels'].name} {len(labels):,} labels; "
+                f"{files['images']} has {len(images):,} images but {files['labels'].name} "
+                f"{len(labels):,} labels; "
                 "they belong to different data sets or one is damaged."
             )
         pairs[split] = (images, labels)
     return assemble(folder.resolve().name, pairs)
 
 
-# ---- npz ----------------------------------------------------------------------------------------------
+# ---- npz
 
 
 def _load_npz(path: Path) -> Dataset:
@@ -118,13 +125,14 @@ def _load_npz(path: Path) -> Dataset:
     lower = {key.lower(): key for key in keys}
     pairs: dict[str, tuple[Any, Any] | None] = {}
     for split, choices in _NPZ_KEYS.items():
-        for images, labels in choices:
+        for images, labels in map(str.split, choices):
             if images in lower and labels in lower:
                 arrays[split] = (lower[images], lower[labels])
                 break
     if "train" not in arrays:
         raise DataError(
-            f"{path} has the arrays {', '.join(keys) or '(none)'}; needed are images and labels, or x_train, y_train "
+            f"{path} has the arrays {', '.join(keys) or '(none)'}; needed are images and labels, "
+            "or x_train, y_train "
             "(and x_test, y_test)."
         )
     import zipfile
@@ -140,7 +148,7 @@ def _load_npz(path: Path) -> Dataset:
 
 
 def _npz_keys(path: Path) -> list[str]:
-    """The names of the arrays, once each one's claimed size was compared with what the archive holds."""
+    """The names of the arrays; each one's claimed size was compared with what it has."""
     import zipfile
     import zlib
 
@@ -152,9 +160,13 @@ def _npz_keys(path: Path) -> list[str]:
                 if not member.filename.endswith(".npy"):
                     continue
                 with archive.open(member) as file:
-                    version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
-                    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                    shape, _, dtype = read(file)  # type: ignore[arg-type]
+                    version = np.lib.format.read_magic(file)
+                    read = (
+                        np.lib.format.read_array_header_1_0
+                        if version == (1, 0)
+                        else np.lib.format.read_array_header_2_0
+                    )
+                    shape, _, dtype = read(file)
                 count = 1
                 for size in shape:
                     count *= size
@@ -164,7 +176,15 @@ def _npz_keys(path: Path) -> list[str]:
                 if count * dtype.itemsize > member.file_size:
                     raise DataError(f"{path} is damaged: {member.filename} claims more data than it has.")
                 keys.append(member.filename[: -len(".npy")])
-    except (ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError,
+        EOFError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise _damaged(path, error) from error
     if total > MAX_BYTES:
         raise DataError(f"{path} claims {total:,} bytes, more than the {MAX_BYTES:,} that are read at once.")
@@ -176,130 +196,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} is damaged or no .npz file: {reason.rstrip('.')}.")
 
 
-# ---- csv ----------------------------------------------------------------------------------------------
-
-
-def _is_csv(path: Path) -> bool:
-    return path.is_file() and path.name.lower().endswith((".csv", ".csv.gz"))
-
-
-def _csv_files(names: list[Path]) -> dict[str, Path]:
-    tables = [path for path in names if _is_csv(path)]
-    found: dict[str, Path] = {}
-    for path in tables:
-        # mnist_train.csv, train.csv, test.csv.gz: the split is a word of the name
-        words = re.split(r"[-_. ]", path.name.lower())
-        for word in words:
-            if word in SPLIT_NAMES:
-                found.setdefault(SPLIT_NAMES[word], path)
-    if "train" in found:
-        return found
-    return {"train": tables[0]} if len(tables) == 1 else {}
-
-
-def _load_csv(name: str, tables: dict[str, Path]) -> Dataset:
-    from .data import assemble
-
-    parts = {split: _read_csv(path) for split, path in tables.items()}
-    class_names = None
-    if not all(_is_number(label) for _, labels in parts.values() for label in labels):
-        class_names = sorted(set(parts["train"][1]))
-    # A table has no types: whole numbers from 0 to 255 that reach the upper half are pixels, as in the
-    # published MNIST tables; anything else is taken as it stands.
-    pixels = all(_are_pixels(features) for features, _ in parts.values()) and parts["train"][0].max() > 127
-    pairs: dict[str, tuple[Any, Any] | None] = {}
-    for split, (features, words) in parts.items():
-        if class_names is None:
-            labels = np.array(words, np.float64)
-        else:
-            index = {text: number for number, text in enumerate(class_names)}
-            if unknown := sorted(set(words) - set(class_names)):
-                raise DataError(f"{tables[split]} has the label {unknown[0]!r}, which {tables['train'].name} does not.")
-            labels = np.array([index[word] for word in words], np.int32)
-        pairs[split] = (features.astype(np.uint8) if pixels else features, labels)
-    return assemble(name, pairs, class_names=class_names)
-
-
-def _are_pixels(features: np.ndarray) -> bool:
-    return bool(((features >= 0) & (features <= 255) & (features == np.floor(features))).all())
-
-
-def _read_csv(path: Path) -> tuple[np.ndarray, list[str]]:
-    """(features float32, labels as they are written) of one table: the label is column `label`, else the first."""
-    lines = _lines(path)
-    first = next(lines, None)
-    if first is None:
-        raise DataError(f"{path} is empty.")
-    cells = [cell.strip().strip('"') for cell in first.rstrip("\r\n").split(",")]
-    width = len(cells)
-    if width < 2:
-        raise DataError(f"{path} has a single column; a table needs a label and features, separated by commas.")
-    named = [number for number, cell in enumerate(cells) if cell.lower() in ("label", "labels", "class")]
-    header = bool(named) or not any(_is_number(cell) for cell in cells[1:])
-    column = named[0] if named else 0
-    labels: list[str] = []
-
-    def features() -> Iterator[str]:
-        # One pass over the text: the label is taken out of each line, the rest goes to NumPy's own parser.
-        if not header:
-            yield cut(first, 1)
-        for number, line in enumerate(lines, 2):
-            if line.strip():
-                yield cut(line, number)
-
-    def cut(line: str, number: int) -> str:
-        row = line.rstrip("\r\n").split(",")
-        if len(row) != width:
-            raise DataError(f"{path} has {len(row)} columns in line {number} but {width} in its first.")
-        label = row.pop(column).strip().strip('"')
-        if not label:
-            raise DataError(f"{path} has no label in line {number}.")
-        labels.append(label)
-        return ",".join(row)
-
-    try:
-        table = np.loadtxt(features(), delimiter=",", dtype=np.float32, comments=None, ndmin=2, quotechar='"')
-    except (ValueError, MemoryError) as error:
-        reason = str(error).split(";")[0].split(" at row")[0].rstrip(".")
-        raise DataError(f"{path} has something other than a number in line {len(labels) + header}: {reason}.") from error
-    if not labels:
-        raise DataError(f"{path} has no rows under its header.")
-    return table, labels
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Lines of text, unpacked if gzip, never more of them than MAX_BYTES."""
-    import gzip
-    import io
-    import zlib
-
-    total = 0
-    try:
-        with open(path, "rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            stream: Any = gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw
-            text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline=None)
-            while line := text.readline(_MAX_LINE):
-                total += len(line)
-                if total > MAX_BYTES or len(line) == _MAX_LINE:
-                    raise DataError(f"{path} has a line or a whole that is too large to be a table.")
-                yield line
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text: byte {error.start} is not UTF-8.") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} is truncated or damaged gzip; fetch or pack it again.") from error
-
-
-# ---- images -------------------------------------------------------------------------------------------
+# ---- images
 
 
 def _load_images(root: Path, folders: list[Path]) -> Dataset:
@@ -326,7 +223,9 @@ def _load_images(root: Path, folders: list[Path]) -> Dataset:
 def _images_by_class(folder: Path) -> dict[str, list[Path]]:
     classes: dict[str, list[Path]] = {}
     for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        classes[sub.name] = sorted(p for p in sub.iterdir() if p.suffix.lower() in _IMAGES and not p.name.startswith("."))
+        classes[sub.name] = sorted(
+            p for p in sub.iterdir() if p.suffix.lower() in _IMAGES and not p.name.startswith(".")
+        )
         if not classes[sub.name]:
             raise DataError(f"The class folder {sub} has no PNG or JPEG images.")
     return classes
@@ -340,7 +239,14 @@ def _read_images(paths: list[Path], size: tuple[int, int] | None) -> tuple[np.nd
         raise MissingExtra("Pillow", "images", "Reading image files") from error
 
     images: np.ndarray | None = None
-    refused = (Image.DecompressionBombError, UnidentifiedImageError, SyntaxError, ValueError, EOFError, OSError)
+    refused = (
+        Image.DecompressionBombError,
+        UnidentifiedImageError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        OSError,
+    )
     for number, path in enumerate(paths):
         try:
             with Image.open(path, formats=("PNG", "JPEG")) as image:
@@ -350,7 +256,8 @@ def _read_images(paths: list[Path], size: tuple[int, int] | None) -> tuple[np.nd
                     raise DataError(f"{path} has {size[0]} x {size[1]} pixels, more than the {MAX_PIXELS:,} allowed.")
                 if image.size != size:
                     raise DataError(
-                        f"{path} is {image.size[0]} x {image.size[1]} pixels, the ones before are {size[0]} x {size[1]}; "
+                        f"{path} is {image.size[0]} x {image.size[1]} pixels, the ones before are "
+                        f"{size[0]} x {size[1]}; "
                         "bring all images to one size."
                     )
                 if images is None:
@@ -362,7 +269,8 @@ def _read_images(paths: list[Path], size: tuple[int, int] | None) -> tuple[np.nd
             if isinstance(error, OSError) and error.filename and not isinstance(error, UnidentifiedImageError):
                 raise
             raise DataError(f"{path} is damaged or no PNG or JPEG image.") from error
-    assert images is not None and size is not None
+    assert images is not None
+    assert size is not None
     return images, size
 
 

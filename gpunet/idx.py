@@ -1,8 +1,9 @@
 """The idx format, in which MNIST and its relatives are published: read and written, plain or gzip.
 
-An idx file is a header (two zero bytes, the element type, the number of dimensions, then each dimension
-as a big-endian 32-bit number) and the elements behind it in C order, big-endian
-(http://yann.lecun.com/exdb/mnist/). Whatever a file claims is checked before memory is set aside for it.
+An idx file is a header (two zero bytes, the element type, the number of dimensions, then each
+dimension as a big-endian 32-bit number) and the elements behind it in C order, big-endian
+(http://yann.lecun.com/exdb/mnist/). Whatever a file claims is checked before memory is set aside
+for it.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
     """Read one idx file, plain or gzip (told by its first bytes, not by its name).
 
     Returns a C-contiguous array in native byte order with the file's shape and element type.
-    Raises DataError for a file that cannot be read or is no sound idx file: wrong magic, unknown element
-    type, no dimensions, truncated, bytes left over, damaged gzip, or a claimed size over `max_bytes`.
+    Raises DataError for a file that cannot be read or is no sound idx file: wrong magic, unknown
+    element type, no dimensions, truncated, bytes left over, damaged gzip, or a claimed size over
+    `max_bytes`.
     """
     path = Path(path)
     with _reading(path) as (stream, stored, packed):
@@ -50,14 +52,16 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
         header = 4 + 4 * len(shape)
         if payload > max_bytes:
             raise DataError(
-                f"{path} claims {_times(shape)} elements, {payload:,} bytes, more than the {max_bytes:,} "
+                f"{path} claims {_times(shape)} elements, {payload:,} bytes, more than the "
+                f"{max_bytes:,} "
                 "that are read at once; check that it is a sound idx file."
             )
         if not packed and stored != header + payload:
             raise _wrong_size(path, shape, payload, stored - header)
         if packed and payload > stored * _DEFLATE_RATIO:
             raise DataError(
-                f"{path} claims {_times(shape)} elements, more than its {stored:,} bytes of gzip can hold; "
+                f"{path} claims {_times(shape)} elements, more than its {stored:,} bytes of gzip "
+                "can hold; "
                 "it is truncated or damaged, fetch it again."
             )
         try:
@@ -67,7 +71,8 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
         got = _fill(stream, array)
         if got < payload:
             raise _wrong_size(path, shape, payload, got)
-        # One byte more than the header says: tells of left-over bytes and lets gzip check its checksum.
+        # One byte more than the header says: tells of left-over bytes and lets gzip check its
+        # checksum.
         if stream.read(1):
             raise _wrong_size(path, shape, payload, None)
     if array.dtype.isnative:
@@ -76,7 +81,8 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
 
 
 def read_idx_header(path: str | os.PathLike[str]) -> tuple[np.dtype, tuple[int, ...]]:
-    """The element type (native byte order) and the shape that an idx file claims; reads nothing else.
+    """The element type (native byte order) and the shape that an idx file claims; reads nothing
+    else.
 
     Raises DataError as `read_idx` does for a bad header.
     """
@@ -87,7 +93,8 @@ def read_idx_header(path: str | os.PathLike[str]) -> tuple[np.dtype, tuple[int, 
 
 
 def write_idx(path: str | os.PathLike[str], array: Any) -> Path:
-    """Write an array as idx; gzip when the name ends in .gz (same array, same bytes: no time stamp in it).
+    """Write an array as idx; gzip when the name ends in .gz (same array, same bytes: no time stamp
+    in it).
 
     The file appears whole or not at all: it is written beside its place, synced and renamed.
     Raises UsageError for an element type that idx does not have or for an array without dimensions,
@@ -95,7 +102,10 @@ def write_idx(path: str | os.PathLike[str], array: Any) -> Path:
     """
     path = Path(path)
     array = np.asarray(array)
-    code = next((c for c, t in ELEMENT_TYPES.items() if t.newbyteorder("=") == array.dtype.newbyteorder("=")), 0)
+    code = next(
+        (c for c, t in ELEMENT_TYPES.items() if t.newbyteorder("=") == array.dtype.newbyteorder("=")),
+        0,
+    )
     if not code:
         raise UsageError(
             f"idx has no element type for {array.dtype}; convert the array to "
@@ -129,7 +139,7 @@ def write_idx(path: str | os.PathLike[str], array: Any) -> Path:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[tuple[IO[bytes], int, bool]]:
-    """The open file (unpacked as it is read), its size on disk and whether it is gzip; errors as sentences."""
+    """The open file (unpacked as it is read), its size on disk and whether it is gzip."""
     if path.is_dir():
         raise DataError(f"{path} is a folder, not an idx file.")
     if not path.is_file():
@@ -177,7 +187,7 @@ def _read_header(path: Path, stream: IO[bytes]) -> tuple[np.dtype, tuple[int, ..
 
 def _fill(stream: IO[bytes], array: np.ndarray) -> int:
     """Read into the array's own memory, a chunk at a time, so that nothing is held twice."""
-    view = memoryview(array.reshape(-1).view(np.uint8))
+    view = memoryview(array.reshape(-1).view(np.uint8).data)
     got = 0
     while got < len(view):
         chunk = stream.readinto(view[got : got + _CHUNK])  # type: ignore[attr-defined]
