@@ -190,6 +190,10 @@ class Screen:
         """Whether there is a live part."""
         return self._live is not None
 
+    def fits(self, text: str) -> bool:
+        """Whether a line fits into the terminal; in a pipe every line does."""
+        return not self._together or len(text) <= console().width
+
     def start(self) -> None:
         """Show the live part, if there is one."""
         if self.live:
@@ -266,7 +270,7 @@ class TrainingBar:
         from rich.console import Group
         from rich.text import Text
 
-        width = max(10, error_console().width - 1)
+        width = max(10, error_console().width - 3)  # room for the ^C that a terminal echoes
         done = self.record.iteration if self.record is not None else 0
         counts = f" {done:,}/{self.total:,} {done / self.total:4.0%}"
         fancy = encodes(sys.stderr, BLOCKS + "━")

@@ -89,9 +89,9 @@ def _usage_sentence(error: Any) -> str:
     """The option parser's message as a sentence that ends with where to read more."""
     message = " ".join(str(error.format_message()).split()).rstrip(".")
     context = getattr(error, "ctx", None)
-    if context is None:
-        return f"{message}."
-    return f"{message}; see {context.command_path} --help."
+    if message.endswith("?"):
+        return message
+    return f"{message}; see {context.command_path if context is not None else 'gpunet'} --help."
 
 
 def _forget_output() -> None:

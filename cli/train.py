@@ -86,46 +86,65 @@ class JsonLines(Observer):
 
 
 class Log(Observer):
-    """For people: a header, a line per log step above a progress bar, and the accuracies side by side at the end."""
+    """For people: a header, a line per log step above a progress bar, and the accuracies side by side at the end.
+
+    A validation between two log steps shows in the next line.
+    """
 
     def __init__(self) -> None:
         self._screen = display.Screen(live=True)
         self._bar: display.TrainingBar | None = None
-        self._digits = 1
+        self._every = self._digits = 1
+        self._validation: float | None = None
+        self._unwritten: StepRecord | None = None
 
     def start(self, run: Run) -> None:
         """Show what is about to run."""
         display.pairs(header(run))
         display.line()
-        self._digits = len(str(run.trainer.iterations))
-        self._bar = display.TrainingBar(run.trainer.iterations)
         sys.stdout.flush()
+        self._every, self._digits = run.settings.log_every, len(str(run.trainer.iterations))
+        self._bar = display.TrainingBar(run.trainer.iterations)
         self._screen.start()
         self._screen.refresh(self._bar.draw)
 
     def record(self, record: StepRecord) -> None:
-        """Write the record and move the bar."""
-        text = f"iteration {record.iteration:>{self._digits}}  accuracy {record.accuracy:.4f}  loss {record.loss:.6f}"
+        """Write the record, if it is one of a log step, and move the bar."""
         if record.validation_accuracy is not None:
-            text += f"  validation {record.validation_accuracy:.4f}"
-        self._screen.write(text)
+            self._validation = record.validation_accuracy
+        self._unwritten = record
+        if record.iteration % self._every == 0:
+            self._write()
         if self._bar is not None:
             self._bar.add(record)
             self._screen.refresh(self._bar.draw)
 
+    def _write(self) -> None:
+        record, self._unwritten = self._unwritten, None
+        if record is None:
+            return
+        text = f"iteration {record.iteration:>{self._digits}}  accuracy {record.accuracy:.4f}  loss {record.loss:.6f}"
+        if self._validation is not None:
+            label = "validation" if self._screen.fits(f"{text}  validation 0.0000") else "val"
+            text += f"  {label} {self._validation:.4f}"
+            self._validation = None
+        self._screen.write(text)
+
     def finish(self, result: ResultRecord) -> None:
         """Write the result."""
+        self._write()
         self._screen.stop()
         display.line()
-        columns, rows = result_table(result)
-        display.table(columns, rows)
+        display.table(*result_table(result))
         display.line()
         if result.stopped != "completed":
-            display.line(f"{result.stopped}, best at iteration {result.best_iteration}")
+            best = f"; the weights are those of iteration {result.best_iteration:,}" if result.best_iteration else ""
+            display.line(f"{result.stopped}{best}")
         display.line(result_speed(result))
 
     def stop(self, cause: BaseException) -> None:
-        """Take the bar away and leave the lines."""
+        """Write what is waiting and take the bar away."""
+        self._write()
         self._screen.stop()
 
 
@@ -231,7 +250,7 @@ def command(
       gpunet train --data mnist --epochs 10 --optimizer adam --lr 0.001
       gpunet train --hidden 200,100 --activation tanh --dropout 0.2
       gpunet train --hidden none --classes 3,8 --loss binary-cross-entropy
-      gpunet train --schedule cosine:warmup=500 --validation 500 --early-stopping 5
+      gpunet train --validation 500 --early-stopping 5
       gpunet train --batch-size all --iterations 200 --lr 0.5
       gpunet train --config settings.toml --seed 1 --json
     """

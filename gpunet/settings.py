@@ -38,8 +38,28 @@ REGULARISATION = "Regularisation"
 RUN = "Device and log"
 
 
+#: Hyperparameters of a loss and of an optimizer that are options of their own.
+_WITH_LOSS = ("label_smoothing", "class_weights")
+_WITH_OPTIMIZER = ("momentum", "weight_decay")
+
+
 def _names(table: Mapping[str, Any]) -> str:
     return ", ".join(table)
+
+
+def _offer(table: Mapping[str, Any], *hidden: str) -> str:
+    """The names in a table, each with the keys that it takes."""
+    offers = []
+    for name, entry in table.items():
+        keys = [key for key in read.parameters(entry) if key not in hidden]
+        offers.append(f"{name} ({', '.join(keys)})" if keys else name)
+    return ", ".join(offers)
+
+
+def _takers(option: str, table: Mapping[str, Any], key: str) -> str:
+    """What to do about a key that an entry does not have: the entries that have it, or leave it out."""
+    names = [name for name, entry in table.items() if key in read.parameters(entry)]
+    return f"take {option} {' or '.join(names)}, or leave it out" if names else "leave it out"
 
 
 def setting(
@@ -88,23 +108,22 @@ class Settings:
         "NAME[,NAME...]", f"Activation of all hidden layers, or one for each: {_names(ACTIVATIONS)}.",
         names=ACTIVATIONS)  # fmt: skip
     loss: str = setting("softmax-cross-entropy",
-        read.specification(LOSSES, "loss", hidden=("label_smoothing", "class_weights")), NETWORK,
-        "NAME[:KEY=VALUE]", f"Loss, the mean over the batch: {_names(LOSSES)}.", names=LOSSES)  # fmt: skip
+        read.specification(LOSSES, "loss", hidden=_WITH_LOSS), NETWORK,
+        "NAME[:KEY=VALUE]", f"Loss, the mean over the batch: {_offer(LOSSES, *_WITH_LOSS)}.", names=LOSSES)  # fmt: skip
     init: str = setting("truncated-normal", read.specification(INITIALIZERS, "initializer"), NETWORK,
-        "NAME[:KEY=VALUE]", f"Initial weights: {_names(INITIALIZERS)}.", names=INITIALIZERS)  # fmt: skip
+        "NAME[:KEY=VALUE]", f"Initial weights: {_offer(INITIALIZERS)}.", names=INITIALIZERS)  # fmt: skip
     bias: float = setting(0.1, read.number(), NETWORK, "VALUE", "Initial value of every bias.")
 
     optimizer: str = setting("sgd", read.specification(OPTIMIZERS, "optimizer",
-        hidden=("momentum", "weight_decay")), TRAINING, "NAME[:KEY=VALUE]",
-        f"Optimizer: {_names(OPTIMIZERS)}; further values as in adam:beta1=0.8.", names=OPTIMIZERS)  # fmt: skip
+        hidden=_WITH_OPTIMIZER), TRAINING, "NAME[:KEY=VALUE]",
+        f"Optimizer: {_offer(OPTIMIZERS, *_WITH_OPTIMIZER)}; values as in adam:beta1=0.8.",
+        names=OPTIMIZERS)  # fmt: skip
     lr: float | None = setting(None, read.optional(read.number(above=0)), TRAINING, "RATE",
         "Learning rate, a factor on the gradient.", "the optimizer's own, 0.1 for sgd")  # fmt: skip
     momentum: float | None = setting(None, read.optional(read.number(0, below=1, example="0.9")), TRAINING, "VALUE",
         "Momentum, from 0 to below 1; with sgd it makes the optimizer momentum.", "the optimizer's own")  # fmt: skip
-    schedule: str = setting("constant", read.specification(SCHEDULES, "schedule", extra=("warmup",)),
-        TRAINING, "NAME[:KEY=VALUE,...]",
-        f"How the learning rate changes: {_names(SCHEDULES)}, as in step:every=1000,factor=0.5; "
-        "warmup=N in any of them raises it from 0 over the first N iterations.", names=SCHEDULES)  # fmt: skip
+    schedule: str = setting("constant", read.specification(SCHEDULES, "schedule"), TRAINING, "NAME[:KEY=VALUE,...]",
+        f"How the learning rate changes over the run: {_offer(SCHEDULES)}.", names=SCHEDULES)  # fmt: skip
     batch_size: int | str = setting(100, read.batch_size, TRAINING, "N|all",
         "Examples per iteration; all for the whole training set.")  # fmt: skip
     iterations: int | None = setting(None, read.optional(read.whole(1, example="5000")), TRAINING, "N",
@@ -123,7 +142,8 @@ class Settings:
     l1: float = setting(0.0, read.number(0, example="0.0001"), REGULARISATION, "FACTOR",
         "L1 penalty in the loss: factor times the sum of the absolute weights.")  # fmt: skip
     weight_decay: float | None = setting(None, read.optional(read.number(0, example="0.01")), REGULARISATION, "RATE",
-        "Decoupled weight decay per iteration, for adamw and lion.", "the optimizer's own")  # fmt: skip
+        "Decoupled weight decay per iteration, for optimizers that have it (adamw, lion).",
+        "the optimizer's own")  # fmt: skip
     dropout: float | tuple[float, ...] = setting(0.0,
         read.one_or_each(read.number(0, below=1, example="0.5"), "0.2,0.5"), REGULARISATION, "P[,P...]",
         "Probability that a hidden neuron is dropped in a step, for all hidden layers or one for each.")  # fmt: skip
@@ -155,12 +175,11 @@ class Settings:
             raise UsageError("--iterations and --epochs both give the length of the run; give one of them.")
         self._check_layers("activation", "an activation")
         self._check_layers("dropout", "a probability")
-        for name in ("momentum", "weight_decay"):
-            takers = [key for key, entry in OPTIMIZERS.items() if name in read.parameters(entry)]
+        for name in _WITH_OPTIMIZER:
             kind = self.optimizer.partition(":")[0]
-            if getattr(self, name) is not None and kind not in takers:
+            if getattr(self, name) is not None and name not in read.parameters(OPTIMIZERS[kind]):
                 read.refuse(option(name), getattr(self, name),
-                    f"the optimizer {kind} has none; take --optimizer {' or '.join(takers)}.")  # fmt: skip
+                    f"the optimizer {kind} has none; {_takers('--optimizer', OPTIMIZERS, name)}.")  # fmt: skip
         self.make_loss()
         self.make_optimizer()
         construct("--init", self.init, INITIALIZERS, "initializer")
@@ -199,7 +218,7 @@ class Settings:
         """A copy in which no value is left to a default elsewhere: learning rate, momentum, length of the run."""
         entry = OPTIMIZERS[self.optimizer.partition(":")[0]]
         changes: dict[str, Any] = {"lr": self.learning_rate}
-        for name in ("momentum", "weight_decay"):
+        for name in _WITH_OPTIMIZER:
             if getattr(self, name) is None and name in read.parameters(entry):
                 changes[name] = read.parameters(entry)[name].default
         if self.iterations is None and self.epochs is None:
@@ -219,15 +238,14 @@ class Settings:
         name = self.loss.partition(":")[0]
         for key in extra:
             if key not in read.parameters(LOSSES[name]):
-                takers = [each for each, entry in LOSSES.items() if key in read.parameters(entry)]
                 read.refuse(option(key), getattr(self, key),
-                    f"the loss {name} has none; take --loss {' or '.join(takers)}, or leave it out.")  # fmt: skip
+                    f"the loss {name} has none; {_takers('--loss', LOSSES, key)}.")  # fmt: skip
         return construct("--loss", self.loss, LOSSES, "loss", **extra)
 
     def make_optimizer(self) -> Optimizer:
         """The optimizer with its schedule and hyperparameters."""
         schedule = construct("--schedule", self.schedule, SCHEDULES, "schedule", initial=self.learning_rate)
-        extra = {name: getattr(self, name) for name in ("momentum", "weight_decay")}
+        extra = {name: getattr(self, name) for name in _WITH_OPTIMIZER}
         extra = {name: value for name, value in extra.items() if value is not None}
         return construct("--optimizer", self.optimizer, OPTIMIZERS, "optimizer", learning_rate=schedule, **extra)
 

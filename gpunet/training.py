@@ -286,7 +286,8 @@ class Trainer:
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        with self.backend.use():
+        # An overflow is reported once, as the step whose loss is not finite, and not by NumPy's warnings.
+        with self.backend.use(), np.errstate(over="ignore", invalid="ignore"):
             yield
 
     def _read(self) -> tuple[float, float]:

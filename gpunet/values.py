@@ -216,18 +216,15 @@ def device(option: str, value: Any) -> str:
     return one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device")
 
 
-def specification(
-    table: Mapping[str, Any], what: str, *, extra: tuple[str, ...] = (), hidden: tuple[str, ...] = ()
-) -> Reader:
+def specification(table: Mapping[str, Any], what: str, *, hidden: tuple[str, ...] = ()) -> Reader:
     """A reader of NAME or NAME:key=value,key=value, where NAME is in the table.
 
-    The keys are the parameters of the entry without those in `hidden` (which have options of their own),
-    and those in `extra`.
+    The keys are the parameters of the entry without those in `hidden`, which have options of their own.
     """
 
     def read(option: str, value: Any) -> str:
         name, given = parse_specification(option, value, table, what)
-        known = [key for key in (*parameters(table[name]), *extra) if key not in hidden]
+        known = [key for key in parameters(table[name]) if key not in hidden]
         for key in given:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
