@@ -8,6 +8,7 @@ waits beside it as NAME.part and is gone on with next time.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -113,6 +114,9 @@ def download(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _Part(target) as part:
+            if part.length() == size and sha256_of(part.path) == sha256:  # stopped just before its end
+                part.finish()
+                return target
             failures: dict[str, str] = {}
             for _ in range(_ROUNDS):
                 before = part.length()
@@ -127,7 +131,8 @@ def download(
                         continue
                     part.finish()
                     return target
-                if part.length() <= before:
+                stale = before and not part.length()  # what was gone on with was no beginning: start anew
+                if part.length() <= before and not stale:
                     break
     except OSError as error:
         raise _cannot_write(target, error) from error
@@ -146,6 +151,7 @@ class _Part:
         self.target = target
         self.path = target.with_name(target.name + ".part")
         self.shared = True
+        self.finished = False
 
     def __enter__(self) -> _Part:
         self.file: IO[bytes] = open(self.path, "ab")
@@ -153,15 +159,17 @@ class _Part:
             # Another process is fetching the same file: fetch it apart and let the last rename win.
             self.file.close()
             self.shared = False
-            self.path = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-            self.file = open(self.path, "wb")
+            self.path = self.path.with_name(f"{self.path.name}.{os.getpid()}-{threading.get_ident()}")
+            self.file = open(self.path, "ab")
         return self
 
     def __exit__(self, *_: object) -> None:
-        empty = self.length() == 0
+        useless = not self.finished and (self.length() == 0 or not self.shared)
+        if os.name == "nt":
+            self.file.close()  # Windows does not remove what is open
+        if useless:  # removed under the lock, so that nobody else has begun to write to it
+            self.path.unlink(missing_ok=True)
         self.file.close()
-        if self.path.exists() and (empty or not self.shared):
-            self.path.unlink()
 
     def length(self) -> int:
         return 0 if self.file.closed else os.fstat(self.file.fileno()).st_size
@@ -181,6 +189,7 @@ class _Part:
         if os.name == "nt":
             self.file.close()  # Windows does not rename what is open
         os.replace(self.path, self.target)
+        self.finished = True
 
 
 def _lock(file: IO[bytes], path: Path) -> bool:
@@ -247,7 +256,7 @@ def _fetch(url: str, part: _Part, limit: int, name: str, progress: Any, timeout:
 def _copy(answer: Any, part: _Part, done: int, total: int | None, limit: int, name: str, progress: Any) -> int:
     if progress:
         progress(name, done, total)
-    while block := answer.read(_CHUNK):
+    while block := answer.read1(_CHUNK):  # what has arrived, so that none of it is lost when the rest does not
         done += len(block)
         if done > limit:
             part.clear()
