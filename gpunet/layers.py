@@ -11,7 +11,7 @@ from typing import Any
 
 from gpunet.kernels.activations import Activation
 from gpunet.kernels.dense import Below, dense_backward, dense_forward
-from gpunet.kernels.dropout import dropout
+from gpunet.kernels.dropout import Drop
 from gpunet.kernels.random import Stream
 
 
@@ -43,6 +43,7 @@ class Dense:
         activation: f.
         dropout: the rate at which activations are dropped while training.
         last: whether this is the output layer, whose bias and activation belong to the loss.
+        own_products: whether its matrix products are our own CUDA kernels (see `kernels/dense.py`).
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Dense:
         self.dropout = rate
         self.stream = stream
         self.last = last
+        self.own_products = False
 
     def space(self, backend: Any, batch: int, training: bool) -> Space:
         """Room for one batch; without `training` only what the forward pass writes."""
@@ -84,17 +86,23 @@ class Dense:
             control: the control block of a training step, or None for inference.
         """
         bias = None if self.last else self.bias
-        dense_forward(x, self.weights, bias, self.activation, space.pre, space.output)
-        if space.mask is None or control is None:
-            return space.output
-        dropout(space.output, self.stream, self.dropout, control, space.mask, space.kept)
-        return space.kept
+        drop = None
+        if space.mask is not None and control is not None:
+            drop = Drop(self.stream, self.dropout, control, space.mask, space.kept)
+        dense_forward(x, self.weights, bias, self.activation, space.pre, space.output, drop, self.own_products)
+        return space.output if drop is None else space.kept
 
     def backward(self, x: Any, space: Space, below: Below | None) -> None:
-        """The gradient of the weights from `space.delta`, and the delta and bias gradient of the layer below."""
-        dense_backward(space.delta, x, self.weights, self.grad_weights, below)
+        """The gradient of the weights from `space.delta`, the delta of the layer below, and one bias gradient."""
+        grad_bias = self.grad_bias if self.own_products else None
+        dense_backward(space.delta, x, self.weights, self.grad_weights, grad_bias, below, self.own_products)
 
     def as_below(self, space: Space) -> Below:
         """What the layer above writes into this one when it goes backward."""
         saved = space.output if space.pre is None else space.pre
-        return Below(space.delta, self.activation, saved, space.mask, self.grad_bias)
+        return Below(space.delta, self.activation, saved, space.mask, self.early_grad_bias)
+
+    @property
+    def early_grad_bias(self) -> Any:
+        """Where whoever makes this layer's delta puts the bias gradient; None where `backward` takes it itself."""
+        return None if self.own_products else self.grad_bias

@@ -1,8 +1,12 @@
 """The dense layer's products: forward with bias and activation, backward with the derivative below.
 
-The column sums of a gradient with respect to the pre-activations (a delta) are the bias gradient. They
-are taken where the delta is made, while it is at hand: by the loss for the last layer, and here for the
-layer below the one whose products are computed.
+On CUDA there are two ways. The library's way is cuBLAS and a kernel for what surrounds each product; our
+own way (`gemm.py`, asked for with `own`) is one kernel for a layer forward and one for it backward.
+
+The column sums of a gradient with respect to the pre-activations (a delta) are the bias gradient. The
+library's way, like NumPy's, takes them where the delta is made, while it is at hand: in the loss for the
+last layer, and here for the layer below the one whose products are computed. Our own kernels take them
+where the delta is read for the product with x^T. Whoever does not take them is given None for them.
 """
 
 from __future__ import annotations
@@ -12,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.kernels import gemm
 from gpunet.kernels.activations import Activation
 from gpunet.kernels.build import C_TYPES, elementwise, operation, raw, types
+from gpunet.kernels.dropout import Drop, dropout
 
 
 @dataclass
@@ -25,7 +31,7 @@ class Below:
         activation: its activation.
         saved: (batch, n): its outputs or inputs, as `activation.saves` says.
         mask: (batch, n) dropout factors, or None.
-        grad_bias: (n,), written: the column sums of `delta`.
+        grad_bias: (n,), written: the column sums of `delta`; or None.
     """
 
     delta: Any
@@ -36,42 +42,63 @@ class Below:
 
 
 @operation
-def dense_forward(x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any) -> None:
-    """out = f(x W + b).
+def dense_forward(
+    x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None = None,
+    own: bool = False,
+) -> None:  # fmt: skip
+    """out = f(x W + b), and behind it dropout.
 
     Args:
         x: (batch, fan in); weights: (fan in, fan out); bias: (fan out,), or None for plain x W.
         activation: f.
         pre: (batch, fan out), written with x W + b where the activation saves its input, else None.
         out: (batch, fan out), written.
+        drop: the dropout of `out`, or None.
+        own: whether to take our own matrix products on CUDA.
     """
     z = out if pre is None else pre
     np.matmul(x, weights, out=z)
     if bias is not None:
         np.add(z, bias, out=z)
         activation.forward(z, out)
+    if drop is not None:
+        dropout(out, drop.stream, drop.rate, drop.control, drop.mask, drop.kept)
 
 
 @dense_forward.cuda
-def _dense_forward_cuda(x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any) -> None:
+def _dense_forward_cuda(
+    x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None = None,
+    own: bool = False,
+) -> None:  # fmt: skip
     import cupy
 
+    if own:
+        gemm.forward(x, weights, bias, activation, pre, out, drop)
+        return
     z = out if pre is None else pre
     cupy.dot(x, weights, out=z)
-    if bias is None:
-        return
+    if bias is not None:
+        _bias_activation(bias, activation, pre, out)
+    if drop is not None:
+        dropout(out, drop.stream, drop.rate, drop.control, drop.mask, drop.kept)
+
+
+def _bias_activation(bias: Any, activation: Activation, pre: Any, out: Any) -> None:
+    """out = f(z + b), for z in `out`, or in `pre`, which is then overwritten with z + b."""
     # Where the activation saves its input, the sum is written back before the function is applied.
     keep, outputs = ("pre = T(x); ", [pre, out]) if pre is not None else ("", [out])
     kernel = elementwise(
         "raw T bias, int32 columns", "T pre, T out" if keep else "T out",
         f"const ACC x = ACC({'pre' if keep else 'out'}) + ACC(bias[i % columns]); {keep}out = T(activate(x))",
-        "bias_activation", f"typedef {C_TYPES[x.dtype.name][1]} ACC;\n" + activation.cuda_functions(),
+        "bias_activation", f"typedef {C_TYPES[out.dtype.name][1]} ACC;\n" + activation.cuda_functions(),
     )  # fmt: skip
     kernel(bias, len(bias), *outputs)
 
 
 @operation
-def dense_backward(delta: Any, x: Any, weights: Any, grad_weights: Any, below: Below | None) -> None:
+def dense_backward(
+    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, own: bool = False
+) -> None:
     """The gradients of a dense layer: grad_W = x^T delta, and below.delta = (delta W^T) * mask * f'.
 
     Args:
@@ -79,8 +106,12 @@ def dense_backward(delta: Any, x: Any, weights: Any, grad_weights: Any, below: B
         x: (batch, fan in): this layer's input.
         weights: (fan in, fan out), not changed.
         grad_weights: (fan in, fan out), written.
+        grad_bias: (fan out,), written with the column sums of `delta`, or None where they are there already.
         below: the layer that `x` comes from, or None for the first layer.
+        own: whether to take our own matrix products on CUDA; they want `grad_bias`, and no `below.grad_bias`.
     """
+    if grad_bias is not None:
+        np.sum(delta, axis=0, out=grad_bias)
     np.matmul(x.T, delta, out=grad_weights)
     if below is None:
         return
@@ -88,13 +119,19 @@ def dense_backward(delta: Any, x: Any, weights: Any, grad_weights: Any, below: B
     if below.mask is not None:
         np.multiply(below.delta, below.mask, out=below.delta)
     below.activation.backward(below.delta, below.saved, below.delta)
-    np.sum(below.delta, axis=0, out=below.grad_bias)
+    if below.grad_bias is not None:
+        np.sum(below.delta, axis=0, out=below.grad_bias)
 
 
 @dense_backward.cuda
-def _dense_backward_cuda(delta: Any, x: Any, weights: Any, grad_weights: Any, below: Below | None) -> None:
+def _dense_backward_cuda(
+    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, own: bool = False
+) -> None:
     import cupy
 
+    if own:
+        gemm.backward(delta, x, weights, grad_weights, grad_bias, below)
+        return
     cupy.dot(x.T, delta, out=grad_weights)
     if below is None:
         return

@@ -6,6 +6,7 @@ has to change for inference.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,17 @@ import numpy as np
 from gpunet.kernels import control as at
 from gpunet.kernels.build import elementwise, operation, source
 from gpunet.kernels.random import Stream
+
+
+@dataclass
+class Drop:
+    """The dropout behind a layer: its random numbers and rate, the control block, and where mask and result go."""
+
+    stream: Stream
+    rate: float
+    control: Any
+    mask: Any
+    kept: Any
 
 
 @operation
