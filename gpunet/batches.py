@@ -29,6 +29,10 @@ class Order:
         order = generator(self.seed, "order", counter=epoch).permutation(self.examples)
         return order.astype(np.int32)
 
+    def forget(self) -> None:
+        """Have the ring loaded anew by the next `prepare`, whatever step it is for."""
+        self._loaded = -1
+
     def prepare(self, step: int) -> int:
         """Load what step `step` (0-based) reads.
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from gpunet import state
 from gpunet.batches import Order
+from gpunet.callbacks import Callback, as_callbacks
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.gather import gather
@@ -51,6 +53,9 @@ class Trainer:
         early_stopping: stop after this many validations without a lower loss, and give back the best weights.
         validate_every: steps between two validations; an epoch by default.
         graph: "auto", "on" or "off": whether the steps are replayed as a CUDA graph.
+        callbacks: objects that are told what happens (see `Callback`); a function is told of each record.
+        checkpoint_every: steps between two calls of the callbacks' `on_checkpoint`.
+        checkpoint_seconds: seconds between two such calls, about; both may be given.
 
     Raises:
         UsageError: an option that cannot be used, or data that does not fit the model.
@@ -75,6 +80,9 @@ class Trainer:
         early_stopping: int | None = None,
         validate_every: int | None = None,
         graph: str = "auto",
+        callbacks: Sequence[Any] = (),
+        checkpoint_every: int | None = None,
+        checkpoint_seconds: float | None = None,
     ) -> None:
         self.model = model
         self.data = data
@@ -105,12 +113,21 @@ class Trainer:
             raise UsageError(f'graph must be "auto", "on" or "off", not {graph!r}.')
         self.graph = graph
         self.seed = model.seed if seed is None else seed
+        self.callbacks: list[Callback] = as_callbacks(callbacks)
+        self.checkpoint_every = None if checkpoint_every is None else _whole("checkpoint_every", checkpoint_every)
+        self.checkpoint_seconds = (
+            None if checkpoint_seconds is None else _positive("checkpoint_seconds", checkpoint_seconds)
+        )
         self._check_fit()
         model.input_scale = data.scale
         model.class_names = data.class_names
         model.image_shape = data.image_shape
         self.iteration = 0
         self.seconds = 0.0
+        #: Why training is over, or None while it is not.
+        self.stopped: str | None = None
+        self._stop_asked = False
+        self._pace = 0.0  # seconds per step, lately
         self.best: dict[str, Any] = {"loss": math.inf, "iteration": 0, "waited": 0}
         self._best_flat: Any = None
         self._make_room()
@@ -145,7 +162,7 @@ class Trainer:
             width = self.optimizer.coefficients(np.ones(1), np.ones(1)).shape[1]
             self.table = backend.zeros((min(TABLE_ROWS, self.iterations), width), model.dtype)
             self._table_end = 0
-            self.state = [backend.zeros(model.flat.shape, model.dtype) for _ in self.optimizer.state_names]
+            self.optimizer_state = [backend.zeros(model.flat.shape, model.dtype) for _ in self.optimizer.state_names]
             features = model.sizes[0]
             self.x = backend.empty((self.batch, features), model.dtype)
             same = self.images.dtype == model.dtype
@@ -194,7 +211,7 @@ class Trainer:
         top = layers[-1]
         rows = self.rows if want_rows or self.backend.name == "cuda" else None
         loss_step(
-            inputs[-1], top.bias, self.targets, self.loss, spaces[-1].delta, top.grad_bias, rows, control
+            inputs[-1], top.bias, self.targets, self.loss, spaces[-1].delta, top.early_grad_bias, rows, control
         )
         for index in range(len(layers) - 1, -1, -1):
             below = layers[index - 1].as_below(spaces[index - 1]) if index else None
@@ -203,7 +220,8 @@ class Trainer:
             add_penalty(model.flat_gradients, model.flat, model.weight_count, self.l2, self.l1)
         if self.clip_norm is not None:
             clip_by_norm(model.flat_gradients, self.clip_norm)
-        update(model.flat, model.flat_gradients, self.state, self.optimizer, self.table, control, model.weight_count)
+        moved = self.optimizer_state
+        update(model.flat, model.flat_gradients, moved, self.optimizer, self.table, control, model.weight_count)
         if self.max_norm is not None:
             for layer in layers:
                 clip_columns(layer.weights, self.max_norm)
@@ -216,8 +234,16 @@ class Trainer:
             self._fill_table(step)
         self._boundary = min(again, self._table_end)
 
-    def _fill_table(self, first: int) -> None:
-        """Coefficients of the steps from `first` on, and BASE."""
+    def forget_prepared(self) -> None:
+        """Have everything that steps read ahead refilled before the next one; `iteration` was changed."""
+        self.order.forget()
+        self._boundary = self._table_end = self.iteration
+
+    def _fill_table(self, step: int) -> None:
+        """Coefficients of the steps around `step`, and BASE."""
+        # Windows begin at multiples of their length, wherever a run was resumed, so that the same numbers are
+        # computed in arrays of the same shape and come out the same to the last bit.
+        first = step - step % len(self.table)
         steps = np.arange(first, min(first + len(self.table), self.iterations))
         rates = self.schedule.rates(steps, self.iterations)
         self.rates = rates
@@ -239,42 +265,97 @@ class Trainer:
             TrainingDiverged: the loss is no longer finite; the sentence names the step.
         """
         began, started = self.iteration, self.seconds
-        stopped = "completed"
-        while self.iteration < self.iterations:
-            goal = self._next_stop()
+        self._checkpoint_due = time.perf_counter() + (self.checkpoint_seconds or math.inf)
+        for callback in self.callbacks:
+            callback.on_start(self)
+        while self.iteration < self.iterations and self.stopped is None and not self._stop_asked:
+            goal, first = self._next_stop(), self.iteration
             clock = time.perf_counter()
             with self._running():
                 self._run_to(goal)
                 loss, accuracy = self._read()
-            self.seconds += time.perf_counter() - clock
+            spent = time.perf_counter() - clock
+            self.seconds += spent
+            self._pace = spent / max(self.iteration - first, 1)
             self._check_finite()
+            if self.iteration < goal:
+                break  # `stop` was called in between, where nothing is recorded
             validation = None
             if self.validate_every and (goal % self.validate_every == 0 or goal == self.iterations):
                 validation = evaluate(self.model, self.data.validation, self.loss)
             if validation is not None and self._judge(validation.loss):
-                stopped = "early stopping"
-            if goal % self.log_every == 0 or goal == self.iterations or stopped != "completed" or validation:
+                self.stopped = "early stopping"
+            if goal % self.log_every == 0 or goal == self.iterations or self.stopped or validation:
                 spent = self.seconds - started
-                yield StepRecord(
-                    iteration=goal,
-                    epoch=goal * self.batch / len(self.data.train),
-                    accuracy=accuracy,
-                    loss=loss,
-                    learning_rate=float(self.rates[goal - 1 - self._table_start]),
-                    seconds=self.seconds,
-                    steps_per_second=(goal - began) / spent if spent else 0.0,
-                    validation_loss=validation.loss if validation else None,
-                    validation_accuracy=validation.accuracy if validation else None,
+                yield self._told(
+                    StepRecord(
+                        iteration=goal,
+                        epoch=goal * self.batch / len(self.data.train),
+                        accuracy=accuracy,
+                        loss=loss,
+                        learning_rate=float(self.rates[goal - 1 - self._table_start]),
+                        seconds=self.seconds,
+                        steps_per_second=(goal - began) / spent if spent else 0.0,
+                        validation_loss=validation.loss if validation else None,
+                        validation_accuracy=validation.accuracy if validation else None,
+                    )
                 )
-            if stopped != "completed":
-                break
-        yield self._result(stopped, began, started)
+            if self._wants_checkpoint():
+                self._checkpoint()
+        self._stop_asked = False
+        ended = self.stopped is not None or self.iteration == self.iterations
+        if ended and self.stopped is None:
+            self.stopped = "completed"
+        self._checkpoint()
+        if ended:
+            yield self._told(self._result(began, started))
+
+    def stop(self) -> None:
+        """Let `steps` end after the step that is being done, without a result; a later call goes on from there.
+
+        May be called from a signal handler or another thread.
+        """
+        self._stop_asked = True
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """All that training needs to go on from here, bit for bit: host arrays, and facts that JSON can hold."""
+        return state.take(self)
+
+    def restore(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        """Go on from where `state` was taken, by a trainer of the same network, data and options.
+
+        Raises:
+            CheckpointError: the state is of another network, data set or way of training, and which.
+        """
+        state.put_back(self, arrays, facts)
+
+    def _told(self, record: Record) -> Record:
+        for callback in self.callbacks:
+            callback.on_record(record, self)
+        return record
+
+    def _wants_checkpoint(self) -> bool:
+        if self.iteration == self.iterations or self.stopped is not None:
+            return False  # the end comes with one of its own
+        regular = self.checkpoint_every is not None and self.iteration % self.checkpoint_every == 0
+        return regular or time.perf_counter() >= self._checkpoint_due
+
+    def _checkpoint(self) -> None:
+        for callback in self.callbacks:
+            callback.on_checkpoint(self)
+        self._checkpoint_due = time.perf_counter() + (self.checkpoint_seconds or math.inf)
 
     def _next_stop(self) -> int:
         """The next step after which the host looks at the results."""
         stops = [(self.iteration // self.log_every + 1) * self.log_every, self.iterations]
         if self.validate_every:
             stops.append((self.iteration // self.validate_every + 1) * self.validate_every)
+        if self.checkpoint_every:
+            stops.append((self.iteration // self.checkpoint_every + 1) * self.checkpoint_every)
+        if self.checkpoint_seconds is not None:
+            # No clock is read between steps: where the time will be up is told from the pace so far.
+            left = max(self._checkpoint_due - time.perf_counter(), 0.0)
+            stops.append(self.iteration + (max(math.ceil(left / self._pace), 1) if self._pace else 1))
         return min(stops)
 
     def _run_to(self, goal: int) -> None:
@@ -283,6 +364,8 @@ class Trainer:
                 self._prepare()
             self.step(want_rows=self.iteration == goal - 1)
             self.iteration += 1
+            if self._stop_asked:
+                break
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -316,7 +399,7 @@ class Trainer:
             self.best["waited"] += 1
         return self.patience is not None and self.best["waited"] >= self.patience
 
-    def _result(self, stopped: str, began: int, started: float) -> ResultRecord:
+    def _result(self, began: int, started: float) -> ResultRecord:
         best = None
         if self.patience is not None and self._best_flat is not None:
             with self.backend.use():
@@ -341,7 +424,7 @@ class Trainer:
             validation_loss=validation.loss if validation else None,
             test_accuracy=test.accuracy if test else None,
             test_loss=test.loss if test else None,
-            stopped=stopped,
+            stopped=self.stopped or "completed",
             best_iteration=best,
         )
 
