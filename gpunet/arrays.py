@@ -28,8 +28,8 @@ def to_numpy(values: Any, what: str = "the array") -> np.ndarray:
     except Exception as error:  # each library raises errors of its own
         reason = str(error).strip().splitlines()
         raise DataError(
-            f"{what} of type {type(values).__name__} cannot be made into a NumPy array"
-            f"{': ' + reason[0].rstrip('.') if reason else ''}."
+            f"{what} of type {type(values).__name__} cannot be made into a NumPy "
+            f"array{': ' + reason[0].rstrip('.') if reason else ''}."
         ) from error
     mask = getattr(array, "mask", None)
     if mask is not None and np.any(mask):
@@ -156,6 +156,6 @@ def _refuse_not_finite(array: np.ndarray, what: str) -> None:
         if not (finite := np.isfinite(block)).all():
             row = start + int(np.argmax(~finite.reshape(len(block), -1).all(axis=1)))
             raise DataError(
-                f"{what} have a value that is NaN, infinite or too large for float32 in row {row}; "
-                "repair it or leave that example out."
+                f"{what} have a value that is NaN, infinite or too large for float32 in row {row}; repair it or "
+                "leave that example out."
             )

@@ -86,8 +86,7 @@ class DatasetEntry:
         return cache_dir() / self.name
 
     def locate(self, data_dir: str | os.PathLike[str] | None = None) -> Path | None:
-        """The folder that holds this data set's files, or None; the given folder alone, or the
-        usual places.
+        """The folder that holds this data set's files, or None: the given one, or of the usual places.
 
         Looks at the files' names, and where a folder is nobody's explicit choice also passes over
         the files of another known data set, for several share their file names. Raises DataError
@@ -96,9 +95,8 @@ class DatasetEntry:
         if self.bundled:
             if data_dir is not None:
                 raise UsageError(
-                    f"{self.name} comes with the package and is not read from a folder; leave the "
-                    "data folder "
-                    "out, or name the data set that it holds, such as mnist."
+                    f"{self.name} comes with the package and is not read from a folder; leave the data folder out, "
+                    "or name the data set that it holds, such as mnist."
                 )
             return BUNDLED / self.name
         if data_dir is not None:
@@ -135,10 +133,9 @@ class DatasetEntry:
         )
 
     def fetch(self, to: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> Path:
-        """Put the proven files into a folder (the cache unless given) and return it; files there
-        are kept.
+        """Put the proven files into a folder (the cache unless given) and return it.
 
-        Raises DataError naming every mirror tried when a file cannot be had.
+        What is there already is kept. Raises DataError naming every mirror tried when a file cannot be had.
         """
         from .download import copy_proven, download, mirrors_first
 
@@ -182,9 +179,8 @@ class DatasetEntry:
                 return candidate
         missing = [file.name for file in self.files if not self._path(folder, file)]
         raise DataError(
-            f"The data folder {folder} lacks {', '.join(missing)}; put the files of {self.name} "
-            "there, or leave "
-            "the data folder out to have them downloaded."
+            f"The data folder {folder} lacks {', '.join(missing)}; put the files of {self.name} there, or leave the "
+            "data folder out to have them downloaded."
         )
 
     def _usual_folders(self) -> list[Path]:
@@ -211,10 +207,8 @@ class DatasetEntry:
         if file.content_sha256 is not None and sha256_of(path, unpacked=True) == file.content_sha256:
             return array
         raise DataError(
-            f"{path} is not {self.name}'s {file.name} (its sha256 is another); fetch it again "
-            "with: gpunet data "
-            f"get {self.name}, or, if it is data of your own, give the folder {path.parent} itself "
-            "as the data set."
+            f"{path} is not {self.name}'s {file.name} (its sha256 is another); fetch it again with: gpunet data get "
+            f"{self.name}, or, if it is data of your own, give the folder {path.parent} itself as the data set."
         )
 
 

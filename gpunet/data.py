@@ -44,12 +44,8 @@ class Split:
     def _trusted(cls, images: np.ndarray, labels: np.ndarray, classes: int, shape: Any) -> Split:
         """A split of arrays that were checked before; no copies."""
         split = cls.__new__(cls)
-        split.images, split.labels, split.classes, split.image_shape = (
-            images,
-            labels,
-            classes,
-            shape,
-        )
+        split.images, split.labels = images, labels
+        split.classes, split.image_shape = classes, shape
         split.shuffle(0)
         return split
 
@@ -76,8 +72,7 @@ class Split:
         self._cursor = 0
 
     def next_batch(self, n: int, one_hot: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """The next n examples of an endless, epoch-wise shuffled stream, as the write-up's reader
-        gave them.
+        """The next n examples of an endless stream, shuffled by epochs as the write-up's reader did.
 
         Each epoch is a permutation without replacement; a batch that reaches an epoch's end takes
         the rest of it and goes on with the beginning of the next. Returns (images, labels): images
@@ -156,9 +151,8 @@ class Dataset:
                 )
             if split.images.dtype != train.images.dtype:
                 raise DataError(
-                    f"The {title} images are {split.images.dtype}, the train images "
-                    f"{train.images.dtype}; "
-                    "give both the same type, for they would be scaled differently."
+                    f"The {title} images are {split.images.dtype}, the train images {train.images.dtype}; give both "
+                    "the same type, for they would be scaled differently."
                 )
             if split.classes != self.classes:
                 raise DataError(f"The {title} labels know {split.classes} classes, the train labels {self.classes}.")
@@ -243,6 +237,8 @@ class Dataset:
         """
         train = self.train
         if self.validation is not None:
+            if self.validation.labels.shape[1:] != train.labels.shape[1:]:
+                raise UsageError("Validation labels go back to the train ones only where both are of one kind.")
             train = Split._trusted(
                 np.concatenate([self.validation.images, train.images]),
                 np.concatenate([self.validation.labels, train.labels]),
@@ -267,7 +263,7 @@ class Dataset:
 
         Raises UsageError for a class that is not there, given twice, or without a train example.
         """
-        if self.train.labels.ndim != 1:
+        if any(split.labels.ndim != 1 for split in self.splits().values()):
             raise UsageError("Classes can be selected where labels are class indices, not where they are soft targets.")
         names = self.class_names or [str(c) for c in range(self.classes)]
         chosen: list[int] = []
@@ -282,7 +278,7 @@ class Dataset:
         renumbered[chosen] = np.arange(len(chosen), dtype=np.int32)
 
         def pick(split: Split | None) -> Split | None:
-            if split is None or split.labels.ndim != 1:
+            if split is None:
                 return None
             rows = np.flatnonzero(renumbered[split.labels] >= 0)
             if not len(rows):

@@ -138,9 +138,8 @@ def download(
         raise _cannot_write(target, error) from error
     tried = ", ".join(f"{url} ({why})" for url, why in failures.items())
     raise DataError(
-        f"{target.name} could not be downloaded: tried {tried}; check the connection and try "
-        "again, or get the "
-        f"files on another machine and name their folder with --data-dir or GPUNET_DATA."
+        f"{target.name} could not be downloaded: tried {tried}; check the connection and try again, or get the files "
+        "on another machine and name their folder with --data-dir or GPUNET_DATA."
     )
 
 

@@ -61,8 +61,8 @@ def load_path(path: Path) -> Dataset:
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from error
     raise DataError(
-        f"{path} holds no data set: looked for train-images and train-labels idx files, one .npz, train.csv, "
-        "or one folder of PNG or JPEG images per class."
+        f"{path} holds no data set: looked for train-images and train-labels idx files, one .npz, train.csv, or one "
+        "folder of PNG or JPEG images per class."
     )
 
 
@@ -107,8 +107,7 @@ def _load_idx(folder: Path, found: dict[str, dict[str, Path]]) -> Dataset:
         images, labels = read_idx(files["images"]), read_idx(files["labels"])
         if len(images) != len(labels):
             raise DataError(
-                f"{files['images']} has {len(images):,} images but {files['labels'].name} "
-                f"{len(labels):,} labels; "
+                f"{files['images']} has {len(images):,} images but {files['labels'].name} {len(labels):,} labels; "
                 "they belong to different data sets or one is damaged."
             )
         pairs[split] = (images, labels)
@@ -131,8 +130,7 @@ def _load_npz(path: Path) -> Dataset:
                 break
     if "train" not in arrays:
         raise DataError(
-            f"{path} has the arrays {', '.join(keys) or '(none)'}; needed are images and labels, "
-            "or x_train, y_train "
+            f"{path} has the arrays {', '.join(keys) or '(none)'}; needed are images and labels, or x_train, y_train "
             "(and x_test, y_test)."
         )
     import zipfile
@@ -256,9 +254,8 @@ def _read_images(paths: list[Path], size: tuple[int, int] | None) -> tuple[np.nd
                     raise DataError(f"{path} has {size[0]} x {size[1]} pixels, more than the {MAX_PIXELS:,} allowed.")
                 if image.size != size:
                     raise DataError(
-                        f"{path} is {image.size[0]} x {image.size[1]} pixels, the ones before are "
-                        f"{size[0]} x {size[1]}; "
-                        "bring all images to one size."
+                        f"{path} is {image.size[0]} x {image.size[1]} pixels, the ones before are {size[0]} x "
+                        f"{size[1]}; bring all images to one size."
                     )
                 if images is None:
                     if len(paths) * size[0] * size[1] > MAX_BYTES:

@@ -52,17 +52,15 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
         header = 4 + 4 * len(shape)
         if payload > max_bytes:
             raise DataError(
-                f"{path} claims {_times(shape)} elements, {payload:,} bytes, more than the "
-                f"{max_bytes:,} "
-                "that are read at once; check that it is a sound idx file."
+                f"{path} claims {_times(shape)} elements, {payload:,} bytes, more than the {max_bytes:,} that are "
+                "read at once; check that it is a sound idx file."
             )
         if not packed and stored != header + payload:
             raise _wrong_size(path, shape, payload, stored - header)
         if packed and payload > stored * _DEFLATE_RATIO:
             raise DataError(
-                f"{path} claims {_times(shape)} elements, more than its {stored:,} bytes of gzip "
-                "can hold; "
-                "it is truncated or damaged, fetch it again."
+                f"{path} claims {_times(shape)} elements, more than its {stored:,} bytes of gzip can hold; it is "
+                "truncated or damaged, fetch it again."
             )
         try:
             array = np.empty(shape, dtype)
@@ -108,8 +106,8 @@ def write_idx(path: str | os.PathLike[str], array: Any) -> Path:
     )
     if not code:
         raise UsageError(
-            f"idx has no element type for {array.dtype}; convert the array to "
-            "uint8, int8, int16, int32, float32 or float64."
+            f"idx has no element type for {array.dtype}; convert the array to uint8, int8, int16, int32, float32 or "
+            "float64."
         )
     if not 1 <= array.ndim <= MAX_DIMENSIONS or any(size >= 1 << 32 for size in array.shape):
         raise UsageError(f"idx holds 1 to {MAX_DIMENSIONS} dimensions below 2^32, not an array of shape {array.shape}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import os
@@ -71,10 +72,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             self.server.release.wait(20)  # type: ignore[attr-defined]
             return
-        try:
+        with contextlib.suppress(ConnectionError):
             self.wfile.write(body)
-        except ConnectionError:
-            pass
 
     def log_message(self, *_):
         pass
@@ -290,7 +289,7 @@ def test_load_downloads_once(server, small_set, tmp_path):
     # What is damaged in the cache is told of, and fetched again on demand.
     (tmp_path / "cache" / "small" / small_set.files[1].name).write_bytes(b"x")
     assert [state.state for state in small_set.verify()] == ["ok", "wrong", "ok", "ok"]
-    with pytest.raises(DataError, match="no idx|truncated"):
+    with pytest.raises(DataError, match="truncated"):
         load_dataset("small")
     small_set.fetch()
     assert load_dataset("small").checksum == data.checksum

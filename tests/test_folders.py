@@ -123,7 +123,7 @@ def test_npz_refused(tmp_path):
 
 def table(header: str | None, column: int, labels=LABELS, images=PIXELS) -> str:
     lines = [header] if header else []
-    for label, image in zip(labels, images.reshape(len(images), -1)):
+    for label, image in zip(labels, images.reshape(len(images), -1), strict=True):
         cells = [str(value) for value in image]
         cells.insert(column, str(label))
         lines.append(",".join(cells))
@@ -206,7 +206,7 @@ def test_csv_refused(tmp_path, content, words):
 def image_folder(tmp_path):
     image = pytest.importorskip("PIL.Image")
     for split in ("train", "test"):
-        for number, (pixels, label) in enumerate(zip(PIXELS, LABELS)):
+        for number, (pixels, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
             folder = tmp_path / split / ["9", "10", "cat"][label]
             folder.mkdir(parents=True, exist_ok=True)
             image.fromarray(pixels).save(folder / f"{number:02}.png")
