@@ -7,7 +7,7 @@ optimizer therefore updates one vector, and weight decay knows the weights by th
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -243,15 +243,25 @@ class MLP:
         save_model(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: Backend | str | None = None) -> MLP:
-        """The model of a file that `save` wrote.
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        backend: Backend | str | None = None,
+        activations: Mapping[str, Activation] | None = None,
+    ) -> MLP:
+        """The model of a file that `save` wrote, or of a run folder.
+
+        Args:
+            path: the file or the folder.
+            backend: a `Backend`, or the name of a device; the CPU by default.
+            activations: activations of one's own that the model uses, by their names.
 
         Raises:
-            CheckpointError: the file is missing, damaged or not a model.
+            CheckpointError: the file is missing, damaged or not a model, or uses an activation that is not known.
         """
         from gpunet.checkpoint import load_model
 
-        return load_model(path, backend)
+        return load_model(path, backend, activations)
 
 
 def _layout(sizes: list[int]) -> list[tuple[int, int, int, tuple[int, ...]]]:

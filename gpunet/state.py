@@ -46,14 +46,15 @@ def identity(trainer: Trainer) -> dict[str, Any]:
 
 def _described(entry: Any) -> list[Any]:
     """The name and the hyperparameters of a loss, an optimizer or a schedule."""
-    return [entry.name, {key: _plain(value) for key, value in sorted(entry.settings().items()) if key[0] != "_"}]
+    return [entry.name, {key: plain(value) for key, value in sorted(entry.settings().items()) if key[0] != "_"}]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A hyperparameter as JSON can hold it."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
 
 

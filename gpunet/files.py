@@ -1,0 +1,107 @@
+"""Files that survive a crash: written whole or not at all, and a lock that dies with its process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+from gpunet.errors import CheckpointError
+
+
+def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file so that whatever happens there is either the old file or the whole new one.
+
+    The content goes to a temporary file in the same folder, is synced to the disk and renamed; then the
+    folder is synced, so that the new name survives too.
+
+    Raises:
+        OSError: the file cannot be written; the old one is still there.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            sync(file)
+        os.chmod(temporary, _mode(path))
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(path.parent)
+
+
+def _mode(path: Path) -> int:
+    """The permissions that the file has, or that an ordinary new one would get (mkstemp's are for secrets)."""
+    try:
+        return path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+def sync(file: IO[Any]) -> None:
+    """Have everything that was written to an open file on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Have a folder's names on the disk, where the system can do that."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network file systems refuse it; the rename itself has been done
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed `write_atomic` left in a folder."""
+    for leftover in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+
+
+class Lock:
+    """A lock on a folder that one process at a time can have; it is gone when the process is, however it ends.
+
+    Raises:
+        CheckpointError: another process has it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = open(folder / ".lock", "a+b")  # noqa: SIM115 - open as long as the lock is held
+        try:
+            _lock(self._file.fileno())
+        except BlockingIOError:
+            self._file.close()
+            raise CheckpointError(f"{folder}: another process is writing this run; wait for it, or end it.") from None
+        except OSError:
+            pass  # a file system that knows no locks
+
+    def release(self) -> None:
+        """Let others have it."""
+        self._file.close()
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            raise BlockingIOError from None
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
