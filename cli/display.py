@@ -50,6 +50,11 @@ def _is_terminal(stream: Any) -> bool:
         return False
 
 
+def room() -> int:
+    """How many columns a line on standard output may have; in a pipe or a file as many as it likes."""
+    return console().width if _is_terminal(sys.stdout) else 10_000
+
+
 def encodes(stream: Any, text: str) -> bool:
     """Whether a stream's encoding has all characters of a text."""
     try:
@@ -121,14 +126,19 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
             lines.append("  ".join(cells).rstrip())
         sys.stdout.write("\n".join(lines) + "\n")
         return
+    console().print(drawn_table(columns, body, title))
+
+
+def drawn_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Any:
+    """A table as something rich can draw: the first column to the left, the others to the right."""
     from rich.table import Table
 
     grid = Table(title=title, box=None, padding=(0, 2, 0, 0), header_style="cyan", title_justify="left")
     for i, column in enumerate(columns):
         grid.add_column(column, justify="left" if i == 0 else "right")
-    for row in body:
+    for row in rows:
         grid.add_row(*row)
-    console().print(grid)
+    return grid
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
