@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import DataError, UsageError
 
@@ -24,8 +24,7 @@ Progress = Callable[[str, int, "int | None"], None]
 BUNDLED = Path(__file__).parent / "datasets"
 
 
-@dataclass(frozen=True)
-class SourceFile:
+class SourceFile(NamedTuple):
     """One published file: its name, its size in bytes and the sha256 that proves it."""
 
     name: str
@@ -35,8 +34,7 @@ class SourceFile:
     """sha256 of the unpacked file, where known: proves a copy that was unpacked or packed anew."""
 
 
-@dataclass(frozen=True)
-class FileState:
+class FileState(NamedTuple):
     """What `verify` found for one file: "ok", "missing" or "wrong"."""
 
     name: str
@@ -45,7 +43,7 @@ class FileState:
     sha256: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class DatasetEntry:
     """A data set of four idx files: train images, train labels, test images, test labels."""
 
