@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import re
-from collections.abc import Iterator
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.errors import DeviceError, UsageError
+from gpunet.errors import DeviceError, OutOfMemory, UsageError
 
 
 class Backend:
@@ -45,6 +47,9 @@ class Backend:
 
         On CUDA the work goes to a stream of the backend's own, since the default stream cannot be
         captured into a graph.
+
+        Raises:
+            OutOfMemory: work in the block asked for more memory than the CUDA device has free.
         """
         if self.name == "cpu":
             yield
@@ -53,7 +58,49 @@ class Backend:
             if self._stream is None:
                 self._stream = self.xp.cuda.Stream(non_blocking=False)
             with self._stream:
-                yield
+                try:
+                    yield
+                except self.xp.cuda.memory.OutOfMemoryError as error:
+                    raise self._out_of_memory(error) from error
+
+    def _out_of_memory(self, error: BaseException) -> OutOfMemory:
+        free, total = self.memory()
+        asked = re.search(r"allocating ([\d,]+) bytes", str(error))
+        wanted = f" for {readable(int(asked.group(1).replace(',', '')))} more" if asked else ""
+        return OutOfMemory(
+            f"device {self.device} has no room{wanted}: {readable(free)} of {readable(total)} are free; lower the "
+            "batch size or the hidden sizes, close what else uses the device, or use the CPU.",
+            free,
+        )
+
+    def memory(self) -> tuple[int, int]:
+        """Free and total memory of a CUDA device in bytes; what CuPy's pool keeps unused counts as free."""
+        with self.xp.cuda.Device(self.ordinal):
+            free, total = self.xp.cuda.runtime.memGetInfo()
+            return free + self.xp.get_default_memory_pool().free_bytes(), total
+
+    def capture(self, work: Callable[[], None]) -> Any:
+        """A CUDA graph of what `work` asks of the device, with a method `launch`; nothing is computed yet.
+
+        To be called inside `use`. Every kernel must have been launched before, so that it is compiled, and
+        every array must outlive the graph.
+
+        Raises:
+            DeviceError: the work cannot be captured: it waits for the device, copies from or to the host,
+                allocates device memory, or calls a library that CuPy does not capture.
+        """
+        stream = self.xp.cuda.get_current_stream()
+        stream.begin_capture()
+        try:
+            # An array made now would be freed after the capture, and the graph would go on writing to it.
+            with self.xp.cuda.using_allocator(_refuse_allocation):
+                work()
+        except Exception as error:
+            # A capture that failed must still be ended, or the stream stays unusable.
+            with contextlib.suppress(Exception):
+                stream.end_capture()
+            raise DeviceError(f"the step cannot be captured as a CUDA graph ({_first_line(error)}).") from error
+        return stream.end_capture()
 
     def to_device(self, array: Any, dtype: Any = None) -> Any:
         """An array on this device (copied only if it is not there already).
@@ -96,6 +143,19 @@ class Backend:
         return isinstance(array, self.xp.ndarray) and array.device.id == self.ordinal
 
 
+def _refuse_allocation(size: int) -> Any:
+    raise RuntimeError(f"it allocates {size:,} bytes of device memory")
+
+
+def readable(size: float) -> str:
+    """A number of bytes in words, in powers of 1024: 512 bytes, 3.8 MiB."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{size:,.0f} bytes" if unit == "bytes" else f"{size:,.1f} {unit}"
+
+
 def as_numpy(array: Any) -> np.ndarray:
     """Any array in host memory: NumPy, CuPy, `__array__`, DLPack (torch, jax), sequences."""
     if isinstance(array, np.ndarray):
@@ -103,34 +163,93 @@ def as_numpy(array: Any) -> np.ndarray:
     if hasattr(array, "__cuda_array_interface__") and hasattr(array, "get"):
         return array.get()
     if hasattr(array, "__cuda_array_interface__"):
-        return _cupy().asarray(array).get()
+        return import_cupy().asarray(array).get()
     if not hasattr(array, "__array__") and hasattr(array, "__dlpack__"):
         return np.from_dlpack(array)
     return np.asarray(array)
 
 
-def _cupy() -> Any:
-    """CuPy, or a sentence about why it cannot be had."""
+class Fault(NamedTuple):
+    """What is wrong with a device, and what helps."""
+
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.cause}; {self.remedy}."
+
+
+NO_CUPY = Fault(
+    "no CUDA device can be used because CuPy is not installed",
+    'install it with pip install "gpunet[cuda13]" (driver for CUDA 13) or "gpunet[cuda12]", or use the CPU',
+)
+
+
+def cupy_wheels() -> dict[str, str]:
+    """The installed distributions that bring a package `cupy`: name to version."""
+    found = {}
+    for distribution in importlib.metadata.distributions():
+        name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
+        if re.fullmatch(r"cupy|cupy-cuda\d+x?|cupy-rocm-[\d-]+", name):
+            found[name] = distribution.version
+    return found
+
+
+def two_wheels() -> Fault | None:
+    """The fault of several CuPy distributions that overwrite each other's files, or None."""
+    wheels = sorted(cupy_wheels())
+    if len(wheels) < 2:
+        return None
+    return Fault(
+        f"several CuPy packages are installed and overwrite each other ({', '.join(wheels)})",
+        f"uninstall them all with pip uninstall {' '.join(wheels)}, then install the one that fits the driver",
+    )
+
+
+def import_cupy() -> Any:
+    """CuPy.
+
+    Raises:
+        DeviceError: it is not installed or cannot be imported; with the cause and the remedy.
+    """
     try:
-        # importlib keeps type checkers and import scanners from tying gpunet to an optional package.
-        return importlib.import_module("cupy")
+        with warnings.catch_warnings():
+            # CuPy warns of several wheels; that is told as a fault, once and with its remedy.
+            warnings.simplefilter("ignore")
+            # importlib keeps type checkers and import scanners from tying gpunet to an optional package.
+            return importlib.import_module("cupy")
     except ModuleNotFoundError as error:
-        if error.name != "cupy":
-            raise DeviceError(f"CuPy cannot be imported ({_first_line(error)}); reinstall it.") from error
-        raise DeviceError(
-            "no CUDA device can be used because CuPy is not installed; install it with "
-            'pip install "gpunet[cuda13]" (driver for CUDA 13) or "gpunet[cuda12]", or train with --device cpu.'
-        ) from None
+        if error.name == "cupy":
+            raise DeviceError(str(NO_CUPY)) from None
+        fault = Fault(f"CuPy cannot be imported ({_first_line(error)})", "reinstall it")
+        raise DeviceError(str(two_wheels() or fault)) from error
     except Exception as error:  # a wheel whose libraries are missing raises whatever it likes (cupy#1790)
-        raise DeviceError(
-            f"CuPy is installed but cannot be imported ({_first_line(error)}); install the one wheel that fits "
-            "the driver, cupy-cuda12x or cupy-cuda13x."
-        ) from error
+        fault = Fault(
+            f"CuPy is installed but cannot be imported ({_first_line(error)})",
+            "install the one wheel that fits the driver, cupy-cuda12x or cupy-cuda13x, with its [ctk] extra",
+        )
+        raise DeviceError(str(two_wheels() or fault)) from error
 
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    return text.splitlines()[0][:200].rstrip(".")
+
+
+def versions(cupy: Any) -> tuple[int, int]:
+    """The CUDA versions of the driver and of the runtime that CuPy was built for, as 12090 for 12.9; 0 for none."""
+    found = []
+    for ask in (cupy.cuda.runtime.driverGetVersion, cupy.cuda.runtime.runtimeGetVersion):
+        try:
+            found.append(int(ask()))
+        except Exception:  # no driver at all: the call itself fails
+            found.append(0)
+    return found[0], found[1]
+
+
+def cuda_version(number: int) -> str:
+    """A CUDA version number in words: 12090 is 12.9."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def open_cuda(ordinal: int = 0) -> Any:
@@ -140,13 +259,8 @@ def open_cuda(ordinal: int = 0) -> Any:
         DeviceError: with the cause and the remedy: no CuPy, two wheels, no driver or one that is older
             than the wheel needs, no such device, headers missing for the compiler, no memory.
     """
-    cupy = _cupy()
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:
-        raise DeviceError(_explain(error)) from error
-    if count == 0:
-        raise DeviceError(_explain(RuntimeError("cudaErrorNoDevice")))
+    cupy = import_cupy()
+    count = device_count(cupy)
     if ordinal >= count:
         there = "cuda:0 alone" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         raise DeviceError(f"there is no device cuda:{ordinal}; this machine has {there}.")
@@ -155,35 +269,68 @@ def open_cuda(ordinal: int = 0) -> Any:
             probe = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x + 1.0f", "gpunet_probe")
             result = float(probe(cupy.ones(1, cupy.float32))[0])
     except Exception as error:
-        raise DeviceError(_explain(error)) from error
+        raise DeviceError(str(explain(error, cupy))) from error
     if result != 2.0:
         raise DeviceError(f"device cuda:{ordinal} computed 1 + 1 = {result:g}; it cannot be trusted.")
     return cupy
 
 
-def _explain(error: BaseException) -> str:
-    """One sentence for an error of CUDA or CuPy: the cause and the remedy."""
+def device_count(cupy: Any) -> int:
+    """How many CUDA devices there are, at least one.
+
+    Raises:
+        DeviceError: there is none, or the driver is missing or does not fit; with the remedy.
+    """
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        raise DeviceError(str(explain(error, cupy))) from error
+    if count == 0:
+        raise DeviceError(str(explain(RuntimeError("cudaErrorNoDevice"), cupy)))
+    return count
+
+
+_NEW_WHEEL = 'install the newest wheel for the driver with pip install -U "gpunet[cuda13]" (or "gpunet[cuda12]")'
+#: What the errors of CUDA and CuPy mean: (pattern in "Type: text", cause, remedy).
+_KNOWN = [
+    ("cudaErrorNoDevice|no CUDA-capable device", "no CUDA device was found",
+     "check nvidia-smi and CUDA_VISIBLE_DEVICES, or use the CPU"),
+    ("cannot open source file|cannot open include|could not open source|failed to find CUDA headers|"
+     "cuda_fp16.h|CUDA_PATH", "the CUDA headers that kernels are compiled with are missing",
+     'install them with pip install "gpunet[cuda13]" (or "gpunet[cuda12]"), whose CuPy wheel brings them as [ctk]'),
+    ("libnvrtc|libcudart|libcublas|libcuda\\.so|NVRTC_ERROR_BUILTIN", "a CUDA library cannot be loaded",
+     'install CuPy\'s wheel with its [ctk] extra: pip install "gpunet[cuda13]" (or "gpunet[cuda12]")'),
+    ("OutOfMemory|cudaErrorMemoryAllocation|out of memory", "the CUDA device has no free memory",
+     "close what else uses it (nvidia-smi lists it) or use the CPU"),
+    ("cudaErrorNoKernelImageForDevice|CUDA_ERROR_NO_BINARY_FOR_GPU|no kernel image|"
+     "invalid value for --gpu-architecture", "the device is too new or too old for this CuPy wheel",
+     f"{_NEW_WHEEL}; devices below compute capability 7.5 need cupy-cuda12x"),
+    ("CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorUnsupportedPtxVersion|CompatNotSupported",
+     "the CuPy wheel is newer than the driver", "update the driver, or install the wheel for it"),
+]  # fmt: skip
+
+
+def explain(error: BaseException, cupy: Any) -> Fault:
+    """What an error of CUDA or CuPy means, and what helps."""
     text = f"{type(error).__name__}: {error}"
     told = _first_line(error)
-    known = [
-        ("cudaErrorNoDevice|no CUDA-capable device", "no CUDA device was found", "check nvidia-smi and "
-         "CUDA_VISIBLE_DEVICES, or train with --device cpu"),
-        ("cudaErrorInsufficientDriver|driver version is insufficient", "the NVIDIA driver is missing or older than "
-         "the CuPy wheel needs", "update the driver, or install the wheel for it (cupy-cuda12x for CUDA 12)"),
-        ("cannot open source file|NVRTC_ERROR_COMPILATION|CompileException|failed to find CUDA headers",
-         "the CUDA headers that kernels are compiled with are missing",
-         'install them with pip install "gpunet[cuda13]" (or "gpunet[cuda12]"), whose CuPy wheel brings them'),
-        ("libnvrtc|libcudart|libcublas|libcuda\\.so", "a CUDA library cannot be loaded",
-         "install the driver and the CuPy wheel with its [ctk] extra"),
-        ("OutOfMemory|cudaErrorMemoryAllocation|out of memory", "the CUDA device has no free memory",
-         "close what else uses it (nvidia-smi lists it) or train with --device cpu"),
-        ("cudaErrorNoKernelImageForDevice|no kernel image", "the device is too old or too new for this CuPy wheel",
-         "install another CuPy version"),
-    ]  # fmt: skip
-    for pattern, cause, remedy in known:
+    if re.search("cudaErrorInsufficientDriver|driver version is insufficient|cudaErrorSystemDriver", text):
+        driver, runtime = versions(cupy)
+        if not driver:
+            return Fault("no NVIDIA driver was found", "install the driver of the GPU, or use the CPU")
+        wheel = next(iter(cupy_wheels()), "CuPy")
+        fits = f"cupy-cuda{driver // 1000}x"
+        return Fault(
+            f"the wheel {wheel} is newer than the driver, which is for CUDA {cuda_version(driver)}"
+            + (f" and not {cuda_version(runtime)}" if runtime else ""),
+            f"update the driver, or pip uninstall {wheel} and install {fits}[ctk]",
+        )
+    two = two_wheels()
+    for pattern, cause, remedy in _KNOWN:
         if re.search(pattern, text):
-            return f"{cause} ({told}); {remedy}."
-    return f"the CUDA device cannot be used ({told}); run gpunet devices for a diagnosis."
+            # Two wheels whose files are mixed fail in many ways, but they do not take devices or memory away.
+            return two if two and not re.search("NoDevice|emory", pattern) else Fault(f"{cause} ({told})", remedy)
+    return two or Fault(f"the CUDA device cannot be used ({told})", "run gpunet devices for a diagnosis")
 
 
 def get_backend(device: str | Backend = "auto") -> Backend:

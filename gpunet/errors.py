@@ -23,6 +23,14 @@ class DeviceError(GpunetError):
     """A device that cannot be had, or an array that lives on another one."""
 
 
+class OutOfMemory(DeviceError):
+    """A CUDA device has less memory than was asked for; `free` is how many bytes it has left."""
+
+    def __init__(self, message: str, free: int) -> None:
+        super().__init__(message)
+        self.free = free
+
+
 class CheckpointError(GpunetError):
     """A model file, checkpoint or run folder that is damaged or does not fit."""
 

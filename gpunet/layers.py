@@ -25,6 +25,7 @@ class Space:
         kept: the activations after dropout, which the next layer reads; `output` itself without dropout.
         mask: the dropout factors, or None.
         delta: the gradient with respect to the pre-activations.
+        own: whether the matrix products are our own CUDA kernels (see `kernels/dense.py`).
     """
 
     pre: Any
@@ -32,6 +33,7 @@ class Space:
     kept: Any
     mask: Any
     delta: Any
+    own: bool
 
 
 class Dense:
@@ -43,7 +45,6 @@ class Dense:
         activation: f.
         dropout: the rate at which activations are dropped while training.
         last: whether this is the output layer, whose bias and activation belong to the loss.
-        own_products: whether its matrix products are our own CUDA kernels (see `kernels/dense.py`).
     """
 
     def __init__(
@@ -58,10 +59,9 @@ class Dense:
         self.dropout = rate
         self.stream = stream
         self.last = last
-        self.own_products = False
 
-    def space(self, backend: Any, batch: int, training: bool) -> Space:
-        """Room for one batch; without `training` only what the forward pass writes."""
+    def space(self, backend: Any, batch: int, training: bool, own: bool = False) -> Space:
+        """Room for one batch; without `training` only what the forward pass writes. `own` as in `Space`."""
         shape, dtype = (batch, self.weights.shape[1]), self.weights.dtype
         # The rows of a few logits are reduced along the short axis; with the batch contiguous NumPy does that
         # several times faster. CUDA kernels take C order.
@@ -75,6 +75,7 @@ class Dense:
             kept=backend.empty(shape, dtype) if drops else output,
             mask=backend.empty(shape, dtype) if drops else None,
             delta=backend.empty(shape, dtype, order) if training else None,
+            own=own,
         )
 
     def forward(self, x: Any, space: Space, control: Any = None) -> Any:
@@ -89,20 +90,19 @@ class Dense:
         drop = None
         if space.mask is not None and control is not None:
             drop = Drop(self.stream, self.dropout, control, space.mask, space.kept)
-        dense_forward(x, self.weights, bias, self.activation, space.pre, space.output, drop, self.own_products)
+        dense_forward(x, self.weights, bias, self.activation, space.pre, space.output, drop, space.own)
         return space.output if drop is None else space.kept
 
     def backward(self, x: Any, space: Space, below: Below | None) -> None:
         """The gradient of the weights from `space.delta`, the delta of the layer below, and one bias gradient."""
-        grad_bias = self.grad_bias if self.own_products else None
-        dense_backward(space.delta, x, self.weights, self.grad_weights, grad_bias, below, self.own_products)
+        grad_bias = self.grad_bias if space.own else None
+        dense_backward(space.delta, x, self.weights, self.grad_weights, grad_bias, below, space.own)
 
     def as_below(self, space: Space) -> Below:
         """What the layer above writes into this one when it goes backward."""
         saved = space.output if space.pre is None else space.pre
-        return Below(space.delta, self.activation, saved, space.mask, self.early_grad_bias)
+        return Below(space.delta, self.activation, saved, space.mask, self.early_grad_bias(space))
 
-    @property
-    def early_grad_bias(self) -> Any:
+    def early_grad_bias(self, space: Space) -> Any:
         """Where whoever makes this layer's delta puts the bias gradient; None where `backward` takes it itself."""
-        return None if self.own_products else self.grad_bias
+        return None if space.own else self.grad_bias

@@ -19,11 +19,13 @@ from gpunet import state
 from gpunet.batches import Order
 from gpunet.callbacks import Callback, as_callbacks
 from gpunet.errors import TrainingDiverged, UsageError
+from gpunet.graph import StepGraph, choose_way
 from gpunet.kernels import control as at
 from gpunet.kernels.gather import gather
 from gpunet.kernels.losses import get_loss, loss_step
 from gpunet.kernels.optimizers import SGD, get_optimizer, update
-from gpunet.kernels.penalties import add_penalty, clip_by_norm, clip_columns, penalty
+from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns, penalty
+from gpunet.memory import explaining
 from gpunet.metrics import evaluate
 from gpunet.model import MLP
 from gpunet.records import Record, ResultRecord, StepRecord, TrainingResult
@@ -112,6 +114,7 @@ class Trainer:
         if graph not in ("auto", "on", "off"):
             raise UsageError(f'graph must be "auto", "on" or "off", not {graph!r}.')
         self.graph = graph
+        self.way = choose_way(graph, self.backend, model.sizes, self.batch)
         self.seed = model.seed if seed is None else seed
         self.callbacks: list[Callback] = as_callbacks(callbacks)
         self.checkpoint_every = None if checkpoint_every is None else _whole("checkpoint_every", checkpoint_every)
@@ -151,7 +154,7 @@ class Trainer:
     def _make_room(self) -> None:
         """Everything a step touches, allocated once: data, workspace, optimizer state, tables, counters."""
         model, backend, train = self.model, self.backend, self.data.train
-        with backend.use():
+        with explaining(model, self.data, self.optimizer, self.batch), backend.use():
             images = train.images
             if images.dtype != np.uint8:
                 images = images.astype(model.dtype, copy=False)
@@ -168,9 +171,12 @@ class Trainer:
             same = self.images.dtype == model.dtype
             self.raw_rows = None if same else backend.empty((self.batch, features), self.images.dtype)
             self.targets = backend.empty((self.batch, *self.labels.shape[1:]), self.labels.dtype)
-            self.spaces = [layer.space(backend, self.batch, training=True) for layer in model.layers]
+            own = self.way.captured
+            self.spaces = [layer.space(backend, self.batch, training=True, own=own) for layer in model.layers]
             wide = np.float64 if model.dtype == np.float64 else np.float32
             self.rows = backend.zeros((2, self.batch), wide)
+            self.partial_sums = backend.empty(PARTIAL_SUMS, wide)
+        self._graph = StepGraph(backend, self.step, self.way.required) if self.way.captured else None
         self._boundary = 0
 
     @property
@@ -190,8 +196,10 @@ class Trainer:
 
     @property
     def how(self) -> str:
-        """How the steps are run, in a few words."""
-        return "one step after the other"
+        """How the steps are run and why so, in a few words."""
+        if self._graph is not None and self._graph.refused:
+            return f"kernels launched one by one; {self._graph.refused}"
+        return self.way.told
 
     # --- the step ------------------------------------------------------------------------------------
 
@@ -210,16 +218,15 @@ class Trainer:
             inputs.append(layer.forward(inputs[-1], space, control))
         top = layers[-1]
         rows = self.rows if want_rows or self.backend.name == "cuda" else None
-        loss_step(
-            inputs[-1], top.bias, self.targets, self.loss, spaces[-1].delta, top.early_grad_bias, rows, control
-        )
+        grad_bias = top.early_grad_bias(spaces[-1])
+        loss_step(inputs[-1], top.bias, self.targets, self.loss, spaces[-1].delta, grad_bias, rows, control)
         for index in range(len(layers) - 1, -1, -1):
             below = layers[index - 1].as_below(spaces[index - 1]) if index else None
             layers[index].backward(inputs[index], spaces[index], below)
         if self.l2 or self.l1:
             add_penalty(model.flat_gradients, model.flat, model.weight_count, self.l2, self.l1)
         if self.clip_norm is not None:
-            clip_by_norm(model.flat_gradients, self.clip_norm)
+            clip_by_norm(model.flat_gradients, self.clip_norm, self.partial_sums)
         moved = self.optimizer_state
         update(model.flat, model.flat_gradients, moved, self.optimizer, self.table, control, model.weight_count)
         if self.max_norm is not None:
@@ -362,7 +369,10 @@ class Trainer:
         while self.iteration < goal:
             if self.iteration >= self._boundary:
                 self._prepare()
-            self.step(want_rows=self.iteration == goal - 1)
+            if self._graph is not None:
+                self._graph.launch()
+            else:
+                self.step(want_rows=self.iteration == goal - 1)
             self.iteration += 1
             if self._stop_asked:
                 break
@@ -370,7 +380,8 @@ class Trainer:
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
         # An overflow is reported once, as the step whose loss is not finite, and not by NumPy's warnings.
-        with self.backend.use(), np.errstate(over="ignore", invalid="ignore"):
+        memory = explaining(self.model, self.data, self.optimizer, self.batch)
+        with memory, self.backend.use(), np.errstate(over="ignore", invalid="ignore"):
             yield
 
     def _read(self) -> tuple[float, float]:

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.build import elementwise, operation, reduction
+from gpunet.kernels.build import elementwise, operation, raw, types
+
+#: Blocks that add up the squares of a vector, each its share; at most 256.
+PARTIAL_SUMS = 64
 
 
 @operation
@@ -24,9 +27,7 @@ def add_penalty(gradients: Any, parameters: Any, decayed: int, l2: float, l1: fl
 
 @add_penalty.cuda
 def _add_penalty_cuda(gradients: Any, parameters: Any, decayed: int, l2: float, l1: float) -> None:
-    kernel = elementwise(
-        "T w, T l2, T l1", "T g", "g += l2 * w + l1 * T((w > T(0)) - (w < T(0)))", "add_penalty"
-    )
+    kernel = elementwise("T w, T l2, T l1", "T g", "g += l2 * w + l1 * T((w > T(0)) - (w < T(0)))", "add_penalty")
     kernel(parameters[:decayed], l2, l1, gradients[:decayed])
 
 
@@ -37,20 +38,27 @@ def penalty(parameters: Any, decayed: int, l2: float, l1: float) -> Any:
 
 
 @operation
-def clip_by_norm(gradients: Any, limit: float) -> None:
-    """Scale the whole gradient down to the Euclidean norm `limit` if it is longer (Pascanu et al. 2013)."""
+def clip_by_norm(gradients: Any, limit: float, partial: Any = None) -> None:
+    """Scale the whole gradient down to the Euclidean norm `limit` if it is longer (Pascanu et al. 2013).
+
+    Args:
+        gradients: (n,), changed.
+        limit: the largest norm.
+        partial: room for `PARTIAL_SUMS` numbers of at least float32, on CUDA.
+    """
     norm = float(np.sqrt(np.dot(gradients, gradients)))
     if norm > limit:
         gradients *= gradients.dtype.type(limit / norm)
 
 
 @clip_by_norm.cuda
-def _clip_by_norm_cuda(gradients: Any, limit: float) -> None:
-    squares = reduction("T g", "T total", "g * g", "a + b", "total = a", "0", "sum_of_squares")(gradients)
-    kernel = elementwise(
-        "T limit, T squares", "T g", "if (squares > limit * limit) g *= limit / sqrt(squares)", "clip_by_norm"
+def _clip_by_norm_cuda(gradients: Any, limit: float, partial: Any = None) -> None:
+    size = np.int64(len(gradients))
+    defines = types(REAL=gradients.dtype)
+    raw("penalties.cu", "sum_of_squares", *defines)((PARTIAL_SUMS,), (256,), (gradients, size, partial))
+    raw("penalties.cu", "clip_by_norm", *defines)(
+        (PARTIAL_SUMS,), (256,), (gradients, size, partial, np.int32(PARTIAL_SUMS), np.float64(limit))
     )
-    kernel(gradients.dtype.type(limit), squares, gradients)
 
 
 @operation
@@ -62,8 +70,6 @@ def clip_columns(weights: Any, limit: float) -> None:
 
 @clip_columns.cuda
 def _clip_columns_cuda(weights: Any, limit: float) -> None:
-    squares = reduction("T w", "T total", "w * w", "a + b", "total = a", "0", "column_squares")(weights, axis=0)
-    kernel = elementwise(
-        "T limit, T squares", "T w", "if (squares > limit * limit) w *= limit / sqrt(squares)", "clip_columns"
-    )
-    kernel(weights.dtype.type(limit), squares, weights)
+    rows, columns = weights.shape
+    kernel = raw("penalties.cu", "clip_columns", *types(REAL=weights.dtype))
+    kernel((-(-columns // 32),), (32, 8), (weights, np.int32(rows), np.int32(columns), np.float64(limit)))

@@ -1,0 +1,111 @@
+"""How the steps of a training run are carried out on a CUDA device: one by one, or as one CUDA graph.
+
+What a step of a small network costs is asking for its kernels, not computing them. So where the network is
+small, a whole step is captured once as a CUDA graph and then replayed, one launch a step. CuPy refuses
+cuBLAS while it captures; the captured step therefore takes our own matrix products (`kernels/gemm.py`).
+Large products are left to cuBLAS, launched one by one, because there the library's speed counts for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpunet.errors import DeviceError, UsageError
+
+#: Up to this many floating-point operations per step, "auto" takes the graph. Launching a step's kernels one by one
+#: takes the interpreter some 150 microseconds; our own products need about as long for this much work if they
+#: reach 3 TFLOP/s, which is a modest part of what a data-centre GPU can do.
+GRAPH_FLOP = 500e6
+
+
+@dataclass(frozen=True)
+class Way:
+    """How steps are carried out.
+
+    Attributes:
+        captured: whether as a CUDA graph, with matrix products of our own.
+        required: whether a graph was asked for, so that doing without is an error.
+        told: the choice and its reason, in a few words.
+    """
+
+    captured: bool
+    required: bool
+    told: str
+
+
+def step_flop(sizes: Sequence[int], batch: int) -> float:
+    """Floating-point operations of a step's matrix products: forward, and backward twice, once for the first layer."""
+    products = [2.0 * batch * fan_in * fan_out for fan_in, fan_out in zip(sizes, sizes[1:], strict=False)]
+    return 3 * sum(products) - products[0]
+
+
+def choose_way(graph: str, backend: Any, sizes: Sequence[int], batch: int) -> Way:
+    """How to carry out the steps of a network on a device.
+
+    Args:
+        graph: "auto", "on" or "off".
+        backend: the device.
+        sizes: the widths of the network.
+        batch: examples per step.
+
+    Raises:
+        UsageError: a graph is asked for on the CPU.
+    """
+    if backend.name == "cpu":
+        if graph == "on":
+            raise UsageError('graph "on" needs a CUDA device; leave it at "auto", or train with device "cuda".')
+        return Way(False, False, "one after the other")
+    if graph == "off":
+        return Way(False, False, "kernels launched one by one, cuBLAS for the matrix products (graph off)")
+    captured = "one CUDA graph launch per step, with matrix products of our own"
+    if graph == "on":
+        return Way(True, True, f"{captured} (graph on)")
+    flop = step_flop(sizes, batch)
+    work = f"{flop / 1e6:,.3g} MFLOP a step"
+    if flop <= GRAPH_FLOP:
+        return Way(True, False, f"{captured} (auto: {work}, little work for a GPU)")
+    return Way(False, False, f"kernels launched one by one, cuBLAS for the matrix products (auto: {work})")
+
+
+class StepGraph:
+    """A training step that is captured as a CUDA graph when it is done for the second time.
+
+    The first time it runs as it is, which compiles every kernel it needs. All addresses that a graph holds belong
+    to arrays that `step` keeps alive, and what changes from step to step lies in them.
+
+    Attributes:
+        refused: why the step could not be captured; None if it was, or was not tried yet.
+    """
+
+    def __init__(self, backend: Any, step: Callable[[], None], required: bool) -> None:
+        self._backend = backend
+        self._step = step
+        self._required = required
+        self._warm = False
+        self._graph: Any = None
+        self.refused: str | None = None
+
+    def launch(self) -> None:
+        """Do one step, on the backend's stream, which must be the current one.
+
+        Raises:
+            DeviceError: the step cannot be captured, and a graph was asked for.
+        """
+        if self._graph is not None:
+            self._graph.launch()
+        elif not self._warm or self.refused is not None:
+            self._step()
+            self._warm = True
+        else:
+            self._capture()
+            self.launch()
+
+    def _capture(self) -> None:
+        try:
+            self._graph = self._backend.capture(self._step)
+        except DeviceError as error:
+            self.refused = str(error)
+            if self._required:
+                raise

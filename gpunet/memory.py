@@ -1,0 +1,58 @@
+"""How much device memory training needs, and the sentence for when there is less."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from gpunet.backend import readable
+from gpunet.errors import OutOfMemory
+
+
+def training_bytes(model: Any, data: Any, optimizer: Any, batch: int) -> dict[str, int]:
+    """The bytes that training keeps on the device, by what they are for.
+
+    Args:
+        model: an `MLP`.
+        data: a `Dataset`; its training split lies on the device.
+        optimizer: an `Optimizer`, which keeps some vectors as long as the parameters.
+        batch: examples per step.
+
+    Returns:
+        "data", "parameters" (with gradients and optimizer state) and "batch" (inputs, activations, deltas).
+    """
+    real = model.dtype.itemsize
+    images, labels = data.train.images, data.train.labels
+    image_size = 1 if images.dtype.itemsize == 1 else real
+    widths = 0
+    for layer, rate in zip(model.layers, [*model.dropout, 0.0], strict=True):
+        arrays = 2 + 2 * (rate > 0) + (layer.activation.saves == "input" and not layer.last)
+        widths += arrays * layer.weights.shape[1]
+    return {
+        # The order of the rows is two epochs' permutations of 4-byte numbers.
+        "data": images.size * image_size + labels.size * (4 if labels.ndim == 1 else real) + 8 * len(labels),
+        "parameters": (2 + len(optimizer.state_names)) * model.flat.size * real,
+        "batch": batch * (model.sizes[0] * (real + image_size * (image_size != real)) + widths * real),
+    }
+
+
+@contextlib.contextmanager
+def explaining(model: Any, data: Any, optimizer: Any, batch: int) -> Iterator[None]:
+    """Around work of a training run: running out of memory becomes a sentence about this run.
+
+    Raises:
+        OutOfMemory: with how much training needs, how much is free, and what to lower.
+    """
+    try:
+        yield
+    except OutOfMemory as error:
+        parts = training_bytes(model, data, optimizer, batch)
+        hidden = ", ".join(map(str, model.sizes[1:-1]))
+        raise OutOfMemory(
+            f"training needs about {readable(sum(parts.values()))} on {model.backend.device} "
+            f"({readable(parts['data'])} for the data, {readable(parts['parameters'])} for parameters and their "
+            f"optimizer, {readable(parts['batch'])} for a batch), and {readable(error.free)} are free; lower the "
+            f"batch size ({batch})" + (f" or the hidden sizes ({hidden})" if hidden else "") + ", or use the CPU.",
+            error.free,
+        ) from error
