@@ -1,0 +1,305 @@
+"""`gpunet sweep`: a grid of settings from the command line, its results as they come, and the choice."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+import time
+from typing import Any, Optional
+
+import typer
+
+from gpunet import grids
+from gpunet.backend import get_backend
+from gpunet.cli import display
+from gpunet.cli.errors import Interrupted
+from gpunet.cli.options import setting_options
+from gpunet.errors import UsageError
+from gpunet.settings import Settings, read_file
+from gpunet.sweeps import Sweep
+from gpunet.trials import Result, Row
+
+
+class Board:
+    """The results on the screen: on a terminal a live table of all settings, in a pipe a line per result."""
+
+    def __init__(self, sweep: Sweep, quiet: bool, json: bool) -> None:
+        self._sweep = sweep
+        self._quiet, self._json = quiet, json
+        self._screen = display.Screen(live=not quiet)
+        self._began = time.perf_counter()
+        self._before = len(sweep.results)
+
+    def start(self) -> None:
+        """Show the empty table."""
+        self._screen.start()
+        self._screen.refresh(self._draw, force=True)
+
+    def add(self, result: Result) -> None:
+        """Show a result."""
+        if self._json:
+            self._screen.write(json_module.dumps({"event": "trial", **result.as_dict()}))
+        elif not self._quiet and not self._screen.live:
+            self._screen.write(self._line(result))
+        self._screen.refresh(self._draw)
+
+    def stop(self) -> None:
+        """Take the live table away."""
+        self._screen.stop()
+
+    def _line(self, result: Result) -> str:
+        count = f"{len(self._sweep.results):>{len(str(len(self._sweep.trials)))}}/{len(self._sweep.trials)}"
+        told = "  ".join(f"{name} {value}" for name, value in [*result.varied.items(), ("seed", result.seed)])
+        if result.error is not None:
+            return f"{count}  {told}  failed: {result.error}"
+        return (
+            f"{count}  {told}  train {result.train_accuracy:.4f}  validation {result.validation_accuracy:.4f}"
+            f"  {result.train_seconds:.1f} s"
+        )
+
+    def _draw(self) -> Any:
+        rows = self._sweep.rows()
+        room = max(3, display.error_console().height - 5)
+        if len(rows) > room:  # the best of those that are there, and nothing to scroll
+            rows = sorted(rows, key=lambda row: -mean(row, "validation_accuracy"))[:room]
+        done, total = len(self._sweep.results), len(self._sweep.trials)
+        text = f"{done} of {total} runs"
+        if done > self._before:
+            left = (time.perf_counter() - self._began) / (done - self._before) * (total - done)
+            text += f", {display.duration(left)} left"
+        return display.drawn_table(*cells(self._sweep, rows, width=display.error_console().width), title=text)
+
+
+def mean(row: Row, name: str) -> float:
+    """The mean of a result over the seeds, -1 where there is none yet."""
+    spread = row.spread(name)
+    return -1.0 if spread is None else spread.mean
+
+
+def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) -> tuple[list[str], list[list[str]]]:
+    """The table of rows, with as many columns as fit into `width`."""
+    several = len(sweep.seeds) > 1
+    names = [("train", "train_accuracy"), ("validation", "validation_accuracy")]
+    if sweep.tests:
+        names.append(("test", "test_accuracy"))
+
+    def make(spreads: bool, seconds: bool) -> tuple[list[str], list[list[str]]]:
+        columns = [name.replace("_", " ") for name in sweep.varying] or ["settings"]
+        columns += ["runs"] if several else []
+        columns += [label for label, _ in names] + (["seconds"] if seconds else [])
+        table = []
+        for row in rows:
+            line = [row.varied[name] for name in sweep.varying] or ["as given"]
+            line += [f"{len(row.results)}/{len(row.trials)}"] if several else []
+            for _, name in names:
+                spread = row.spread(name)
+                text = "" if spread is None else str(spread) if spreads else f"{spread.mean:.4f}"
+                line.append("failed" if row.errors and spread is None else text)
+            if seconds:
+                spent = row.spread("train_seconds")
+                line.append("" if spent is None else f"{spent.mean:.1f}")
+            if chosen is not None:
+                line[0] = ("* " if row.varied == chosen.varied else "  ") + line[0]
+            table.append(line)
+        if chosen is not None:
+            columns[0] = f"  {columns[0]}"
+        return columns, table
+
+    for spreads, seconds in ((True, True), (True, False), (False, False)):
+        columns, table = make(spreads, seconds)
+        wide = sum(max(len(row[i]) for row in [columns, *table]) + 2 for i in range(len(columns)))
+        if wide <= width + 2:
+            break
+    return columns, table
+
+
+@setting_options
+def command(
+    given: dict[str, str],
+    seeds: int = typer.Option(1, "--seeds", metavar="N", help="Run everything with N seeds, from --seed on."),
+    random: Optional[int] = typer.Option(  # noqa: UP045
+        None,
+        "--random",
+        metavar="N",
+        help="Try N combinations drawn at random instead of all; then a range such as 0.001..1 is a value too.",
+        show_default=False,
+    ),
+    jobs: Optional[int] = typer.Option(  # noqa: UP045
+        None,
+        "--jobs",
+        "-j",
+        metavar="N",
+        help="Runs at a time, each in a process of its own. [default: one for each CPU; 1 on CUDA]",
+        show_default=False,
+    ),
+    backend: str = typer.Option(
+        "loky", "--backend", metavar="NAME", help="joblib backend that takes the work: loky, dask, ray."
+    ),
+    out: Optional[str] = typer.Option(  # noqa: UP045
+        None,
+        "--out",
+        metavar="FOLDER",
+        help="Keep results and models here; the same command goes on where it was stopped.",
+        show_default=False,
+    ),
+    report_test: bool = typer.Option(
+        False,
+        "--report-test",
+        help="Once the choice is made, show the test accuracy of all settings and not of it alone.",
+    ),
+    csv: Optional[str] = typer.Option(  # noqa: UP045
+        None, "--csv", metavar="FILE", help="Write a table with one line per run.", show_default=False
+    ),
+    plot: Optional[str] = typer.Option(  # noqa: UP045
+        None,
+        "--plot",
+        metavar="FILE",
+        help="Draw accuracy against the first option that varies (.png, .svg, .pdf).",
+        show_default=False,
+    ),
+    config: Optional[str] = typer.Option(  # noqa: UP045
+        None, "--config", metavar="FILE", help="Take settings from a TOML or JSON file first.", show_default=False
+    ),
+    json: bool = typer.Option(False, "--json", help="Write JSON lines to standard output and nothing else."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Write only the table at the end."),
+) -> None:
+    """Train over several values of any option of gpunet train, and choose by validation accuracy.
+
+    Values stand between commas: --activation relu,tanh. Where a value has commas itself, they stand between
+    semicolons, in quotes: --hidden "10;50;50,30"; a semicolon at the end makes a single value. All
+    combinations are run. Data without validation examples has a tenth of its training examples held out. The
+    test set is looked at after the choice is made, and for the chosen settings only.
+
+    \b
+    Examples:
+      gpunet sweep --hidden "10;50;50,30;200,100" --activation relu,tanh,sigmoid
+      gpunet sweep --lr 0.01,0.03,0.1,0.3 --seeds 3 --out sweeps/lr --plot lr.png
+      gpunet sweep --lr 0.001..1 --dropout 0,0.2,0.5 --random 20 --epochs 5
+      gpunet sweep --optimizer "sgd;momentum:momentum=0.9;adam" --seeds 3 --json
+    """
+    if plot is not None:
+        from gpunet.plot_style import check_format, style
+
+        check_format(plot)
+        with style():  # a missing matplotlib is said before the work and not after it
+            pass
+    base = Settings.from_dict(read_file(config), source=config) if config else Settings()
+    grid = {name: grids.parse(name, text) for name, text in given.items()}
+    with display.DownloadBar(quiet=quiet) as progress:
+        base, grid, which = _split(base, grid, seeds)
+        sweep = Sweep(base, grid, seeds=which, random=random, out=out, progress=progress)
+    jobs, remark = _jobs(sweep, jobs, backend)
+    if not json and not quiet:
+        display.pairs(_header(sweep, jobs, backend, remark))
+        display.line()
+    board = Board(sweep, quiet, json)
+    try:
+        board.start()
+        for result in sweep.run(jobs, backend):
+            board.add(result)
+    except KeyboardInterrupt as error:
+        board.stop()
+        where = f"stopped after {len(sweep.results)} of {len(sweep.trials)} runs"
+        again = f"; the same command goes on from there, its results are in {out}" if out else ""
+        raise Interrupted(f"{where}{again}.", error) from None
+    finally:
+        board.stop()
+    chosen = sweep.choose()
+    tested = sweep.measure([chosen])
+    if report_test:
+        sweep.measure(sweep.rows())
+    _conclude(sweep, chosen, bool(tested), json)
+    for path, write in ((csv, _write_csv), (plot, _draw)):
+        if path is not None:
+            write(sweep, path)
+    if out is not None:
+        _write_csv(sweep, os.path.join(out, "results.csv"))
+
+
+def _split(base: Settings, grid: dict[str, Any], seeds: int) -> tuple[Settings, dict[str, Any], Any]:
+    """The common settings, the grid and the seeds; several values of --seed are the seeds."""
+    given = grid.pop("seed", None)
+    if given is None:
+        return base, grid, seeds
+    if isinstance(given, grids.Range):
+        raise UsageError(f"--seed {given}: list the seeds like 1,2,3, or say how many with --seeds.")
+    if len(given) == 1:
+        return base.with_changes(seed=given[0]), grid, seeds
+    if seeds != 1:
+        raise UsageError("--seed and --seeds both say which seeds to take; give one of them.")
+    return base, grid, given
+
+
+def _jobs(sweep: Sweep, jobs: int | None, backend: str) -> tuple[int, str]:
+    """How many runs at a time, and why."""
+    if jobs is not None:
+        return jobs, ""
+    device = get_backend(sweep.trials[0].settings.device)
+    if device.name == "cuda":
+        return 1, "one at a time on CUDA"
+    try:
+        import joblib
+    except ImportError:
+        return 1, 'one at a time; pip install "gpunet[sweep]" lets them run in parallel'
+    return max(1, min(joblib.cpu_count(), len(sweep.missing))), ""
+
+
+def _header(sweep: Sweep, jobs: int, backend: str, remark: str) -> list[tuple[str, str]]:
+    first = sweep.trials[0].settings
+    rows = len(sweep.rows())
+    what = f"{rows} setting{'s' if rows != 1 else ''} x {len(sweep.seeds)} seed{'s' if len(sweep.seeds) != 1 else ''}"
+    done = f", {len(sweep.results)} done before" if sweep.results else ""
+    found = [("sweep", f"{what}{done}")]
+    if sweep.varying:
+        found.append(("varying", ", ".join(name.replace("_", " ") for name in sweep.varying)))
+    held = first.validation
+    found.append(("data", f"{first.data}, validation {'of its own' if held == 'auto' else f'held out: {held:g}'}"))
+    where = remark or (f"{jobs} at a time" + (f" ({backend})" if jobs > 1 or backend != "loky" else ""))
+    found.append(("runs", where))
+    return found
+
+
+def _conclude(sweep: Sweep, chosen: Row, tested: bool, json: bool) -> None:
+    validation, test = chosen.spread("validation_accuracy"), chosen.spread("test_accuracy")
+    assert validation is not None
+    if json:
+        for row in sweep.rows():
+            for trial in row.trials:
+                if trial.key in sweep.tests:
+                    told = {"key": trial.key, "varied": trial.varied, "seed": trial.settings.seed}
+                    found = {"event": "test", **told, "test_accuracy": sweep.tests[trial.key]}
+                    sys.stdout.write(json_module.dumps(found) + "\n")
+        record: dict[str, Any] = {
+            "event": "choice",
+            "varied": chosen.varied,
+            "settings": chosen.trials[0].settings.to_dict(),
+        }
+        record["validation_accuracy"] = validation.mean
+        if test is not None:
+            record["test_accuracy"] = test.mean
+        sys.stdout.write(json_module.dumps(record) + "\n")
+        return
+    display.table(*cells(sweep, sweep.rows(), display.room(), chosen))
+    display.line()
+    what = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in chosen.varied.items()) or "these settings"
+    verdict = f"chosen by validation accuracy: {what} ({validation})"
+    display.line(verdict)
+    if tested and test is not None:
+        display.line(f"test accuracy of the choice: {test}")
+    failed = sum(len(row.errors) for row in sweep.rows())
+    if failed:
+        reason = next(row.errors[0] for row in sweep.rows() if row.errors)
+        display.note(f"{failed} run{'s' if failed != 1 else ''} failed, for example: {reason}")
+
+
+def _write_csv(sweep: Sweep, path: str) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        stream.write(sweep.csv())
+
+
+def _draw(sweep: Sweep, path: str) -> None:
+    from gpunet.plot_style import save
+    from gpunet.sweep_plots import accuracies
+
+    save(accuracies(sweep), path)
