@@ -23,8 +23,9 @@ from gpunet.errors import (
     UsageError,
 )
 from gpunet.initializers import INITIALIZERS, Initializer
-from gpunet.kernels.activations import ACTIVATIONS, Activation, check_activation
+from gpunet.kernels.activations import ACTIVATIONS, Activation
 from gpunet.kernels.activations import from_functions as activation
+from gpunet.kernels.check import check_activation
 from gpunet.kernels.losses import LOSSES, Loss, SoftmaxCrossEntropy, softmax_cross_entropy
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD, Adam, Momentum, Optimizer
 from gpunet.metrics import Evaluation, evaluate

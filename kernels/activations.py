@@ -1,101 +1,27 @@
-"""Activation functions: for each its NumPy form, its CUDA form and its derivative, in one entry.
+"""The table of activation functions; an entry is all there is to one.
 
-An entry of `ACTIVATIONS` is all there is to an activation; layers, fused kernels, the command line, the
-documentation and the tests pick it up from there. The derivative is computed from what the forward
-pass leaves behind: the output `y` where the formula allows it (`saves="output"`, nothing more needs
-to be kept), else the input `x` (`saves="input"`).
+Layers, fused kernels, the command line, the documentation and the tests pick the entries up from
+`ACTIVATIONS`. What an entry consists of says `activation.py`. The NumPy forms work on cache-sized pieces
+(`blocks.py`); they stay in the dtype of their arrays, do not overflow and keep the digits of small results.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpunet.errors import UsageError
-from gpunet.kernels.build import C_TYPES, elementwise, operation
+from gpunet.kernels.activation import Activation, activation_backward, activation_forward, from_functions
+from gpunet.kernels.blocks import blockwise, constant, scratch
+from gpunet.kernels.normal import upper_tail
 
-
-@dataclass(frozen=True, eq=False)
-class Activation:
-    """An activation function f, elementwise.
-
-    Attributes:
-        name: the name in the table and on the command line.
-        forward: NumPy form, `forward(x, out)` writes f(x) to `out` (which may be `x`).
-        backward: NumPy form, `backward(grad, saved, out)` writes grad * f'(x) to `out` (which may be
-            `grad`); `saved` is f(x) or x, as `saves` says, and must not be changed.
-        cuda_forward: a CUDA C++ expression in `x` (of type ACC: float, or double for float64 arrays).
-        cuda_derivative: a CUDA C++ expression for f' in `y` (= f(x)) or `x`, as `saves` says.
-        saves: "output" or "input".
-        formula: f in one line, for the documentation.
-        source: where the formula comes from.
-        kinks: inputs at which f' jumps; checks by finite differences step around them.
-    """
-
-    name: str
-    forward: Callable[[np.ndarray, np.ndarray], Any]
-    backward: Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
-    cuda_forward: str
-    cuda_derivative: str
-    saves: str = "output"
-    formula: str = ""
-    source: str = ""
-    kinks: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.saves not in ("output", "input"):
-            raise UsageError(f'activation {self.name!r}: saves must be "output" or "input", not {self.saves!r}.')
-
-    def cuda_functions(self, suffix: str = "") -> str:
-        """The two device functions `activate` and `derivative`, as CUDA source over the type ACC.
-
-        `derivative` takes f(x) or x, whichever the activation saves.
-        """
-        kept = "y" if self.saves == "output" else "x"
-        return (
-            f"__device__ __forceinline__ ACC activate{suffix}(ACC x) {{ return {self.cuda_forward}; }}\n"
-            f"__device__ __forceinline__ ACC derivative{suffix}(ACC {kept}) {{ return {self.cuda_derivative}; }}\n"
-        )
-
-
-def from_functions(
-    name: str,
-    forward: Callable[[np.ndarray], np.ndarray],
-    derivative: Callable[[np.ndarray], np.ndarray],
-    cuda_forward: str,
-    cuda_derivative: str,
-    *,
-    saves: str = "input",
-    formula: str = "",
-    source: str = "",
-    kinks: tuple[float, ...] = (),
-) -> Activation:
-    """Make an activation of one's own out of plain NumPy functions and two CUDA expressions.
-
-    Args:
-        name: what to call it.
-        forward: f, from an array to a new array of the same shape and dtype.
-        derivative: f', of x (or of f(x) with `saves="output"`).
-        cuda_forward: f as a CUDA C++ expression in `x`, for example "x / (ACC(1) + fabs(x))".
-        cuda_derivative: f' as an expression in `x` (or in `y` with `saves="output"`).
-
-    `check_activation` holds the two forms against each other and against finite differences.
-    """
-
-    def forward_into(x: np.ndarray, out: np.ndarray) -> None:
-        out[...] = forward(x)
-
-    def backward_into(grad: np.ndarray, saved: np.ndarray, out: np.ndarray) -> None:
-        np.multiply(grad, derivative(saved).astype(grad.dtype, copy=False), out=out)
-
-    return Activation(
-        name, forward_into, backward_into, cuda_forward, cuda_derivative, saves, formula, source, kinks
-    )  # fmt: skip
-
+__all__ = [
+    "ACTIVATIONS", "Activation", "activation_backward", "activation_forward", "from_functions", "get_activation",
+    "register",
+]  # fmt: skip
 
 ACTIVATIONS: dict[str, Activation] = {}
 
@@ -123,33 +49,418 @@ def get_activation(name: str | Activation) -> Activation:
 # --- the table ------------------------------------------------------------------------------------------
 
 
-def _sigmoid(x: np.ndarray, out: np.ndarray) -> np.ndarray:
-    # 0.5 tanh(x / 2) + 0.5 never overflows, and NumPy's tanh is vectorised where its exp plus a division are slower.
-    half = x.dtype.type(0.5)
-    np.multiply(x, half, out=out)
-    np.tanh(out, out=out)
-    np.multiply(out, half, out=out)
-    return np.add(out, half, out=out)
+@blockwise
+def _relu(x: np.ndarray, out: np.ndarray) -> None:
+    np.maximum(x, constant(0, x), out=out)
 
 
-def _sigmoid_backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    slope = np.subtract(y.dtype.type(1), y)
-    slope *= y
-    np.multiply(grad, slope, out=out)
-
-
-def _tanh_backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    slope = np.multiply(y, y)
-    np.subtract(y.dtype.type(1), slope, out=slope)
-    np.multiply(grad, slope, out=out)
-
-
-def _relu(x: np.ndarray, out: np.ndarray) -> np.ndarray:
-    return np.maximum(x, x.dtype.type(0), out=out)
-
-
+@blockwise
 def _relu_backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    np.multiply(grad, np.greater(y, y.dtype.type(0)), out=out)
+    positive = scratch(y, 0, bool)
+    np.greater(y, 0, out=positive)
+    np.multiply(grad, positive, out=out)
+
+
+# NaN must come through, so that a run that has gone wrong is noticed; so the test is for x < 0.
+register(
+    Activation(
+        "relu", _relu, _relu_backward, "x < ACC(0) ? ACC(0) : x", "y > ACC(0) ? ACC(1) : ACC(0)",
+        formula="max(x, 0)", source="Nair & Hinton 2010", kinks=(0.0,),
+    )
+)  # fmt: skip
+
+#: exp of this is finite in a dtype of so many bytes, and one over it is no denormal number.
+_EXP_LIMIT = {2: 9.0, 4: 87.0, 8: 708.0}
+
+
+def _sigmoid_piece(x: np.ndarray, out: np.ndarray) -> None:
+    np.maximum(x, constant(-_EXP_LIMIT[x.itemsize], x), out=out)
+    np.negative(out, out=out)
+    np.exp(out, out=out)
+    np.add(out, 1, out=out)
+    np.reciprocal(out, out=out)
+
+
+@blockwise
+def _sigmoid_backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    slope = scratch(y)
+    np.subtract(1, y, out=slope)
+    np.multiply(slope, y, out=slope)
+    np.multiply(grad, slope, out=out)
+
+
+register(
+    Activation(
+        "sigmoid", blockwise(_sigmoid_piece), _sigmoid_backward, "ACC(1) / (ACC(1) + exp(-x))", "y * (ACC(1) - y)",
+        formula="1 / (1 + exp(-x))", source="Rumelhart, Hinton & Williams 1986",
+    )
+)  # fmt: skip
+
+
+@blockwise
+def _tanh_backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    slope = scratch(y)
+    np.multiply(y, y, out=slope)
+    np.subtract(1, slope, out=slope)
+    np.multiply(grad, slope, out=out)
+
+
+register(
+    Activation(
+        "tanh", lambda x, out: np.tanh(x, out=out), _tanh_backward, "tanh(x)", "ACC(1) - y * y",
+        formula="(exp(x) - exp(-x)) / (exp(x) + exp(-x))", source="LeCun et al. 1998, Efficient BackProp",
+    )
+)  # fmt: skip
+
+
+def _leaky_relu(slope: float) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    @blockwise
+    def forward(x: np.ndarray, out: np.ndarray) -> None:
+        small = scratch(x)
+        np.multiply(x, slope, out=small)
+        np.maximum(x, small, out=out)
+
+    @blockwise
+    def backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+        positive, factor = scratch(y, 0, bool), scratch(y)
+        np.greater(y, 0, out=positive)
+        np.copyto(factor, positive)
+        np.maximum(factor, constant(slope, y), out=factor)
+        np.multiply(grad, factor, out=out)
+
+    return forward, backward
+
+
+register(
+    Activation(
+        "leaky-relu", *_leaky_relu(0.01), "x < ACC(0) ? ACC(0.01) * x : x", "y > ACC(0) ? ACC(1) : ACC(0.01)",
+        formula="x if x > 0 else 0.01 x", source="Maas, Hannun & Ng 2013", kinks=(0.0,),
+    )
+)  # fmt: skip
+
+
+def _expm1_piece(x: np.ndarray, factor: float) -> None:
+    """x = factor * (exp(x) - 1) in place, for x <= 0, with scratch number 1."""
+    if x.dtype == np.float64:
+        np.expm1(x, out=x)
+        np.multiply(x, factor, out=x)
+        return
+    # exp(x) - 1 = 2 t / (1 - t) with t = tanh(x / 2): NumPy's tanh is vectorised in float32, its expm1 is not.
+    below = scratch(x, 1)
+    np.multiply(x, 0.5, out=x)
+    np.tanh(x, out=x)
+    np.subtract(1, x, out=below)
+    np.divide(x, below, out=x)
+    np.multiply(x, 2 * factor, out=x)
+
+
+@blockwise
+def _elu(x: np.ndarray, out: np.ndarray) -> None:
+    bent = scratch(x)
+    np.minimum(x, constant(0, x), out=bent)
+    _expm1_piece(bent, 1.0)
+    np.maximum(x, constant(0, x), out=out)
+    np.add(out, bent, out=out)
+
+
+@blockwise
+def _elu_backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    slope = scratch(y)
+    np.minimum(y, constant(0, y), out=slope)
+    np.add(slope, 1, out=slope)
+    np.multiply(grad, slope, out=out)
+
+
+register(
+    Activation(
+        "elu", _elu, _elu_backward, "x > ACC(0) ? x : expm1(x)", "y > ACC(0) ? ACC(1) : y + ACC(1)",
+        formula="x if x > 0 else exp(x) - 1", source="Clevert, Unterthiner & Hochreiter 2016",
+    )
+)  # fmt: skip
+
+# The fixed point of mean 0 and variance 1, from Klambauer et al.
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+_SELU_LEFT = _SELU_ALPHA * _SELU_SCALE
+
+
+@blockwise
+def _selu(x: np.ndarray, out: np.ndarray) -> None:
+    bent = scratch(x)
+    np.minimum(x, constant(0, x), out=bent)
+    _expm1_piece(bent, _SELU_LEFT)
+    np.maximum(x, constant(0, x), out=out)
+    np.multiply(out, _SELU_SCALE, out=out)
+    np.add(out, bent, out=out)
+
+
+@blockwise
+def _selu_backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    positive, slope, step = scratch(y, 0, bool), scratch(y, 0), scratch(y, 1)
+    np.minimum(y, constant(0, y), out=slope)
+    np.add(slope, _SELU_LEFT, out=slope)
+    np.greater(y, 0, out=positive)
+    np.multiply(positive, constant(_SELU_LEFT - _SELU_SCALE, y), out=step)
+    np.subtract(slope, step, out=slope)
+    np.multiply(grad, slope, out=out)
+
+
+register(
+    Activation(
+        "selu", _selu, _selu_backward,
+        f"x > ACC(0) ? ACC({_SELU_SCALE}) * x : ACC({_SELU_LEFT}) * expm1(x)",
+        f"y > ACC(0) ? ACC({_SELU_SCALE}) : y + ACC({_SELU_LEFT})",
+        formula="1.0507 x if x > 0 else 1.7581 (exp(x) - 1)", source="Klambauer et al. 2017", kinks=(0.0,),
+    )
+)  # fmt: skip
+
+
+@blockwise
+def _gelu(x: np.ndarray, out: np.ndarray) -> None:
+    # x Phi(x) = max(x, 0) - |x| Q(|x|) on either side of 0.
+    tail, size = scratch(x, 0), scratch(x, 1)
+    upper_tail(x, tail, size)
+    np.abs(x, out=size)
+    np.multiply(tail, size, out=tail)
+    np.maximum(x, constant(0, x), out=out)
+    np.subtract(out, tail, out=out)
+
+
+@blockwise
+def _gelu_backward(grad: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    # f' = Phi(x) + x phi(x), with Phi = Q(|x|) + (1 - 2 Q(|x|)) [x > 0].
+    positive, tail, bell, rest = scratch(x, 0, bool), scratch(x, 0), scratch(x, 1), scratch(x, 2)
+    upper_tail(x, tail, bell)
+    np.greater(x, 0, out=positive)
+    np.multiply(tail, -2, out=rest)
+    np.add(rest, 1, out=rest)
+    np.multiply(rest, positive, out=rest)
+    np.add(tail, rest, out=tail)
+    np.multiply(bell, x, out=bell)
+    np.multiply(bell, 1 / math.sqrt(2 * math.pi), out=bell)
+    np.add(tail, bell, out=tail)
+    np.multiply(grad, tail, out=out)
+
+
+register(
+    Activation(
+        "gelu", _gelu, _gelu_backward,
+        "ACC(0.5) * x * erfc(ACC(-0.70710678118654752) * x)",
+        "ACC(0.5) * erfc(ACC(-0.70710678118654752) * x)"
+        " + ACC(0.39894228040143268) * x * exp(ACC(-0.5) * x * x)",
+        saves="input", formula="x Phi(x) = x (1 + erf(x / sqrt(2))) / 2", source="Hendrycks & Gimpel 2016",
+    )
+)  # fmt: skip
+
+# 0.5 x (1 + tanh(u)) is x sigmoid(2 u), which keeps the digits of the left tail; 2 u = x (a + b x^2).
+_GELU_A = 2 * math.sqrt(2 / math.pi)
+_GELU_B = _GELU_A * 0.044715
+
+
+@blockwise
+def _gelu_tanh(x: np.ndarray, out: np.ndarray) -> None:
+    inner = scratch(x)
+    np.multiply(x, x, out=inner)
+    np.multiply(inner, _GELU_B, out=inner)
+    np.add(inner, _GELU_A, out=inner)
+    np.multiply(inner, x, out=inner)
+    _sigmoid_piece(inner, inner)
+    np.multiply(x, inner, out=out)
+
+
+@blockwise
+def _gelu_tanh_backward(grad: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    # f' = s + x s (1 - s) (a + 3 b x^2) with s = sigmoid(x (a + b x^2)).
+    square, s, rest = scratch(x, 0), scratch(x, 1), scratch(x, 2)
+    np.multiply(x, x, out=square)
+    np.multiply(square, _GELU_B, out=square)
+    np.add(square, _GELU_A, out=s)
+    np.multiply(s, x, out=s)
+    _sigmoid_piece(s, s)
+    np.multiply(square, 3, out=square)
+    np.add(square, _GELU_A, out=square)
+    np.subtract(1, s, out=rest)
+    np.multiply(rest, s, out=rest)
+    np.multiply(rest, x, out=rest)
+    np.multiply(rest, square, out=rest)
+    np.add(rest, s, out=rest)
+    np.multiply(grad, rest, out=out)
+
+
+_W = f"(x * (ACC({_GELU_A}) + ACC({_GELU_B}) * x * x))"
+register(
+    Activation(
+        "gelu-tanh", _gelu_tanh, _gelu_tanh_backward,
+        f"x / (ACC(1) + exp(-{_W}))",
+        f"(ACC(1) + x * (ACC({_GELU_A}) + ACC({3 * _GELU_B}) * x * x) / (ACC(1) + exp({_W}))) / (ACC(1) + exp(-{_W}))",
+        saves="input", formula="x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2", source="Hendrycks & Gimpel 2016",
+    )
+)  # fmt: skip
+
+
+@blockwise
+def _silu(x: np.ndarray, out: np.ndarray) -> None:
+    s = scratch(x)
+    _sigmoid_piece(x, s)
+    np.multiply(x, s, out=out)
+
+
+@blockwise
+def _silu_backward(grad: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    # f' = s + x s (1 - s).
+    s, rest = scratch(x, 0), scratch(x, 1)
+    _sigmoid_piece(x, s)
+    np.subtract(1, s, out=rest)
+    np.multiply(rest, x, out=rest)
+    np.add(rest, 1, out=rest)
+    np.multiply(rest, s, out=rest)
+    np.multiply(grad, rest, out=out)
+
+
+register(
+    Activation(
+        "silu", _silu, _silu_backward, "x / (ACC(1) + exp(-x))",
+        "(ACC(1) + x / (ACC(1) + exp(x))) / (ACC(1) + exp(-x))",
+        saves="input", formula="x / (1 + exp(-x))", source="Elfwing, Uchibe & Doya 2018; swish",
+    )
+)  # fmt: skip
+
+
+@blockwise
+def _softplus(x: np.ndarray, out: np.ndarray) -> None:
+    # max(x, 0) + log(1 + e) with e = exp(-|x|). What 1 + e loses of e is put back to first order (Goldberg 1991,
+    # theorem 4): log(1 + e) = log(u) - ((u - 1) - e) / u with u = 1 + e. NumPy's log1p is not vectorised.
+    e, u, lost = scratch(x, 0), scratch(x, 1), scratch(x, 2)
+    np.abs(x, out=e)
+    np.negative(e, out=e)
+    np.exp(e, out=e)
+    np.add(e, 1, out=u)
+    np.subtract(u, 1, out=lost)
+    np.subtract(lost, e, out=lost)
+    np.divide(lost, u, out=lost)
+    np.log(u, out=u)
+    np.subtract(u, lost, out=u)
+    np.maximum(x, constant(0, x), out=out)
+    np.add(out, u, out=out)
+
+
+@blockwise
+def _softplus_backward(grad: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    s = scratch(x)
+    _sigmoid_piece(x, s)
+    np.multiply(grad, s, out=out)
+
+
+register(
+    Activation(
+        "softplus", _softplus, _softplus_backward,
+        "(x > ACC(0) ? x : ACC(0)) + log1p(exp(-fabs(x)))", "ACC(1) / (ACC(1) + exp(-x))",
+        saves="input", formula="log(1 + exp(x))", source="Dugas et al. 2001",
+    )
+)  # fmt: skip
+
+#: Above this, mish(x) is x to the last digit, and the square of exp is finite.
+_MISH_LIMIT = {2: 5.0, 4: 20.0, 8: 40.0}
+
+
+def _mish_piece(x: np.ndarray, e: np.ndarray, n: np.ndarray) -> None:
+    # tanh(log(1 + e)) = n / (n + 2) with n = e (e + 2), e = exp(x): one exponential instead of three functions.
+    np.minimum(x, constant(_MISH_LIMIT[x.itemsize], x), out=e)
+    np.exp(e, out=e)
+    np.add(e, 2, out=n)
+    np.multiply(n, e, out=n)
+
+
+@blockwise
+def _mish(x: np.ndarray, out: np.ndarray) -> None:
+    e, n = scratch(x, 0), scratch(x, 1)
+    _mish_piece(x, e, n)
+    np.add(n, 2, out=e)
+    np.divide(n, e, out=n)
+    np.multiply(x, n, out=out)
+
+
+@blockwise
+def _mish_backward(grad: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    # f' = n / d + 4 x e (1 + e) / d^2 with d = n + 2.
+    e, n, d = scratch(x, 0), scratch(x, 1), scratch(x, 2)
+    _mish_piece(x, e, n)
+    np.subtract(n, e, out=e)  # e (1 + e)
+    np.add(n, 2, out=d)
+    np.divide(n, d, out=n)
+    np.divide(e, d, out=e)
+    np.divide(e, d, out=e)
+    np.multiply(e, x, out=e)
+    np.multiply(e, 4, out=e)
+    np.add(n, e, out=n)
+    np.multiply(grad, n, out=out)
+
+
+register(
+    Activation(
+        "mish", _mish, _mish_backward, "x * tanh(log1p(exp(x)))",
+        "tanh(log1p(exp(x))) + x / (ACC(1) + exp(-x)) * (ACC(1) - tanh(log1p(exp(x))) * tanh(log1p(exp(x))))",
+        saves="input", formula="x tanh(log(1 + exp(x)))", source="Misra 2019",
+    )
+)  # fmt: skip
+
+
+@blockwise
+def _softsign(x: np.ndarray, out: np.ndarray) -> None:
+    size = scratch(x)
+    np.abs(x, out=size)
+    np.add(size, 1, out=size)
+    np.divide(x, size, out=out)
+
+
+@blockwise
+def _softsign_backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    # 1 - |y| = 1 / (1 + |x|), and f' is its square.
+    slope = scratch(y)
+    np.abs(y, out=slope)
+    np.subtract(1, slope, out=slope)
+    np.multiply(slope, slope, out=slope)
+    np.multiply(grad, slope, out=out)
+
+
+register(
+    Activation(
+        "softsign", _softsign, _softsign_backward, "x / (ACC(1) + fabs(x))", "(ACC(1) - fabs(y)) * (ACC(1) - fabs(y))",
+        formula="x / (1 + |x|)", source="Turian, Bergstra & Bengio 2009",
+    )
+)  # fmt: skip
+
+
+def _clip(low: float, high: float) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    @blockwise
+    def forward(x: np.ndarray, out: np.ndarray) -> None:
+        np.maximum(x, constant(low, x), out=out)
+        np.minimum(out, constant(high, x), out=out)
+
+    @blockwise
+    def backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+        above, below = scratch(y, 0, bool), scratch(y, 1, bool)
+        np.greater(y, low, out=above)
+        np.less(y, high, out=below)
+        np.logical_and(above, below, out=above)
+        np.multiply(grad, above, out=out)
+
+    return forward, backward
+
+
+register(
+    Activation(
+        "hard-tanh", *_clip(-1, 1), "x < ACC(-1) ? ACC(-1) : x > ACC(1) ? ACC(1) : x",
+        "y > ACC(-1) && y < ACC(1) ? ACC(1) : ACC(0)",
+        formula="min(max(x, -1), 1)", source="Collobert 2004", kinks=(-1.0, 1.0),
+    )
+)  # fmt: skip
+register(
+    Activation(
+        "relu6", *_clip(0, 6), "x < ACC(0) ? ACC(0) : x > ACC(6) ? ACC(6) : x",
+        "y > ACC(0) && y < ACC(6) ? ACC(1) : ACC(0)",
+        formula="min(max(x, 0), 6)", source="Krizhevsky 2010", kinks=(0.0, 6.0),
+    )
+)  # fmt: skip
 
 
 def _copy(x: np.ndarray, out: np.ndarray) -> None:
@@ -159,109 +470,6 @@ def _copy(x: np.ndarray, out: np.ndarray) -> None:
 
 register(
     Activation(
-        "relu", _relu, _relu_backward, "x > ACC(0) ? x : ACC(0)", "y > ACC(0) ? ACC(1) : ACC(0)",
-        formula="max(x, 0)", source="Nair & Hinton 2010", kinks=(0.0,),
-    )
-)  # fmt: skip
-register(
-    Activation(
-        "sigmoid", _sigmoid, _sigmoid_backward, "ACC(0.5) * tanh(ACC(0.5) * x) + ACC(0.5)", "y * (ACC(1) - y)",
-        formula="1 / (1 + exp(-x))",
-    )
-)  # fmt: skip
-register(
-    Activation(
-        "tanh", lambda x, out: np.tanh(x, out=out), _tanh_backward, "tanh(x)", "ACC(1) - y * y",
-        formula="(exp(x) - exp(-x)) / (exp(x) + exp(-x))",
-    )
-)  # fmt: skip
-register(
-    Activation(
         "identity", _copy, lambda grad, y, out: _copy(grad, out), "x", "ACC(1)", formula="x",
     )
 )  # fmt: skip
-
-
-# --- the operations --------------------------------------------------------------------------------------
-
-
-def _compute_type(dtype: Any) -> str:
-    return f"typedef {C_TYPES[np.dtype(dtype).name][1]} ACC;\n"
-
-
-@operation
-def activation_forward(x: Any, activation: Activation, out: Any) -> Any:
-    """out = f(x), elementwise, any shape and strides; `out` may be `x`."""
-    activation.forward(x, out)
-    return out
-
-
-@activation_forward.cuda
-def _activation_forward_cuda(x: Any, activation: Activation, out: Any) -> Any:
-    kernel = elementwise(
-        "T x_in", "T y_out", "y_out = T(activate(ACC(x_in)))", "activation_forward",
-        _compute_type(x.dtype) + activation.cuda_functions(),
-    )  # fmt: skip
-    return kernel(x, out)
-
-
-@operation
-def activation_backward(grad: Any, saved: Any, activation: Activation, out: Any) -> Any:
-    """out = grad * f', with f' from what the activation saves; `out` may be `grad`."""
-    activation.backward(grad, saved, out)
-    return out
-
-
-@activation_backward.cuda
-def _activation_backward_cuda(grad: Any, saved: Any, activation: Activation, out: Any) -> Any:
-    kernel = elementwise(
-        "T grad, T saved", "T out", "out = T(ACC(grad) * derivative(ACC(saved)))", "activation_backward",
-        _compute_type(grad.dtype) + activation.cuda_functions(),
-    )  # fmt: skip
-    return kernel(grad, saved, out)
-
-
-def check_activation(activation: str | Activation, backend: Any = None, points: int = 257) -> float:
-    """Hold an activation's forms against each other and against finite differences.
-
-    In float64 over `points` inputs in [-6, 6] that keep clear of the kinks: f' against the central
-    difference (f(x + h) - f(x - h)) / 2h with h = 1e-6, and, where `backend` is a CUDA device, the CUDA
-    forms of f and f' against the NumPy forms.
-
-    Returns:
-        The largest absolute difference found, at most 1e-6.
-
-    Raises:
-        UsageError: a difference is larger; the sentence says which form, where and by how much.
-    """
-    entry = get_activation(activation)
-    x = np.linspace(-6.0, 6.0, points) + 1e-3 / math.pi
-    for kink in entry.kinks:
-        x = x[np.abs(x - kink) > 1e-4]
-    h = 1e-6
-
-    def forward(values: np.ndarray) -> np.ndarray:
-        return activation_forward(values, entry, np.empty_like(values))
-
-    y = forward(x)
-    saved = y if entry.saves == "output" else x
-    slope = activation_backward(np.ones_like(x), saved, entry, np.empty_like(x))
-    pairs = [("derivative against the finite difference", slope, (forward(x + h) - forward(x - h)) / (2 * h))]
-    if backend is not None and backend.name == "cuda":
-        device_x, device_saved = backend.to_device(x), backend.to_device(saved)
-        device_y = activation_forward(device_x, entry, backend.xp.empty_like(device_x))
-        ones = backend.xp.ones_like(device_x)
-        device_slope = activation_backward(ones, device_saved, entry, backend.xp.empty_like(device_x))
-        pairs.append(("CUDA form against the NumPy form", backend.to_host(device_y), y))
-        pairs.append(("CUDA derivative against the NumPy derivative", backend.to_host(device_slope), slope))
-    worst = 0.0
-    for what, got, expected in pairs:
-        difference = np.abs(got - expected)
-        place = int(np.argmax(np.where(np.isfinite(difference), difference, np.inf)))
-        if not difference[place] <= 1e-6:
-            raise UsageError(
-                f"activation {entry.name!r}: {what} differs at x = {x[place]:.6g}: {got[place]:.9g} and not "
-                f"{expected[place]:.9g}; one of the two formulas is wrong."
-            )
-        worst = max(worst, float(difference[place]))
-    return worst

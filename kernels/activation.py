@@ -1,0 +1,131 @@
+"""One activation function: its NumPy form, its CUDA form and its derivative in one entry, and what is done with it.
+
+The entries themselves are in `activations.py`. The derivative is computed from what the forward pass leaves
+behind: the output `y` where the formula allows it (`saves="output"`, nothing more needs to be kept), else
+the input `x` (`saves="input"`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import UsageError
+from gpunet.kernels.build import C_TYPES, elementwise, operation
+
+
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """An activation function f, elementwise.
+
+    Attributes:
+        name: the name in the table and on the command line.
+        forward: NumPy form, `forward(x, out)` writes f(x) to `out` (which may be `x`).
+        backward: NumPy form, `backward(grad, saved, out)` writes grad * f'(x) to `out` (which may be
+            `grad`); `saved` is f(x) or x, as `saves` says, and must not be changed.
+        cuda_forward: a CUDA C++ expression in `x` (of type ACC: float, or double for float64 arrays).
+        cuda_derivative: a CUDA C++ expression for f' in `y` (= f(x)) or `x`, as `saves` says.
+        saves: "output" or "input".
+        formula: f in one line, for the documentation.
+        source: where the formula comes from.
+        kinks: inputs at which f' jumps; checks by finite differences step around them.
+    """
+
+    name: str
+    forward: Callable[[np.ndarray, np.ndarray], Any]
+    backward: Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
+    cuda_forward: str
+    cuda_derivative: str
+    saves: str = "output"
+    formula: str = ""
+    source: str = ""
+    kinks: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.saves not in ("output", "input"):
+            raise UsageError(f'activation {self.name!r}: saves must be "output" or "input", not {self.saves!r}.')
+
+    def cuda_functions(self, suffix: str = "") -> str:
+        """The two device functions `activate` and `derivative`, as CUDA source over the type ACC.
+
+        `derivative` takes f(x) or x, whichever the activation saves.
+        """
+        kept = "y" if self.saves == "output" else "x"
+        return (
+            f"__device__ __forceinline__ ACC activate{suffix}(ACC x) {{ return {self.cuda_forward}; }}\n"
+            f"__device__ __forceinline__ ACC derivative{suffix}(ACC {kept}) {{ return {self.cuda_derivative}; }}\n"
+        )
+
+
+def from_functions(
+    name: str,
+    forward: Callable[[np.ndarray], np.ndarray],
+    derivative: Callable[[np.ndarray], np.ndarray],
+    cuda_forward: str,
+    cuda_derivative: str,
+    *,
+    saves: str = "input",
+    formula: str = "",
+    source: str = "",
+    kinks: tuple[float, ...] = (),
+) -> Activation:
+    """Make an activation of one's own out of plain NumPy functions and two CUDA expressions.
+
+    Args:
+        name: what to call it.
+        forward: f, from an array to a new array of the same shape and dtype.
+        derivative: f', of x (or of f(x) with `saves="output"`).
+        cuda_forward: f as a CUDA C++ expression in `x`, for example "x / (ACC(1) + fabs(x))".
+        cuda_derivative: f' as an expression in `x` (or in `y` with `saves="output"`).
+
+    `check_activation` holds the two forms against each other and against finite differences.
+    """
+
+    def forward_into(x: np.ndarray, out: np.ndarray) -> None:
+        out[...] = forward(x)
+
+    def backward_into(grad: np.ndarray, saved: np.ndarray, out: np.ndarray) -> None:
+        np.multiply(grad, derivative(saved).astype(grad.dtype, copy=False), out=out)
+
+    return Activation(
+        name, forward_into, backward_into, cuda_forward, cuda_derivative, saves, formula, source, kinks
+    )  # fmt: skip
+
+
+def _compute_type(dtype: Any) -> str:
+    return f"typedef {C_TYPES[np.dtype(dtype).name][1]} ACC;\n"
+
+
+@operation
+def activation_forward(x: Any, activation: Activation, out: Any) -> Any:
+    """out = f(x), elementwise, any shape and strides; `out` may be `x`."""
+    activation.forward(x, out)
+    return out
+
+
+@activation_forward.cuda
+def _activation_forward_cuda(x: Any, activation: Activation, out: Any) -> Any:
+    kernel = elementwise(
+        "T x_in", "T y_out", "y_out = T(activate(ACC(x_in)))", "activation_forward",
+        _compute_type(x.dtype) + activation.cuda_functions(),
+    )  # fmt: skip
+    return kernel(x, out)
+
+
+@operation
+def activation_backward(grad: Any, saved: Any, activation: Activation, out: Any) -> Any:
+    """out = grad * f', with f' from what the activation saves; `out` may be `grad`."""
+    activation.backward(grad, saved, out)
+    return out
+
+
+@activation_backward.cuda
+def _activation_backward_cuda(grad: Any, saved: Any, activation: Activation, out: Any) -> Any:
+    kernel = elementwise(
+        "T grad, T saved", "T out", "out = T(ACC(grad) * derivative(ACC(saved)))", "activation_backward",
+        _compute_type(grad.dtype) + activation.cuda_functions(),
+    )  # fmt: skip
+    return kernel(grad, saved, out)
