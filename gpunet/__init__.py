@@ -12,6 +12,8 @@ if not (_Path(__file__).parent / "kernels").is_dir():
 from gpunet.version import __version__
 
 from gpunet.backend import Backend, get_backend
+from gpunet.callbacks import Callback
+from gpunet.checkpoint import load_checkpoint, save_checkpoint
 from gpunet.data import DATASETS, Dataset, Split, load_dataset
 from gpunet.errors import (
     CheckpointError,
@@ -28,9 +30,11 @@ from gpunet.kernels.activations import from_functions as activation
 from gpunet.kernels.check import check_activation
 from gpunet.kernels.losses import LOSSES, Loss, SoftmaxCrossEntropy, softmax_cross_entropy
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD, Adam, Momentum, Optimizer
+from gpunet.logs import CsvLog, JsonLinesLog, TensorBoardLog
 from gpunet.metrics import Evaluation, evaluate
 from gpunet.model import MLP
 from gpunet.records import ResultRecord, StepRecord, TrainingResult
+from gpunet.runs import Recorder, RunFolder
 from gpunet.schedules import SCHEDULES, Schedule
 from gpunet.training import Trainer, train, training_steps
 

@@ -207,7 +207,7 @@ def load_model(
 
 
 def _rebuild(
-    path: Path, facts: dict[str, Any], backend: Any, known: dict[str, Activation], arrays: dict[str, np.ndarray]
+    path: Path, facts: dict[str, Any], backend: Any, known: dict[str, Activation], arrays: dict[str, np.ndarray] | None
 ) -> MLP:
     """The model that a description describes; its parameters are still to be set."""
     try:
@@ -228,7 +228,8 @@ def _rebuild(
             )
     if loss_name not in LOSSES:
         raise CheckpointError(f"{path}: the model was trained with the loss {loss_name!r}; add it to LOSSES first.")
-    _check_shapes(path, sizes, arrays, dtype)
+    if arrays is not None:
+        _check_shapes(path, sizes, arrays, dtype)
     if not math.isfinite(scale) or (shape is not None and math.prod(shape) != sizes[0]):
         raise CheckpointError(f"{path}: the model's scale or image shape does not fit its {sizes[0]} inputs.")
     try:
@@ -306,3 +307,24 @@ def load_checkpoint(path: str | os.PathLike[str], trainer: Any) -> dict[str, Any
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     return facts
+
+
+def model_of_checkpoint(
+    path: str | os.PathLike[str], backend: Any = None, activations: Mapping[str, Activation] | None = None
+) -> MLP:
+    """The model as it was when a checkpoint of a run folder was written.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or does not say what network it is of.
+    """
+    path = Path(path)
+    backend = get_backend("cpu" if backend is None else backend)
+    arrays, facts = read(path, CHECKPOINT)
+    if not isinstance(facts.get("model"), dict) or "parameters" not in arrays:
+        raise CheckpointError(f"{path}: the checkpoint does not say what network it is of; it is damaged.")
+    model = _rebuild(path, facts["model"], backend, {**ACTIVATIONS, **(activations or {})}, None)
+    if arrays["parameters"].shape != model.flat.shape:
+        raise CheckpointError(f"{path}: the parameters do not fit the network; the checkpoint is damaged.")
+    with backend.use():
+        model.flat[...] = backend.to_device(arrays["parameters"], model.dtype)
+    return model
