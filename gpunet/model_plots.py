@@ -1,0 +1,165 @@
+"""Pictures of what a model does, as matplotlib figures: its confusions, its first layer's weights, its mistakes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import DataError
+from gpunet.plot_style import BLUE, GREY, VERMILION, style
+from gpunet.tiles import weight_tiles, worst_mistakes
+
+
+def confusion(matrix: Any, class_names: Sequence[str] | None = None, *, title: str | None = None) -> Any:
+    """The confusion matrix: rows the true class, columns the answer; mistakes stand out by colour.
+
+    Args:
+        matrix: an `Evaluation`, or (k, k) counts.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    matrix = np.asarray(getattr(matrix, "confusion", matrix))
+    classes = len(matrix)
+    names = list(class_names) if class_names else [str(index) for index in range(classes)]
+    totals = matrix.sum(axis=1)
+    wrong = matrix / np.maximum(totals, 1)[:, None]
+    np.fill_diagonal(wrong, 0)
+    numbered = classes <= 20
+    with style():
+        from matplotlib.colors import LinearSegmentedColormap
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Rectangle
+
+        side = float(np.clip(0.46 * classes + 1.6, 3.4, 9))
+        figure = Figure(figsize=(side + 0.7, side), layout="constrained")
+        axes = figure.add_subplot()
+        warm = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#FBD9BF", VERMILION, "#7A3300"])
+        top = max(float(wrong.max()), 0.1)  # a share of a class: rare mistakes stay pale
+        axes.imshow(wrong, cmap=warm, vmin=0, vmax=top, interpolation="nearest")
+        for row in range(classes):
+            axes.add_patch(Rectangle((row - 0.5, row - 0.5), 1, 1, color="#E3EEF5", linewidth=0))
+        if numbered:
+            for (row, column), count in np.ndenumerate(matrix):
+                if count:
+                    right = row == column
+                    dark = not right and wrong[row, column] > 0.45 * top
+                    axes.text(
+                        column, row, f"{count:,}", ha="center", va="center", fontsize=9 if count < 10000 else 7,
+                        color="white" if dark else BLUE if right else "#402000",
+                    )  # fmt: skip
+        ticks = range(classes) if numbered else range(0, classes, max(1, classes // 10))
+        long = numbered and max(map(len, names)) > 3
+        axes.set_xticks(
+            list(ticks), [names[i] for i in ticks], rotation=45 if long else 0, ha="right" if long else "center"
+        )
+        axes.set_yticks(list(ticks), [names[i] for i in ticks])
+        axes.tick_params(length=0)
+        axes.set_xlabel("answer")
+        axes.set_ylabel("true class")
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        if numbered:
+            axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
+            axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
+            axes.grid(True, which="minor", axis="both", color="white", linewidth=1.5)
+            axes.tick_params(which="minor", length=0)
+            recall = axes.secondary_yaxis("right")
+            recall.set_yticks(range(classes), [f"{matrix[i, i] / totals[i]:.0%}" if totals[i] else "" for i in ticks])
+            recall.tick_params(length=0)
+            recall.spines["right"].set_visible(False)
+            recall.set_ylabel("recall")
+        share = np.trace(matrix) / max(matrix.sum(), 1)
+        axes.set_title(title or f"{share:.1%} of {matrix.sum():,} right")
+        return figure
+
+
+def weights(model: Any, *, units: int = 64, title: str | None = None) -> Any:
+    """What the neurons of the first layer look for: the weights into each as a picture of the input's shape.
+
+    Blue weights speak against the neuron, red ones for it; all share one scale. Of more than `units` neurons
+    those with the longest weight vectors are shown.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    tiles, numbers, limit = weight_tiles(model, units)
+    columns = math.ceil(math.sqrt(len(tiles) * 1.6))
+    with style():
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        figure, cells = _grid(len(tiles), columns, tiles.shape[2] / tiles.shape[1], 0.9, 0.18)
+        for axes, tile, number in zip(cells, tiles, numbers, strict=True):
+            axes.imshow(tile, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+            axes.set_title(f"{number + 1}", fontsize=7, color=GREY, fontweight="normal", pad=2, loc="center")
+        bar = figure.colorbar(
+            ScalarMappable(Normalize(-limit, limit), "RdBu_r"), ax=cells, shrink=0.6, aspect=25, pad=0.02
+        )
+        bar.outline.set_visible(False)
+        bar.set_label("weight")
+        count = model.sizes[1]
+        shown = f"{len(tiles)} of {count}" if len(tiles) < count else f"{count}"
+        what = "neurons" if len(model.sizes) > 2 else "outputs"
+        figure.suptitle(
+            title or f"Weights into {shown} {what} of the first layer",
+            x=0.01,
+            ha="left",
+            fontweight="bold",
+            fontsize=11,
+        )
+        return figure
+
+
+def mistakes(model: Any, split: Any, *, count: int = 24, title: str | None = None) -> Any:
+    """The examples that a model gets wrong, the most certain mistakes first, with the answer and its probability.
+
+    Args:
+        split: images and labels, such as `data.test`.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        DataError: there is no mistake to show.
+    """
+    found = worst_mistakes(model, split, count)
+    if not found:
+        raise DataError("every example is answered right; there is no mistake to draw.")
+    with style():
+        columns = min(8, max(3, len(found)))
+        tiles = [found_one.picture for found_one in found]
+        figure, cells = _grid(len(tiles), columns, tiles[0].shape[1] / tiles[0].shape[0], 1.05, 0.42)
+        for axes, one in zip(cells, found, strict=True):
+            axes.imshow(one.picture, cmap="gray_r", interpolation="nearest")
+            certain = "" if one.probability is None else f"\n{one.probability:.0%} sure"
+            axes.set_title(
+                f"{one.truth}, read as {one.answer}{certain}",
+                fontsize=7.5,
+                color="#303030",
+                fontweight="normal",
+                pad=3,
+                loc="center",
+            )
+        figure.suptitle(title or "Mistakes, the most certain first", x=0.01, ha="left", fontweight="bold", fontsize=11)
+        return figure
+
+
+def _grid(count: int, columns: int, aspect: float, inch: float, extra: float) -> tuple[Any, list[Any]]:
+    """A figure of `count` pictures without axes, `inch` high, `extra` inches of text over each."""
+    from matplotlib.figure import Figure
+
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    width = max(4.2, columns * (inch * aspect + 0.08) + 0.9)
+    figure = Figure(figsize=(width, rows * (inch + extra) + 0.5), layout="constrained")
+    cells = np.atleast_1d(figure.subplots(rows, columns)).ravel().tolist()
+    for axes in cells:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set(visible=True, color="#D0D0D0", linewidth=0.6)
+    for axes in cells[count:]:
+        axes.remove()
+    return figure, cells[:count]

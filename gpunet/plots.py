@@ -1,0 +1,233 @@
+"""Pictures of runs and models as matplotlib figures: `curves`, `confusion`, `weights`, `mistakes`, and `save`.
+
+Needs the extra `plot`; matplotlib is loaded when a picture is drawn. `save(figure, "curves.svg")` writes a figure, and
+a notebook shows it as it is. Lines carry their names at their ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import DataError
+from gpunet.history import History, smoothed
+from gpunet.model_plots import confusion, mistakes, weights
+from gpunet.plot_style import BLACK, BLUE, COLOURS, DASHES, FORMATS, GREY, VERMILION, check_format, save, style
+
+__all__ = ["FORMATS", "check_format", "confusion", "curves", "mistakes", "save", "series", "style", "weights"]
+
+
+def curves(runs: Any, *, log: bool = False, smooth: int | None = None, title: str | None = None) -> Any:
+    """Loss, accuracy and, where it changes, the learning rate of one or many runs over the iterations.
+
+    Of one run: the training batches (thin), their moving mean, the validation and the test result. Of many:
+    one colour a run, the validation (or, without one, the mean of the training batches) as a bold line.
+
+    Args:
+        runs: a `TrainingResult`, a `History`, records, or a list of histories or results.
+        log: a logarithmic axis for the loss.
+        smooth: neighbours on either side in the moving mean; by default one for every 50 records.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        DataError: there are no records.
+    """
+    histories = as_histories(runs)
+    with style():
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter, NullFormatter
+
+        rates = [history.column("learning_rate") for history in histories]
+        changing = any(len(set(values.tolist())) > 1 for _, values in rates)
+        figure = Figure(figsize=(9.6, 4.6 if changing else 3.6), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
+        rows = figure.add_gridspec(2 if changing else 1, 2, height_ratios=(3, 1) if changing else None)
+        for column, name in enumerate(("loss", "accuracy")):
+            axes = figure.add_subplot(rows[0, column])
+            lines = _one_run(axes, histories[0], name, smooth) if len(histories) == 1 else None
+            lines = _many_runs(axes, histories, name, smooth) if lines is None else lines
+            axes.set_title(_panel_title(name, histories))
+            axes.grid(axis="y")
+            if name == "loss" and log:
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
+            elif name == "loss":
+                axes.set_ylim(bottom=0)
+            else:
+                axes.set_ylim(*_accuracy_range(lines, axes.get_ylim()))
+            _iterations(axes, histories, labelled=not changing)
+            _name_lines(axes, lines, 0.55 if changing else 0.78)
+        if changing:
+            axes = figure.add_subplot(rows[1, :])
+            lines = [
+                _Line(history.name, x, y, *_look(index), bold=True)
+                for index, (history, (x, y)) in enumerate(zip(histories, rates, strict=True))
+            ]
+            for line in lines:
+                line.draw(axes)
+            axes.set_title("Learning rate")
+            axes.grid(axis="y")
+            axes.set_ylim(bottom=0)
+            _iterations(axes, histories)
+            _name_lines(axes, lines if len(histories) > 1 else [], 0.18)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=GREY)
+        return figure
+
+
+def as_histories(runs: Any) -> list[History]:
+    """One history, a result, records, or a list of histories or results, as a list of histories."""
+    if isinstance(runs, History) or hasattr(runs, "history"):
+        return [History.of(runs)]
+    runs = list(runs)
+    if not runs:
+        raise DataError("there are no runs to draw.")
+    if all(isinstance(run, History) or hasattr(run, "history") for run in runs):
+        return [History.of(run, f"run {number}") for number, run in enumerate(runs, 1)]
+    return [History.of(runs)]
+
+
+def series(history: History, name: str, smooth: int | None = None) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """The curves of a run that there are for "loss" or "accuracy": (label, iterations, values).
+
+    "batches" as logged, "training" their moving mean, "validation", and "test" as a single point at the end.
+    """
+    x, y = history.column(name)
+    reach = len(y) // 50 if smooth is None else smooth
+    found = [("batches", x, y), ("training", x, smoothed(y, reach))] if len(x) else []
+    x, y = history.column(f"validation_{name}")
+    if len(x):
+        found.append(("validation", x, y))
+    test = history.final(f"test_{name}")
+    if test is not None:
+        found.append(("test", np.array([history.steps[-1]["iteration"]]), np.array([test])))
+    return found
+
+
+class _Line:
+    """A curve with what is written at its end."""
+
+    def __init__(
+        self, label: str, x: np.ndarray, y: np.ndarray, colour: str, dash: str = "-", *, bold: bool, faint: bool = False
+    ) -> None:
+        self.label, self.x, self.y, self.colour, self.dash = label, x, y, colour, dash
+        self.bold, self.faint = bold, faint
+
+    def draw(self, axes: Any) -> None:
+        few = len(self.x) == 1
+        axes.plot(
+            self.x, self.y, color=self.colour, linestyle=self.dash, marker="D" if few else None, markersize=6,
+            linewidth=2.0 if self.bold else 1.0, alpha=0.3 if self.faint else 1.0, clip_on=not few,
+            zorder=3 if self.bold else 2,
+        )  # fmt: skip
+
+
+def _one_run(axes: Any, history: History, name: str, smooth: int | None) -> list[_Line]:
+    colours = {"batches": BLUE, "training": BLUE, "validation": VERMILION, "test": BLACK}
+    lines = []
+    for label, x, y in series(history, name, smooth):
+        faint = label == "batches"
+        shown = "" if faint else f"{label} {_short(y[-1])}"
+        line = _Line(shown, x, y, colours[label], bold=not faint, faint=faint)
+        line.draw(axes)
+        lines.append(line)
+    return [line for line in lines if line.label]
+
+
+def _many_runs(axes: Any, histories: Sequence[History], name: str, smooth: int | None) -> list[_Line]:
+    bold = []
+    for index, history in enumerate(histories):
+        found = {label: (x, y) for label, x, y in series(history, name, smooth)}
+        main = "validation" if "validation" in found else "training"
+        if main not in found:
+            continue
+        colour, dash = _look(index)
+        if main == "validation":
+            _Line("", *found["training"], colour, dash, bold=False, faint=True).draw(axes)
+        x, y = found[main]
+        line = _Line(f"{history.name} {_short(y[-1])}", x, y, colour, dash, bold=True)
+        line.draw(axes)
+        bold.append(line)
+    return bold
+
+
+def _look(index: int) -> tuple[str, str]:
+    return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
+
+
+def _panel_title(name: str, histories: Sequence[History]) -> str:
+    if len(histories) == 1:
+        return name.capitalize()
+    validated = [len(history.column(f"validation_{name}")[0]) > 0 for history in histories]
+    if all(validated):
+        return f"Validation {name} (training thin)"
+    return f"{name.capitalize()} of training batches" if not any(validated) else name.capitalize()
+
+
+def _iterations(axes: Any, histories: Sequence[History], labelled: bool = True) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    last = max(history.steps[-1]["iteration"] for history in histories)
+    axes.set_xlim(0, max(last, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    if labelled:
+        lengths = {round(length, 6) for history in histories if (length := history.epoch_length)}
+        notes = [f"an epoch is {lengths.pop():,.4g}"] if len(lengths) == 1 else []
+        rates = {step.get("learning_rate") for history in histories for step in history.steps} - {None}
+        notes += [f"learning rate {rates.pop():g}"] if len(rates) == 1 else []
+        axes.set_xlabel("iteration" + (f" ({', '.join(notes)})" if notes else ""))
+
+
+def _accuracy_range(lines: Sequence[_Line], limits: tuple[float, float]) -> tuple[float, float]:
+    """Limits that leave the first steps out below, so that the differences at the end can be seen."""
+    values = np.concatenate([line.y for line in lines] or [np.zeros(1)])
+    low, high = float(np.quantile(values, 0.1)), min(limits[1], 1.0)
+    bottom = max(limits[0], low - 0.5 * (high - low) - 0.01)
+    return bottom, high + 0.02 * (high - bottom)
+
+
+def _name_lines(axes: Any, lines: Sequence[_Line], share: float) -> None:
+    """Write each line's name in the right margin, level with its end; names that would overlap are moved apart.
+
+    `share` is the panel's part of the figure's height.
+    """
+    if not lines:
+        return
+    height = axes.figure.get_figheight() * 72 * share
+    low, high = axes.get_ylim()
+    scale = axes.transScale.transform
+
+    def level(y: float) -> float:
+        bottom, top, place = (scale((0, max(value, 1e-300)))[1] for value in (low, high, y))
+        return float(np.clip((place - bottom) / (top - bottom), 0, 1))
+
+    gap = 12 / height
+    ends = sorted((level(line.y[-1]), index) for index, line in enumerate(lines))
+    places = spread([end for end, _ in ends], gap)
+    for place, (_, index) in zip(places, ends, strict=True):
+        line = lines[index]
+        axes.annotate(
+            line.label, (1.0, place), xycoords="axes fraction", xytext=(8, 0), textcoords="offset points",
+            va="center", ha="left", color=line.colour, fontsize=9, annotation_clip=False,
+        )  # fmt: skip
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Ascending values moved as little as needed to be at least `gap` apart, around where they were."""
+    groups: list[list[float]] = []  # [sum of wished centres, count]; a group is a stack with its middle at the mean
+    for value in values:
+        groups.append([value, 1])
+        while len(groups) > 1:
+            (a, m), (b, n) = groups[-2:]
+            if b / n - a / m >= gap * (m + n) / 2:
+                break
+            groups[-2:] = [[a + b, m + n]]
+    return [total / n + gap * (i - (n - 1) / 2) for total, n in groups for i in range(int(n))]
