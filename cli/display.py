@@ -55,6 +55,18 @@ def room() -> int:
     return console().width if _is_terminal(sys.stdout) else 10_000
 
 
+def picture_room() -> tuple[int, str | None]:
+    """The columns for a picture on standard output, in a pipe 80 unless COLUMNS says more or less, and its colours.
+
+    Colours are "truecolor", "256", or None where there are none, or too few of them for a picture.
+    """
+    if not colours(sys.stdout) or os.environ.get("NO_COLOR") or not encodes(sys.stdout, "▀"):
+        system = None
+    else:
+        system = console().color_system
+    return console().width, system if system in ("truecolor", "256") else None
+
+
 def encodes(stream: Any, text: str) -> bool:
     """Whether a stream's encoding has all characters of a text."""
     try:

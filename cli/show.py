@@ -1,0 +1,209 @@
+"""`gpunet show`: examples of a data set, the mistakes of a network, or the weights of its first layer, as pictures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Optional
+
+import typer
+
+from gpunet import pictures
+from gpunet.cli import display
+from gpunet.errors import CheckpointError, DataError, UsageError
+from gpunet.pictures import Tile
+
+if TYPE_CHECKING:
+    from gpunet.data import Dataset, Split
+    from gpunet.model import MLP
+
+#: Pictures on a sheet, unless --count says how many.
+IN_TERMINAL, IN_FILE = 20, 100
+
+
+def command(
+    data: Optional[str] = typer.Option(  # noqa: UP045
+        None, "--data", metavar="NAME|FOLDER", help="Data set. [default: the run's, else mnist-5k]", show_default=False
+    ),
+    data_dir: Optional[str] = typer.Option(  # noqa: UP045
+        None, "--data-dir", metavar="FOLDER", help="Folder that holds the data set's files.", show_default=False
+    ),
+    split: Optional[str] = typer.Option(  # noqa: UP045
+        None,
+        "--split",
+        metavar="NAME",
+        help="train, validation or test. [default: train; test for --wrong]",
+        show_default=False,
+    ),
+    digit: Optional[str] = typer.Option(  # noqa: UP045
+        None, "--digit", "--class", metavar="CLASS", help="Only examples of this class.", show_default=False
+    ),
+    count: Optional[int] = typer.Option(  # noqa: UP045
+        None, "--count", "-n", min=1, metavar="N", help="Pictures. [default: 20; 100 in a file]", show_default=False
+    ),
+    seed: int = typer.Option(0, "--seed", min=0, metavar="N", help="Another seed shows other examples."),
+    run: Optional[str] = typer.Option(  # noqa: UP045
+        None, "--run", metavar="RUN|MODEL", help="Run folder or model file to look into.", show_default=False
+    ),
+    wrong: bool = typer.Option(False, "--wrong", help="What the network gets wrong, the most certain answers first."),
+    weights: bool = typer.Option(False, "--weights", help="What leads into each neuron of the first layer."),
+    out: Optional[str] = typer.Option(  # noqa: UP045
+        None, "--out", "-o", metavar="FILE", help="Write an image file (.png) instead.", show_default=False
+    ),
+) -> None:
+    """Show examples, mistakes, or the weights of the first layer, in the terminal or as an image file.
+
+    A caption is the label; under a mistake "6 as 2" is a six that was taken for a two. Of weights, positive
+    ones are orange and negative ones blue; without colours + o O @ are positive and - x # negative.
+
+    \b
+    Examples:
+      gpunet show
+      gpunet show --digit 2 --out twos.png
+      gpunet show --run runs/first --wrong
+      gpunet show --run model.safetensors --weights --out weights.png
+    """
+    if out is not None:
+        pictures.check_format(out)
+    if (wrong or weights) and run is None:
+        raise UsageError(f"--{'wrong' if wrong else 'weights'} needs a network; name its folder or file with --run.")
+    if wrong and weights:
+        raise UsageError("--wrong and --weights are two different sheets; ask for one of them.")
+    if run is not None and not (wrong or weights):
+        raise UsageError("--run goes with --wrong or --weights; say which to show.")
+    wanted = count or (IN_TERMINAL if out is None else IN_FILE)
+    model = None if run is None else _model(run)
+    if weights:
+        assert model is not None
+        tiles, title = _weights(model, wanted)
+    else:
+        with display.DownloadBar() as progress:
+            whole = _data(data, data_dir, run, model, progress)
+        name = split or ("test" if wrong and whole.test is not None else "train")
+        examples, names = _choose(whole, name, digit)
+        if wrong:
+            assert model is not None
+            tiles, title = _mistakes(model, examples, wanted, f"{whole.name}, {name}")
+        else:
+            tiles, title = _examples(examples, names, wanted, seed, whole, name)
+    if not tiles:
+        display.line(title)
+        return
+    if out is not None:
+        across = 10 if len(tiles) > 12 else min(len(tiles), 6)
+        pictures.save(pictures.image(tiles, across=across, title=title), out)
+        display.line(f"{len(tiles)} pictures in {out}")
+        return
+    display.line(title)
+    display.line()
+    width, colour = display.picture_room()
+    for text in pictures.terminal(tiles, width, colour):
+        sys.stdout.write(f"{text}\n")
+
+
+def _model(run: str) -> MLP:
+    """The network of a run folder or a model file."""
+    from gpunet.model import MLP
+
+    path = os.path.join(run, "model.safetensors") if os.path.isdir(run) else run
+    if not os.path.exists(path):
+        kind = "run folder with a model.safetensors" if os.path.isdir(run) else "file or run folder"
+        raise CheckpointError(f"{run}: there is no such {kind}; gpunet train --out {run} would make one.")
+    return MLP.load(path)
+
+
+def _data(data: str | None, data_dir: str | None, run: str | None, model: MLP | None, progress: object) -> Dataset:
+    """The data set that was asked for, else the run's own, else the bundled one; with the network's classes."""
+    from gpunet.settings import Settings, build_dataset, read_file
+
+    settings = Settings()
+    config = os.path.join(run or "", "config.json")
+    if run is not None and data is None and os.path.isdir(run) and os.path.exists(config):
+        settings = Settings.from_dict(read_file(config), source=config)
+        settings = settings.with_changes(batch_size=1)
+    if data is not None or data_dir is not None:
+        settings = Settings(data=data or settings.data, data_dir=data_dir, batch_size=1)
+    whole = build_dataset(settings, progress)  # type: ignore[arg-type]
+    names = model.class_names if model is not None else None
+    if names and whole.class_names and names != whole.class_names and set(names) <= set(whole.class_names):
+        whole = whole.select_classes(names)
+    if model is not None and whole.features != model.sizes[0]:
+        raise DataError(
+            f"the network takes {model.sizes[0]} features per example and {whole.name} has {whole.features}; "
+            "name the data it was trained on with --data."
+        )
+    return whole
+
+
+def _choose(whole: Dataset, split: str, digit: str | None) -> tuple[Split, list[str]]:
+    """The examples of a split, or of one class in it, and the names of the classes."""
+    import numpy as np
+
+    from gpunet.metrics import true_classes
+
+    splits = whole.splits()
+    if split not in splits:
+        raise UsageError(f"--split {split}: {whole.name} has {', '.join(splits)}; name one of them.")
+    names = whole.class_names or [str(index) for index in range(max(whole.classes, 2))]
+    examples = splits[split]
+    if digit is None:
+        return examples, names
+    if digit not in names:
+        raise UsageError(f"--digit {digit}: {whole.name} has no such class; its classes are {', '.join(names)}.")
+    rows = np.flatnonzero(true_classes(examples.labels) == names.index(digit))
+    if not len(rows):
+        raise DataError(f"the {split} examples of {whole.name} have none of class {digit}.")
+    return examples.take(rows), names
+
+
+def _examples(
+    split: Split, names: list[str], count: int, seed: int, whole: Dataset, name: str
+) -> tuple[list[Tile], str]:
+    """Examples drawn at random, as many of each class as there are to be had, in the order of the classes."""
+    import numpy as np
+
+    from gpunet.metrics import true_classes
+    from gpunet.tiles import picture
+
+    classes = true_classes(split.labels)
+    order = np.random.default_rng(seed).permutation(len(classes))
+    # The first of each class, then the second of each, and so on: a fair share for all.
+    turn = np.empty(len(order), np.int64)
+    counted: dict[int, int] = {}
+    for place, row in enumerate(order.tolist()):
+        label = int(classes[row])
+        turn[place] = counted.get(label, 0)
+        counted[label] = counted.get(label, 0) + 1
+    rows = order[np.argsort(turn, kind="stable")][:count]
+    rows = rows[np.argsort(classes[rows], kind="stable")]
+    tiles = [Tile(picture(split.images[row], whole.image_shape), names[classes[row]]) for row in rows.tolist()]
+    return tiles, f"{whole.name}, {name}: {len(tiles)} of {len(split):,} examples"
+
+
+def _mistakes(model: MLP, split: Split, count: int, where: str) -> tuple[list[Tile], str]:
+    """The network's mistakes."""
+    from gpunet.tiles import worst_mistakes
+
+    found = worst_mistakes(model, split, len(split))
+    tiles = [Tile(each.picture, f"{each.truth} as {each.answer}") for each in found[:count]]
+    total = f"{len(found):,} of {len(split):,} wrong"
+    if not found:
+        return [], f"{where}: none of {len(split):,} wrong"
+    return tiles, f"{where}: {total}" + (f", {len(tiles)} shown" if len(tiles) < len(found) else "")
+
+
+def _weights(model: MLP, count: int) -> tuple[list[Tile], str]:
+    """The first layer's weights, neuron by neuron; of many, those with the longest weight vectors."""
+    from gpunet.tiles import weight_tiles
+
+    found, numbers, limit = weight_tiles(model, count)
+    total = model.sizes[1]
+    names = (
+        model.class_names if len(model.sizes) == 2 and model.class_names and len(model.class_names) == total else None
+    )
+    tiles = [
+        Tile(pixels / limit, names[number] if names else str(number + 1), signed=True)
+        for pixels, number in zip(found, numbers, strict=True)
+    ]
+    shown = f"{len(tiles)} of {total:,}" if len(tiles) < total else f"{total:,}"
+    return tiles, f"{model.description}: weights into {shown} neuron{'s' if total != 1 else ''} of the first layer"
