@@ -102,7 +102,12 @@ def _compute_type(dtype: Any) -> str:
 @operation
 def activation_forward(x: Any, activation: Activation, out: Any) -> Any:
     """out = f(x), elementwise, any shape and strides; `out` may be `x`."""
-    activation.forward(x, out)
+    if x.dtype == np.float16:  # stored in 16 bits, computed in 32, as on CUDA
+        wide = x.astype(np.float32)
+        activation.forward(wide, wide)
+        out[...] = wide
+    else:
+        activation.forward(x, out)
     return out
 
 
@@ -118,7 +123,12 @@ def _activation_forward_cuda(x: Any, activation: Activation, out: Any) -> Any:
 @operation
 def activation_backward(grad: Any, saved: Any, activation: Activation, out: Any) -> Any:
     """out = grad * f', with f' from what the activation saves; `out` may be `grad`."""
-    activation.backward(grad, saved, out)
+    if grad.dtype == np.float16:
+        wide = grad.astype(np.float32)
+        activation.backward(wide, saved.astype(np.float32), wide)
+        out[...] = wide
+    else:
+        activation.backward(grad, saved, out)
     return out
 
 

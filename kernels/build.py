@@ -111,6 +111,8 @@ def raw(file: str, name: str, *defines: tuple[str, str]) -> Any:
     import cupy
 
     head = "".join(f"#define {key} {value}\n" for key, value in defines)
+    if any("__half" in value for _, value in defines):
+        head = "#include <cuda_fp16.h>\n" + head
     return cupy.RawKernel(head + source(file), name, options=("--std=c++14",))
 
 
