@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.checks import number
 from gpunet.errors import UsageError
-from gpunet.kernels.optimizers import _number
 
 
 class Initializer:
@@ -43,7 +43,7 @@ class TruncatedNormal(Initializer):
     formula = "N(0, stddev^2), redrawn beyond 2 stddev"
 
     def __init__(self, stddev: float = 0.1) -> None:
-        self.stddev = _number(f"initializer {self.name!r}", "stddev", stddev, 0.0, above=True)
+        self.stddev = number(f"initializer {self.name!r}", "stddev", stddev, 0.0, above=True)
 
     def draw(self, generator: np.random.Generator, fan_in: int, fan_out: int) -> np.ndarray:
         values = generator.standard_normal((fan_in, fan_out))
@@ -61,7 +61,7 @@ class Constant(Initializer):
     formula = "value"
 
     def __init__(self, value: float = 0.1) -> None:
-        self.value = _number(f"initializer {self.name!r}", "value", value, -np.inf)
+        self.value = number(f"initializer {self.name!r}", "value", value, -np.inf)
 
     def draw(self, generator: np.random.Generator, fan_in: int, fan_out: int) -> np.ndarray:
         return np.full((fan_in, fan_out), self.value)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.checks import number
 from gpunet.errors import UsageError
-from gpunet.kernels.optimizers import _number
 
 
 class Schedule:
@@ -27,7 +27,7 @@ class Schedule:
     formula = ""
 
     def __init__(self, initial: float) -> None:
-        self.initial = _number(f"schedule {self.name!r}", "learning rate", initial, 0.0, above=True)
+        self.initial = number(f"schedule {self.name!r}", "learning rate", initial, 0.0, above=True)
 
     def rates(self, steps: np.ndarray, total: int) -> np.ndarray:
         """The learning rates (n,) float64 of 0-based step numbers (n,), out of `total` steps of training."""

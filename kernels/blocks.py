@@ -29,14 +29,14 @@ _room = _Room()
 
 
 def scratch(like: np.ndarray, number: int = 0, dtype: Any = None) -> np.ndarray:
-    """Room for a piece as long as `like`, of its dtype by default; each `number` is another room.
+    """Room as long as the one-dimensional `like`, of its dtype by default; each `number` is another room.
 
     What is in it lasts until the next call that asks for the same number: a form uses it, nothing keeps it.
     """
     key = (like.dtype if dtype is None else dtype, number)
     block = _room.blocks.get(key)
-    if block is None:
-        block = _room.blocks[key] = np.empty(BLOCK, key[0])
+    if block is None or len(block) < len(like):
+        block = _room.blocks[key] = np.empty(max(BLOCK, len(like)), key[0])
     return block[: len(like)]
 
 

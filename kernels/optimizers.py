@@ -11,68 +11,80 @@ acts on the former only.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
+from gpunet.kernels.blocks import scratch
 from gpunet.kernels.build import C_TYPES, elementwise, operation
 
 #: Elements that the NumPy form updates at a time, so that what one pass writes is in cache for the next.
 BLOCK = 1 << 16
 
 
-def _number(owner: str, name: str, value: Any, low: float, high: float = math.inf, *, above: bool = False) -> float:
-    """`value` as a float within [low, high), or (low, high) with `above`."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (low < number if above else low <= number) or not number < high:
-        limits = f"above {low:g}" if above else f"at least {low:g}"
-        limits += "" if high == math.inf else f" and below {high:g}"
-        raise UsageError(f"{owner}: {name} must be a number {limits}, not {value!r}.")
-    return number
-
-
 class Optimizer:
     """Base of the optimizers.
 
+    Args:
+        learning_rate: a number, or a schedule (`gpunet.schedules`).
+        weight_decay: each step first multiplies the weights (not the biases) by 1 - lr * weight_decay. This
+            decoupled decay (Loshchilov & Hutter 2019) never enters the gradient or the optimizer's state.
+
     Attributes:
         name: the name in the table.
-        learning_rate: a number, or a schedule (`gpunet.schedules`).
         state_names: the vectors of state that it keeps; each starts at zero.
-        cuda: CUDA C++ statements that update p and the state from g; all are of type ACC, `c(k)` is
-            coefficient k of this step and `decays` says whether the element is a weight.
+        rule: CUDA C++ statements that update p and the state s0, s1 … from g; all are of type ACC and `c(k)`
+            is coefficient k of this step.
         formula: the update rule, for the documentation.
         source: where the rule comes from.
     """
 
     name = ""
     state_names: tuple[str, ...] = ()
-    cuda = ""
+    rule = ""
     formula = ""
     source = ""
     default_learning_rate = 0.1
 
-    def __init__(self, learning_rate: Any = None) -> None:
+    def __init__(self, learning_rate: Any = None, *, weight_decay: float = 0.0) -> None:
         rate = self.default_learning_rate if learning_rate is None else learning_rate
         self.learning_rate: Any = rate
         if not hasattr(rate, "rates"):
-            self.learning_rate = _number(self.name, "learning rate", rate, 0.0, above=True)
+            self.learning_rate = number(self.name, "learning rate", rate, 0.0, above=True)
+        self.weight_decay = number(self.name, "weight decay", weight_decay, 0.0)
 
     def settings(self) -> dict[str, Any]:
         """The hyperparameters other than the learning rate, as JSON can hold them."""
         return {key: value for key, value in vars(self).items() if key != "learning_rate"}
 
+    @property
+    def cuda(self) -> str:
+        """The whole update as CUDA C++ statements; `decays` says whether the element is a weight."""
+        return f"if (decays) p *= c(0); {self.rule}" if self.weight_decay else self.rule
+
     def coefficients(self, steps: np.ndarray, rates: np.ndarray) -> np.ndarray:
-        """The table of coefficients: (n, k) float64 for 1-based step numbers and learning rates (n,)."""
-        return rates[:, None]
+        """The table of coefficients: (n, k) float64 for 1-based step numbers and learning rates (n,).
+
+        Coefficient 0 is what the weights are multiplied with, 1 the learning rate; `more` gives the rest.
+        """
+        more = [np.broadcast_to(column, rates.shape) for column in self.more(steps, rates)]
+        return np.column_stack((1 - rates * self.weight_decay, rates, *more))
+
+    def more(self, steps: np.ndarray, rates: np.ndarray) -> tuple[Any, ...]:
+        """Coefficients 2, 3 …, each (n,) or one number for all steps."""
+        return ()
 
     def numpy(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any, decayed: int) -> None:
         """Update `p` and `state` in place; `g` is used up."""
+        if self.weight_decay:
+            p[:decayed] *= c[0]
+        self.apply(p, g, state, c)
+
+    def apply(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any) -> None:
+        """The NumPy form of `rule`."""
         raise UsageError(f"optimizer {self.name!r} has no NumPy form.")
 
 
@@ -82,10 +94,10 @@ class SGD(Optimizer):
     name = "sgd"
     formula = "p -= lr * g"
     source = "Robbins & Monro 1951"
-    cuda = "p -= c(0) * g;"
+    rule = "p -= c(1) * g;"
 
-    def numpy(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any, decayed: int) -> None:
-        g *= c[0]
+    def apply(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any) -> None:
+        g *= c[1]
         p -= g
 
 
@@ -96,20 +108,104 @@ class Momentum(Optimizer):
     state_names = ("velocity",)
     formula = "v = mu * v + g; p -= lr * v"
     source = "Polyak 1964"
-    cuda = "s0 = c(1) * s0 + g; p -= c(0) * s0;"
+    rule = "s0 = c(2) * s0 + g; p -= c(1) * s0;"
 
-    def __init__(self, learning_rate: Any = None, momentum: float = 0.9) -> None:
-        super().__init__(learning_rate)
-        self.momentum = _number(self.name, "momentum", momentum, 0.0, 1.0)
+    def __init__(self, learning_rate: Any = None, momentum: float = 0.9, *, weight_decay: float = 0.0) -> None:
+        super().__init__(learning_rate, weight_decay=weight_decay)
+        self.momentum = number(self.name, "momentum", momentum, 0.0, 1.0)
 
-    def coefficients(self, steps: np.ndarray, rates: np.ndarray) -> np.ndarray:
-        return np.column_stack((rates, np.full(len(rates), self.momentum)))
+    def more(self, steps: np.ndarray, rates: np.ndarray) -> tuple[Any, ...]:
+        return (self.momentum,)
 
-    def numpy(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any, decayed: int) -> None:
+    def apply(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any) -> None:
         (velocity,) = state
-        velocity *= c[1]
+        velocity *= c[2]
         velocity += g
-        np.multiply(velocity, c[0], out=g)
+        np.multiply(velocity, c[1], out=g)
+        p -= g
+
+
+class Nesterov(Momentum):
+    """Nesterov's momentum: v = mu v + g, p -= lr (g + mu v): the gradient counts once more, ahead of time."""
+
+    name = "nesterov"
+    formula = "v = mu * v + g; p -= lr * (g + mu * v)"
+    source = "Nesterov 1983; Sutskever et al. 2013"
+    rule = "s0 = c(2) * s0 + g; p -= c(1) * g + c(3) * s0;"
+
+    def more(self, steps: np.ndarray, rates: np.ndarray) -> tuple[Any, ...]:
+        return self.momentum, self.momentum * rates
+
+    def apply(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any) -> None:
+        (velocity,) = state
+        velocity *= c[2]
+        velocity += g
+        g *= c[1]
+        p -= g
+        np.multiply(velocity, c[3], out=g)
+        p -= g
+
+
+class Adagrad(Optimizer):
+    """Adagrad (Duchi, Hazan & Singer 2011): a rate of its own for each parameter, from all squared gradients so far."""
+
+    name = "adagrad"
+    state_names = ("square",)
+    formula = "s = s + g^2; p -= lr * g / (sqrt(s) + eps)"
+    source = "Duchi, Hazan & Singer 2011"
+    default_learning_rate = 0.01
+    rule = "s0 += g * g; p -= c(1) * g / (sqrt(s0) + c(2));"
+
+    def __init__(self, learning_rate: Any = None, epsilon: float = 1e-10, *, weight_decay: float = 0.0) -> None:
+        super().__init__(learning_rate, weight_decay=weight_decay)
+        self.epsilon = number(self.name, "epsilon", epsilon, 0.0, above=True)
+
+    def more(self, steps: np.ndarray, rates: np.ndarray) -> tuple[Any, ...]:
+        return (self.epsilon,)
+
+    def apply(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any) -> None:
+        (square,) = state
+        root = scratch(p)
+        np.multiply(g, g, out=root)
+        square += root
+        np.sqrt(square, out=root)
+        root += c[2]
+        g /= root
+        g *= c[1]
+        p -= g
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman & Hinton 2012): the gradient over the root of its running mean square."""
+
+    name = "rmsprop"
+    state_names = ("square",)
+    formula = "s = d s + (1 - d) g^2; p -= lr * g / (sqrt(s) + eps)"
+    source = "Tieleman & Hinton 2012"
+    default_learning_rate = 0.001
+    rule = "s0 = g * g + c(2) * (s0 - g * g); p -= c(1) * g / (sqrt(s0) + c(3));"
+
+    def __init__(
+        self, learning_rate: Any = None, decay: float = 0.9, epsilon: float = 1e-7, *, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(learning_rate, weight_decay=weight_decay)
+        self.decay = number(self.name, "decay", decay, 0.0, 1.0)
+        self.epsilon = number(self.name, "epsilon", epsilon, 0.0, above=True)
+
+    def more(self, steps: np.ndarray, rates: np.ndarray) -> tuple[Any, ...]:
+        return self.decay, self.epsilon
+
+    def apply(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any) -> None:
+        (square,) = state
+        root = scratch(p)
+        np.multiply(g, g, out=root)
+        square -= root
+        square *= c[2]
+        square += root
+        np.sqrt(square, out=root)
+        root += c[3]
+        g /= root
+        g *= c[1]
         p -= g
 
 
@@ -121,50 +217,105 @@ class Adam(Optimizer):
     formula = "m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr * m' / (sqrt(v') + eps), m', v' without bias"
     source = "Kingma & Ba 2015"
     default_learning_rate = 0.001
-    cuda = (
-        "s0 = g + c(1) * (s0 - g); s1 = g * g + c(2) * (s1 - g * g);"
-        "p -= c(0) * s0 / (sqrt(s1) * c(3) + c(4));"
+    rule = (
+        "s0 = g + c(3) * (s0 - g); s1 = g * g + c(4) * (s1 - g * g);"
+        "p -= c(2) * s0 / (sqrt(s1) * c(5) + c(6));"
     )  # fmt: skip
 
     def __init__(
-        self, learning_rate: Any = None, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+        self,
+        learning_rate: Any = None,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(learning_rate)
-        self.beta1 = _number(self.name, "beta1", beta1, 0.0, 1.0)
-        self.beta2 = _number(self.name, "beta2", beta2, 0.0, 1.0)
-        self.epsilon = _number(self.name, "epsilon", epsilon, 0.0, above=True)
+        super().__init__(learning_rate, weight_decay=weight_decay)
+        self.beta1 = number(self.name, "beta1", beta1, 0.0, 1.0)
+        self.beta2 = number(self.name, "beta2", beta2, 0.0, 1.0)
+        self.epsilon = number(self.name, "epsilon", epsilon, 0.0, above=True)
 
-    def coefficients(self, steps: np.ndarray, rates: np.ndarray) -> np.ndarray:
-        ones = np.ones(len(rates))
-        return np.column_stack(
-            (
-                rates / (1 - self.beta1**steps),
-                self.beta1 * ones,
-                self.beta2 * ones,
-                1 / np.sqrt(1 - self.beta2**steps),
-                self.epsilon * ones,
-            )
-        )
+    def more(self, steps: np.ndarray, rates: np.ndarray) -> tuple[Any, ...]:
+        # The running means start at zero; these two factors take that bias out.
+        unbiased = rates / (1 - self.beta1**steps)
+        return unbiased, self.beta1, self.beta2, 1 / np.sqrt(1 - self.beta2**steps), self.epsilon
 
-    def numpy(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any, decayed: int) -> None:
+    def apply(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any) -> None:
         mean, square = state
         # m = g + b1 (m - g) and v = g^2 + b2 (v - g^2) need no room beside the gradient.
         mean -= g
-        mean *= c[1]
+        mean *= c[3]
         mean += g
         np.multiply(g, g, out=g)
         square -= g
-        square *= c[2]
+        square *= c[4]
         square += g
         np.sqrt(square, out=g)
-        g *= c[3]
-        g += c[4]
+        g *= c[5]
+        g += c[6]
         np.divide(mean, g, out=g)
-        g *= c[0]
+        g *= c[2]
         p -= g
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {entry.name: entry for entry in (SGD, Momentum, Adam)}
+class AdamW(Adam):
+    """AdamW (Loshchilov & Hutter 2019): Adam with decoupled weight decay, 0.01 by default."""
+
+    name = "adamw"
+    formula = "w *= 1 - lr * weight_decay; then adam"
+    source = "Loshchilov & Hutter 2019"
+
+    def __init__(
+        self,
+        learning_rate: Any = None,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay)
+
+
+class Lion(Optimizer):
+    """Lion (Chen et al. 2023): steps of one length, by the sign of the gradient mixed with its running mean."""
+
+    name = "lion"
+    state_names = ("mean",)
+    formula = "w *= 1 - lr * weight_decay; p -= lr * sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g"
+    source = "Chen et al. 2023"
+    default_learning_rate = 0.0001
+    rule = (
+        "const ACC u = g + c(2) * (s0 - g); p -= c(1) * ACC((u > ACC(0)) - (u < ACC(0)));"
+        "s0 = g + c(3) * (s0 - g);"
+    )  # fmt: skip
+
+    def __init__(
+        self, learning_rate: Any = None, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(learning_rate, weight_decay=weight_decay)
+        self.beta1 = number(self.name, "beta1", beta1, 0.0, 1.0)
+        self.beta2 = number(self.name, "beta2", beta2, 0.0, 1.0)
+
+    def more(self, steps: np.ndarray, rates: np.ndarray) -> tuple[Any, ...]:
+        return self.beta1, self.beta2
+
+    def apply(self, p: np.ndarray, g: np.ndarray, state: list[np.ndarray], c: Any) -> None:
+        (mean,) = state
+        mixed = scratch(p)
+        mean -= g
+        np.multiply(mean, c[2], out=mixed)
+        mixed += g
+        np.sign(mixed, out=mixed)
+        mixed *= c[1]
+        p -= mixed
+        mean *= c[3]
+        mean += g
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    entry.name: entry for entry in (SGD, Momentum, Nesterov, Adagrad, RMSprop, Adam, AdamW, Lion)
+}
 
 
 def get_optimizer(optimizer: str | Optimizer | type[Optimizer], **hyperparameters: Any) -> Optimizer:

@@ -1,0 +1,25 @@
+"""The check of a number that a caller gives, with the sentence that refuses it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import UsageError
+
+
+def number(owner: str, name: str, value: Any, low: float, high: float = math.inf, *, above: bool = False) -> float:
+    """`value` as a float within [low, high), or within (low, high) with `above`.
+
+    Raises:
+        UsageError: it is no number, or lies outside; the sentence begins with `owner` and `name`.
+    """
+    fits = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    result = float(value) if fits else math.nan
+    if not (low < result if above else low <= result) or not result < high or result == -math.inf:
+        limits = "" if low == -math.inf else f" above {low:g}" if above else f" of at least {low:g}"
+        limits += "" if high == math.inf else f"{' and' if limits else ''} below {high:g}"
+        raise UsageError(f"{owner}: {name} must be a number{limits}, not {value!r}.")
+    return result
