@@ -8,6 +8,7 @@ them at boundaries and reads loss and accuracy at log steps, and does nothing el
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -92,7 +93,8 @@ class Trainer:
         self.loss = model.loss if loss is None else get_loss(loss)
         model.loss = self.loss
         self.optimizer = SGD(0.1) if optimizer is None else get_optimizer(optimizer)
-        self.schedule = as_schedule(self.optimizer.learning_rate)
+        # A copy, because a schedule may remember validations, and those of another run are none of its business.
+        self.schedule = copy.copy(as_schedule(self.optimizer.learning_rate))
         examples = len(data.train)
         self.batch = examples if batch_size == "all" else _whole("batch_size", batch_size)
         if self.batch > examples:
@@ -111,6 +113,10 @@ class Trainer:
             raise UsageError("early stopping needs a validation split; hold one out of the training set first.")
         every = math.ceil(examples / self.batch) if validate_every is None else _whole("validate_every", validate_every)
         self.validate_every = every if data.validation is not None else 0
+        if self.schedule.watches_validation and data.validation is None:
+            raise UsageError(
+                f"the schedule {self.schedule.name} needs a validation split; hold one out of the training set first."
+            )
         if graph not in ("auto", "on", "off"):
             raise UsageError(f'graph must be "auto", "on" or "off", not {graph!r}.')
         self.graph = graph
@@ -408,6 +414,8 @@ class Trainer:
                 self._best_flat = self.model.flat.copy()
         else:
             self.best["waited"] += 1
+        if self.schedule.observe(loss):
+            self._boundary = self._table_end = self.iteration  # the coming steps have other rates than the table
         return self.patience is not None and self.best["waited"] >= self.patience
 
     def _result(self, began: int, started: float) -> ResultRecord:
