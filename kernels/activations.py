@@ -70,7 +70,7 @@ register(
 )  # fmt: skip
 
 #: exp of this is finite in a dtype of so many bytes, and one over it is no denormal number.
-_EXP_LIMIT = {2: 9.0, 4: 87.0, 8: 708.0}
+_EXP_LIMIT = {4: 87.0, 8: 708.0}
 
 
 def _sigmoid_piece(x: np.ndarray, out: np.ndarray) -> None:
@@ -359,7 +359,7 @@ register(
 )  # fmt: skip
 
 #: Above this, mish(x) is x to the last digit, and the square of exp is finite.
-_MISH_LIMIT = {2: 5.0, 4: 20.0, 8: 40.0}
+_MISH_LIMIT = {4: 20.0, 8: 40.0}
 
 
 def _mish_piece(x: np.ndarray, e: np.ndarray, n: np.ndarray) -> None:
