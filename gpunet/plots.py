@@ -48,7 +48,8 @@ def curves(runs: Any, *, log: bool = False, smooth: int | None = None, title: st
             axes = figure.add_subplot(rows[0, column])
             lines = _one_run(axes, histories[0], name, smooth) if len(histories) == 1 else None
             lines = _many_runs(axes, histories, name, smooth) if lines is None else lines
-            axes.set_title(_panel_title(name, histories))
+            told = panel_title(name, histories)
+            axes.set_title(f"{told} (training thin)" if told.startswith("Validation") else told)
             axes.grid(axis="y")
             if name == "loss" and log:
                 axes.set_yscale("log")
@@ -130,25 +131,41 @@ def _one_run(axes: Any, history: History, name: str, smooth: int | None) -> list
     lines = []
     for label, x, y in series(history, name, smooth):
         faint = label == "batches"
-        shown = "" if faint else f"{label} {_short(y[-1])}"
+        shown = "" if faint else f"{label} {short(y[-1])}"
         line = _Line(shown, x, y, colours[label], bold=not faint, faint=faint)
         line.draw(axes)
         lines.append(line)
     return [line for line in lines if line.label]
 
 
+def main_curves(
+    histories: Sequence[History], name: str, smooth: int | None = None
+) -> list[tuple[History, str, np.ndarray, np.ndarray]]:
+    """The curve that stands for each of many runs, as (history, label, iterations, values).
+
+    The validation or, without one, the mean of the training batches; the label says which if the runs differ in that.
+    """
+    chosen = []
+    for history in histories:
+        found = {label: (x, y) for label, x, y in series(history, name, smooth)}
+        kind = next((kind for kind in ("validation", "training") if kind in found), None)
+        if kind is not None:
+            chosen.append((history, kind, *found[kind]))
+    mixed = len({kind for _, kind, _, _ in chosen}) > 1
+    return [
+        (history, f"{history.name} {f'{kind} ' if mixed else ''}{short(y[-1])}", x, y) for history, kind, x, y in chosen
+    ]
+
+
 def _many_runs(axes: Any, histories: Sequence[History], name: str, smooth: int | None) -> list[_Line]:
     bold = []
-    for index, history in enumerate(histories):
-        found = {label: (x, y) for label, x, y in series(history, name, smooth)}
-        main = "validation" if "validation" in found else "training"
-        if main not in found:
-            continue
-        colour, dash = _look(index)
-        if main == "validation":
-            _Line("", *found["training"], colour, dash, bold=False, faint=True).draw(axes)
-        x, y = found[main]
-        line = _Line(f"{history.name} {_short(y[-1])}", x, y, colour, dash, bold=True)
+    for history, label, x, y in main_curves(histories, name, smooth):
+        colour, dash = _look(histories.index(history))
+        if len(history.column(f"validation_{name}")[0]):
+            found = {kind: (x, y) for kind, x, y in series(history, name, smooth)}
+            if "training" in found:
+                _Line("", *found["training"], colour, dash, bold=False, faint=True).draw(axes)
+        line = _Line(label, x, y, colour, dash, bold=True)
         line.draw(axes)
         bold.append(line)
     return bold
@@ -158,17 +175,17 @@ def _look(index: int) -> tuple[str, str]:
     return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A loss or an accuracy in few characters."""
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
 
 
-def _panel_title(name: str, histories: Sequence[History]) -> str:
-    if len(histories) == 1:
-        return name.capitalize()
+def panel_title(name: str, histories: Sequence[History]) -> str:
+    """What a panel of "loss" or "accuracy" shows."""
     validated = [len(history.column(f"validation_{name}")[0]) > 0 for history in histories]
-    if all(validated):
-        return f"Validation {name} (training thin)"
-    return f"{name.capitalize()} of training batches" if not any(validated) else name.capitalize()
+    if len(histories) == 1 or any(validated) != all(validated):
+        return name.capitalize()
+    return f"Validation {name}" if all(validated) else f"{name.capitalize()} of training batches"
 
 
 def _iterations(axes: Any, histories: Sequence[History], labelled: bool = True) -> None:

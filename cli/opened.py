@@ -1,0 +1,99 @@
+"""A run or a model file opened again: its model, and the data that it was trained on or other data that fits."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpunet.backend import get_backend
+from gpunet.cli import display
+from gpunet.data import Dataset, Split, load_dataset
+from gpunet.errors import DataError, UsageError
+from gpunet.history import path_name
+from gpunet.metrics import Evaluation, evaluate
+from gpunet.model import MLP
+from gpunet.runs import RunFolder
+from gpunet.settings import Settings, build_dataset
+
+
+@dataclass
+class Opened:
+    """A model with its data.
+
+    Attributes:
+        name: the run's folder or the file's name.
+        config: the run's config.json, or {} for a model file.
+    """
+
+    name: str
+    model: MLP
+    data: Dataset | None
+    config: dict[str, Any]
+
+    @property
+    def class_names(self) -> list[str]:
+        """A name for each class."""
+        return self.model.class_names or [str(index) for index in range(max(self.model.outputs, 2))]
+
+    def split(self, name: str | None) -> tuple[Split, str]:
+        """A split of the data and its name; by default the test split or, without one, validation or train.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        assert self.data is not None
+        splits = self.data.splits()
+        if name is None:
+            name = next(each for each in ("test", "validation", "train") if each in splits)
+        if name not in splits:
+            raise UsageError(f"{self.data.name} has no split {name!r}; it has {', '.join(splits)}.")
+        return splits[name], name
+
+    def evaluate(self, part: Split) -> Evaluation:
+        """The model on a split."""
+        return evaluate(self.model, part)
+
+
+def open_run(
+    path: str, data: str | None = None, data_dir: str | None = None, device: str = "cpu", with_data: bool = True
+) -> Opened:
+    """Open a run folder, with its own data unless other data is named, or a model file.
+
+    Raises:
+        CheckpointError: there is no run or model, or it is damaged.
+        DataError: the data cannot be had or does not fit.
+        UsageError: a model file without a name of data.
+    """
+    backend = get_backend(device)
+    config: dict[str, Any] = {}
+    settings = None
+    if os.path.isdir(path):
+        folder = RunFolder(path)
+        config = folder.config()
+        settings = Settings.from_dict(config.get("settings", {}), source=f"{path}/config.json")
+        model = folder.load(backend)
+    else:
+        model = MLP.load(path, backend)
+    name = path_name(Path(path))
+    if not with_data:
+        return Opened(name, model, None, config)
+    with display.DownloadBar() as progress:
+        if settings is not None and data is None:
+            if data_dir is not None:
+                settings = settings.with_changes(data_dir=data_dir)
+            whole = build_dataset(settings, progress)
+        elif data is not None:
+            whole = load_dataset(data, data_dir, progress)
+        else:
+            raise UsageError(f"{path}: a model file does not say which data to take; name it with --data.")
+    names = model.class_names
+    if names and whole.class_names and names != whole.class_names and set(names) <= set(whole.class_names):
+        whole = whole.select_classes(names)
+    if whole.features != model.sizes[0]:
+        raise DataError(
+            f"the network takes {model.sizes[0]} features per example and {whole.name} has {whole.features}; name the "
+            "data it was trained on with --data."
+        )
+    return Opened(name, model, whole, config)

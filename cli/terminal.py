@@ -1,0 +1,97 @@
+"""Curves of runs as text, drawn by uniplot: as wide as the terminal, with colours or, without, a character for each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpunet.cli import display
+from gpunet.plots import main_curves, panel_title, series, short
+
+if TYPE_CHECKING:
+    from gpunet.history import History
+
+#: Colours that can be told apart on dark and on light ground, by people with any colour vision: sky blue, vermilion,
+#: green, purple, orange, blue.
+COLOURS = ((86, 180, 233), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (0, 114, 178))
+_NAMED = ("cyan", "yellow", "green", "magenta", "blue", "red")
+#: Characters for a terminal that has no others.
+_PLAIN = str.maketrans("╭╮╰╯│─█⣿", "++++|-##")
+
+Curve = tuple[str, np.ndarray, np.ndarray]
+
+
+def curves(histories: Sequence[History], log: bool = False, smooth: int | None = None) -> list[str]:
+    """Loss, accuracy and, where it changes, the learning rate, as lines of text."""
+    lines: list[str] = []
+    for name in ("loss", "accuracy"):
+        drawn, title = _curves(histories, name, smooth)
+        lines += panel(title, drawn, height=10, log=log and name == "loss", from_zero=name == "loss" and not log)
+    rates = [(history.name, *history.column("learning_rate")) for history in histories]
+    if any(len(set(values.tolist())) > 1 for _, _, values in rates):
+        lines += panel("Learning rate", rates if len(rates) > 1 else [("", *rates[0][1:])], height=5, from_zero=True)
+    return lines
+
+
+def _curves(histories: Sequence[History], name: str, smooth: int | None) -> tuple[list[Curve], str]:
+    """What a panel shows, and its title: of one run training and validation, of many one curve each."""
+    if len(histories) == 1:
+        found = {label: (x, y) for label, x, y in series(histories[0], name, smooth)}
+        test = f", test {short(found['test'][1][-1])}" if "test" in found else ""
+        shown = [
+            (f"{label} {short(found[label][1][-1])}", *found[label])
+            for label in ("training", "validation")
+            if label in found
+        ]
+        return shown, f"{name.capitalize()}{test}"
+    shown = [(label, x, y) for _, label, x, y in main_curves(histories, name, smooth)]
+    return shown, panel_title(name, histories)
+
+
+def panel(title: str, drawn: Sequence[Curve], *, height: int, log: bool = False, from_zero: bool = False) -> list[str]:
+    """One plot as lines of text, at most as wide as the terminal (in a pipe as COLUMNS says, else 80)."""
+    import uniplot
+
+    drawn = [curve for curve in drawn if len(curve[1])]
+    if log:
+        drawn = [(label, x[y > 0], y[y > 0]) for label, x, y in drawn if (y > 0).any()]
+    if not drawn:
+        return []
+    width = display.console().width
+    colours = _palette(len(drawn))
+    apart = len(drawn) > 1 and not colours
+    wide = display.encodes(sys.stdout, "⠿╭█")
+    limits = {"x_min": 0.0}
+    if from_zero:
+        limits["y_min"] = 0.0
+    text = uniplot.plot_to_string(
+        [y for _, _, y in drawn],
+        [x for _, x, _ in drawn],
+        lines=True,
+        color=colours or False,
+        character_set="ascii" if apart or not wide else "braille",
+        legend_labels=[label for label, _, _ in drawn],
+        title=title,
+        width=max(20, width - 12),
+        height=height,
+        line_length_hard_cap=width,
+        rounded_corners=True,
+        x_gridlines=[],
+        y_gridlines=[],
+        y_as_log=log,
+        **limits,
+    )
+    return [(line if wide else line.translate(_PLAIN)).rstrip() for line in text.split("\n")]
+
+
+def _palette(count: int) -> list[object]:
+    """A colour for each curve, or none at all where there are no colours or not enough of them."""
+    if not display.colours(sys.stdout) or os.environ.get("NO_COLOR"):
+        return []
+    system = display.console().color_system
+    table: Sequence[object] = COLOURS if system == "truecolor" else _NAMED
+    return [table[index % len(table)] for index in range(count)] if system else []
