@@ -117,10 +117,11 @@ def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) 
 @setting_options
 def command(
     given: dict[str, str],
-    seeds: int = typer.Option(1, "--seeds", metavar="N", help="Run everything with N seeds, from --seed on."),
+    seeds: int = typer.Option(1, "--seeds", min=1, metavar="N", help="Run everything with N seeds, from --seed on."),
     random: Optional[int] = typer.Option(  # noqa: UP045
         None,
         "--random",
+        min=1,
         metavar="N",
         help="Try N combinations drawn at random instead of all; then a range such as 0.001..1 is a value too.",
         show_default=False,
@@ -129,6 +130,7 @@ def command(
         None,
         "--jobs",
         "-j",
+        min=1,
         metavar="N",
         help="Runs at a time, each in a process of its own. [default: one for each CPU; 1 on CUDA]",
         show_default=False,

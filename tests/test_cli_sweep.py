@@ -1,0 +1,126 @@
+"""`gpunet sweep` as users run it: a subprocess, its table, JSON lines, files, and Ctrl-C."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = ["--hidden", "5", "--iterations", "20", "--device", "cpu"]
+
+
+def gpunet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    plain = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "COLUMNS")}
+    return subprocess.run(
+        [sys.executable, "-m", "gpunet", "sweep", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        env={**plain, "PYTHONIOENCODING": "utf-8", **environment},
+    )
+
+
+def test_a_sweep_from_the_command_line(tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    grid = [*SMALL, "--lr", "0.001,0.3", "--seeds", "2", "--out", str(out)]
+    first = gpunet(*grid, "--csv", str(tmp_path / "all.csv"), "--jobs", "2")
+    assert first.returncode == 0, first.stderr
+    assert "\x1b" not in first.stdout + first.stderr
+    assert first.stderr == ""
+    assert first.stdout.count("seed 1  train") == 2
+    assert "* 0.3" in first.stdout
+    assert "chosen by validation accuracy: lr 0.3" in first.stdout
+    assert "test accuracy of the choice" in first.stdout
+    with (tmp_path / "all.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["lr"] for row in rows] == ["0.001", "0.001", "0.3", "0.3"]
+    assert [row["test_accuracy"] != "" for row in rows] == [False, False, True, True]
+    assert (out / "results.csv").read_text() == (tmp_path / "all.csv").read_text()
+    choice = json.loads((out / "choice.json").read_text())
+    assert choice["settings"]["lr"] == 0.3
+    assert "test" not in json.dumps(choice)
+
+    pytest.importorskip("matplotlib")
+    again = gpunet(*grid, "--report-test", "--json", "--plot", str(tmp_path / "lr.png"))
+    assert again.returncode == 0, again.stderr
+    records = [json.loads(line) for line in again.stdout.splitlines()]
+    assert [record["event"] for record in records] == ["test"] * 4 + ["choice"]  # no trial was run again
+    assert records[-1]["varied"] == {"lr": "0.3"}
+    assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--lr", "0.1,zero"], "--lr zero"),
+        (["--hidden", "5;;6"], "a value is missing"),
+        (["--lr", "0.1..1"], "--random"),
+        (["--seed", "1,2", "--seeds", "2"], "give one of them"),
+        (["--seeds", "0"], "--seeds"),
+        (["--jobs", "0"], "--jobs"),
+        (["--plot", "picture.doc"], "picture.doc"),
+        (["--validation", "none"], "--validation none"),
+        (["--batch-size", "100,99999"], "99999"),
+    ],
+)
+def test_a_bad_option_is_one_sentence(arguments: list[str], sentence: str) -> None:
+    found = gpunet("--iterations", "20", "--device", "cpu", *arguments)
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert found.stderr.startswith("Error: ")
+    assert sentence in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+def test_the_help_shows_examples() -> None:
+    found = gpunet("--help")
+    assert found.returncode == 0
+    assert 'gpunet sweep --hidden "10;50;50,30;200,100"' in found.stdout
+    assert all(option in found.stdout for option in ("--seeds", "--random", "--jobs", "--report-test", "--dropout"))
+
+
+def test_random_draws_and_several_seeds_by_name() -> None:
+    found = gpunet(*SMALL, "--lr", "0.01..1", "--random", "2", "--seed", "5,9", "--jobs", "1", "--json")
+    assert found.returncode == 0, found.stderr
+    trials = [json.loads(line) for line in found.stdout.splitlines()]
+    trials = [record for record in trials if record["event"] == "trial"]
+    assert [trial["seed"] for trial in trials] == [5, 9, 5, 9]
+    assert len({trial["varied"]["lr"] for trial in trials}) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process group")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_leaves_a_sweep_that_goes_on(tmp_path: Path, jobs: str) -> None:
+    out = tmp_path / "sweep"
+    # The last run would take minutes.
+    arguments = ["--hidden", "5", "--device", "cpu", "--out", str(out), "--jobs", jobs]
+    arguments += ["--iterations", "20,21,2000000,2000001"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpunet", "sweep", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    results = out / "results.jsonl"
+    for _ in range(600):
+        if results.exists() and results.read_text().count("\n") == 2:
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.startswith("Error: stopped after 2 of 4 runs; the same command goes on")
+    assert "Traceback" not in error
+    arguments[-1] = "20,21"
+    again = gpunet(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert "2 done before" in again.stdout
