@@ -22,6 +22,7 @@ from gpunet.callbacks import Callback, as_callbacks
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.graph import StepGraph, choose_way
 from gpunet.kernels import control as at
+from gpunet.kernels.blas import BlasThreads
 from gpunet.kernels.gather import gather
 from gpunet.kernels.losses import get_loss, loss_step
 from gpunet.kernels.optimizers import SGD, get_optimizer, update
@@ -56,6 +57,7 @@ class Trainer:
         early_stopping: stop after this many validations without a lower loss, and give back the best weights.
         validate_every: steps between two validations; an epoch by default.
         graph: "auto", "on" or "off": whether the steps are replayed as a CUDA graph.
+        threads: threads of the matrix products on the CPU; by default chosen by their size (`kernels/blas.py`).
         callbacks: objects that are told what happens (see `Callback`); a function is told of each record.
         checkpoint_every: steps between two calls of the callbacks' `on_checkpoint`.
         checkpoint_seconds: seconds between two such calls, about; both may be given.
@@ -83,6 +85,7 @@ class Trainer:
         early_stopping: int | None = None,
         validate_every: int | None = None,
         graph: str = "auto",
+        threads: int | None = None,
         callbacks: Sequence[Any] = (),
         checkpoint_every: int | None = None,
         checkpoint_seconds: float | None = None,
@@ -121,6 +124,7 @@ class Trainer:
             raise UsageError(f'graph must be "auto", "on" or "off", not {graph!r}.')
         self.graph = graph
         self.way = choose_way(graph, self.backend, model.sizes, self.batch)
+        self.threads = BlasThreads(self.backend, model.sizes, self.batch, threads)
         self.seed = model.seed if seed is None else seed
         self.callbacks: list[Callback] = as_callbacks(callbacks)
         self.checkpoint_every = None if checkpoint_every is None else _whole("checkpoint_every", checkpoint_every)

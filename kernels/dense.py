@@ -19,6 +19,7 @@ import numpy as np
 from gpunet.kernels import gemm
 from gpunet.kernels.activations import Activation
 from gpunet.kernels.build import C_TYPES, elementwise, operation, raw, types
+from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.dropout import Drop, dropout
 
 
@@ -111,7 +112,7 @@ def dense_backward(
         own: whether to take our own matrix products on CUDA; they want `grad_bias`, and no `below.grad_bias`.
     """
     if grad_bias is not None:
-        np.sum(delta, axis=0, out=grad_bias)
+        column_sum(delta, grad_bias)
     np.matmul(x.T, delta, out=grad_weights)
     if below is None:
         return
@@ -120,7 +121,7 @@ def dense_backward(
         np.multiply(below.delta, below.mask, out=below.delta)
     below.activation.backward(below.delta, below.saved, below.delta)
     if below.grad_bias is not None:
-        np.sum(below.delta, axis=0, out=below.grad_bias)
+        column_sum(below.delta, below.grad_bias)
 
 
 @dense_backward.cuda

@@ -19,6 +19,7 @@ import numpy as np
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.build import is_cuda, operation, raw, same_device, types
+from gpunet.kernels.column_sum import column_sum
 
 #: Rows up to this many outputs get one CUDA thread each; longer ones a block each.
 THREAD_PER_ROW = 64
@@ -109,13 +110,13 @@ class SoftmaxCrossEntropy(Loss):
         batch, classes = logits.shape
         real = logits.dtype.type
         weights = self._weights(classes)
-        np.subtract(logits, logits.max(axis=1, keepdims=True), out=delta)
+        np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), out=delta)
         if targets.ndim == 1 and not self.label_smoothing and weights is None:
             each = np.arange(batch)
             if rows is not None:
-                rows[0] = -delta[each, targets]
+                np.negative(delta[each, targets], out=rows[0])
             np.exp(delta, out=delta)
-            total = delta.sum(axis=1, keepdims=True)
+            total = np.add.reduce(delta, axis=1, keepdims=True)
             if rows is not None:
                 rows[0] += np.log(total[:, 0])
             delta *= np.divide(real(1 / batch), total, out=total)
@@ -273,12 +274,11 @@ def loss_step(
     """
     if bias is not None:
         np.add(logits, bias, out=logits)
-    with np.errstate(over="ignore", invalid="ignore"):  # reported below, as the step that it happened in
-        loss.numpy(logits, targets, delta, rows)
+    loss.numpy(logits, targets, delta, rows)
     if grad_bias is not None:
-        np.sum(delta, axis=0, out=grad_bias)
+        column_sum(delta, grad_bias)
         # A logit that is not finite makes a gradient that is not finite; the bias gradient sums them all.
-        if control is not None and control[at.NONFINITE] < 0 and not math.isfinite(grad_bias.sum()):
+        if control is not None and not math.isfinite(np.dot(grad_bias, grad_bias)) and control[at.NONFINITE] < 0:
             control[at.NONFINITE] = control[at.STEP]
 
 
@@ -303,19 +303,6 @@ def _loss_step_cuda(
         raw(file, "rows_by_block", *defines)((batch,), (256,), arguments)
     if grad_bias is not None and not single:
         column_sum(delta, grad_bias)
-
-
-@operation
-def column_sum(matrix: Any, out: Any) -> None:
-    """out = matrix.sum(axis=0), in an order that is fixed by the shape; at least float32 accumulation."""
-    np.sum(matrix, axis=0, out=out)
-
-
-@column_sum.cuda
-def _column_sum_cuda(matrix: Any, out: Any) -> None:
-    rows, columns = matrix.shape
-    kernel = raw("column_sum.cu", "column_sum", *types(REAL=matrix.dtype))
-    kernel((-(-columns // 32),), (32, 8), (matrix, out, np.int32(rows), np.int32(columns)))
 
 
 def softmax_cross_entropy(

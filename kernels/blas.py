@@ -1,0 +1,85 @@
+"""The BLAS behind NumPy's matrix products: how many threads it gets, and a warm-up of its buffers.
+
+Both are about speed alone, on the CPU alone; on CUDA there is nothing to do here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import UsageError
+
+#: What one core's matrix product reaches at least, in GFLOP/s, by the kernels that OpenBLAS says it uses.
+_GFLOPS = {"SkylakeX": 90.0, "Cooperlake": 90.0, "SapphireRapids": 90.0}
+_GFLOPS_OTHERS = 40.0
+#: A product shorter than this many microseconds on one core stays there: waking a second thread, and fetching what
+#: it wrote out of the other core's cache, costs more than half of it.
+_WORTH_SHARING = 120.0
+
+
+@functools.cache
+def _controller() -> Any:
+    # Looking for the libraries takes milliseconds, so it is done once and only by who trains on a CPU.
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+def describe() -> list[dict[str, Any]]:
+    """What is known of each BLAS library that is loaded: its name, version, kernels and threads."""
+    return _controller().info()
+
+
+class BlasThreads:
+    """How many threads the matrix products of a network take, chosen by the size of the largest.
+
+    The choice depends on the network, the batch and the machine alone, never on a measurement: another number of
+    threads changes the last bits of a product, and the same run has to give the same bits.
+
+    Args:
+        backend: the `Backend`; on CUDA nothing is chosen.
+        sizes: the widths of the network.
+        batch: examples per step.
+        threads: a number to take instead; None chooses.
+    """
+
+    def __init__(self, backend: Any, sizes: Sequence[int], batch: int, threads: int | None = None) -> None:
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise UsageError(f"threads must be a whole number of at least 1, not {threads!r}.")
+        self.number: int | None = None
+        if backend.name != "cpu":
+            return
+        there = max((library["num_threads"] for library in describe()), default=1)
+        self.number = threads
+        if threads is None:
+            rate = min((_GFLOPS.get(one.get("architecture"), _GFLOPS_OTHERS) for one in describe()), default=40.0)
+            largest = 2.0 * batch * max(m * n for m, n in zip(sizes, sizes[1:], strict=False))
+            self.number = there if largest / rate / 1e3 > _WORTH_SHARING else 1
+        _touch_buffers()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the BLAS take this many threads inside a `with` block."""
+        if self.number is None:
+            yield
+            return
+        with _controller().limit(limits=self.number):
+            yield
+
+
+@functools.cache
+def _touch_buffers() -> None:
+    """Have the BLAS use its packing buffers once, far enough that later products never meet a page that is not there.
+
+    OpenBLAS maps a buffer per thread and its kernels prefetch beyond what they pack. While those pages have never
+    been written, each such prefetch walks the page tables in vain: the first layer of the write-up's network,
+    (100, 784) times (784, 50), took 300 microseconds before one product of this size and 195 after it (NumPy 2.4,
+    OpenBLAS 0.3.31, AMD EPYC of family 23).
+    """
+    with _controller().limit(limits=1):
+        np.matmul(np.zeros((512, 128), np.float32), np.zeros((128, 512), np.float32))
