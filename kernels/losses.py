@@ -6,7 +6,7 @@ overflow or loss of digits. An entry of `LOSSES` is all there is to a loss.
 
 Two kinds: `SoftmaxCrossEntropy` couples the outputs of a row (its kernel is `softmax_cross_entropy.cu`);
 the elementwise losses compare each output with its target (`elementwise_loss.cu`, which takes the two
-CUDA expressions of the entry).
+CUDA expressions of the entry); those are in `elementwise_losses.py`.
 """
 
 from __future__ import annotations
@@ -20,47 +20,21 @@ from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.build import is_cuda, operation, raw, same_device, types
 from gpunet.kernels.column_sum import column_sum
+from gpunet.kernels.elementwise_losses import (
+    BinaryCrossEntropy,
+    Hinge,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Perceptron,
+    SquaredHinge,
+)
+from gpunet.kernels.loss import Loss, count_right, one_hot
 
 #: Rows up to this many outputs get one CUDA thread each; longer ones a block each.
 THREAD_PER_ROW = 64
 #: A batch up to this many rows (of at most THREAD_PER_ROW outputs) is done by a single block.
 SINGLE_BLOCK = 1024
-
-
-class Loss:
-    """Base of the losses.
-
-    Attributes:
-        name: the name in the table.
-        output: what turns logits into predictions: "softmax", "sigmoid" or "identity".
-        threshold: with a single output, the class is 1 where the output is above it.
-        formula: the loss of one example, for the documentation.
-    """
-
-    name = ""
-    output = "identity"
-    threshold = 0.0
-    formula = ""
-
-    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
-        """The NumPy form: write `delta` and, unless it is None, `rows` (see `loss_step`)."""
-        raise UsageError(f"loss {self.name!r} has no NumPy form.")
-
-    def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
-        """The CUDA form: the `.cu` file, the `#define`s it needs and its extra arguments."""
-        raise UsageError(f"loss {self.name!r} has no CUDA form.")
-
-    def settings(self) -> dict[str, Any]:
-        """The hyperparameters, as JSON can hold them."""
-        return {}
-
-
-def _count_right(logits: np.ndarray, targets: np.ndarray, threshold: float) -> np.ndarray:
-    """For each row whether the prediction is the label (or the largest soft target)."""
-    if logits.shape[1] == 1:
-        return (logits[:, 0] > threshold) == (targets.reshape(-1) > 0.5)
-    labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
-    return logits.argmax(axis=1) == labels
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -122,7 +96,7 @@ class SoftmaxCrossEntropy(Loss):
             delta *= np.divide(real(1 / batch), total, out=total)
             delta[each, targets] -= real(1 / batch)
         else:
-            wanted = _one_hot(targets, classes, logits.dtype)
+            wanted = one_hot(targets, classes, logits.dtype)
             if self.label_smoothing:
                 wanted *= real(1 - self.label_smoothing)
                 wanted += real(self.label_smoothing / classes)
@@ -139,7 +113,7 @@ class SoftmaxCrossEntropy(Loss):
             delta -= wanted
             delta *= real(1 / batch)
         if rows is not None:
-            rows[1] = _count_right(logits, targets, self.threshold)
+            rows[1] = count_right(logits, targets, self.threshold)
 
     def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
         import cupy
@@ -153,89 +127,13 @@ class SoftmaxCrossEntropy(Loss):
         return "softmax_cross_entropy.cu", (), (np.float64(self.label_smoothing), weights)
 
 
-def _one_hot(targets: np.ndarray, classes: int, dtype: Any) -> np.ndarray:
-    """A fresh (n, classes) matrix of targets, from class indices or soft targets."""
-    if targets.ndim == 2:
-        return targets.astype(dtype)
-    if classes == 1:
-        return targets.astype(dtype)[:, None]
-    wanted = np.zeros((len(targets), classes), dtype)
-    wanted[np.arange(len(targets)), targets] = 1
-    return wanted
-
-
-class ElementwiseLoss(Loss):
-    """A loss that compares each output z with its target t (0 or 1 for class labels, or any number).
-
-    Subclasses give `value(z, t)` and `slope(z, t)` for NumPy and `cuda_value`, `cuda_slope`, expressions
-    in `z` and `t` of type ACC. `signed` losses want targets -1 and 1. `mean_over_outputs` says whether the
-    loss of an example is the mean over its outputs or their sum.
-    """
-
-    signed = False
-    mean_over_outputs = False
-    cuda_value = ""
-    cuda_slope = ""
-
-    def value(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
-        """The loss of each output, same shape as `z`."""
-        raise UsageError(f"loss {self.name!r} has no value.")
-
-    def slope(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
-        """The derivative of `value` with respect to `z`."""
-        raise UsageError(f"loss {self.name!r} has no slope.")
-
-    def _share(self, outputs: int) -> float:
-        return 1.0 / outputs if self.mean_over_outputs else 1.0
-
-    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
-        batch, outputs = logits.shape
-        wanted = _one_hot(targets, outputs, np.float32 if logits.dtype == np.float16 else logits.dtype)
-        z = logits.astype(np.float32) if logits.dtype == np.float16 else logits
-        if self.signed:
-            wanted *= 2
-            wanted -= 1
-        np.multiply(self.slope(z, wanted), z.dtype.type(self._share(outputs) / batch), out=delta, casting="same_kind")
-        if rows is not None:
-            rows[0] = self.value(z, wanted).sum(axis=1) * self._share(outputs)
-            rows[1] = _count_right(logits, targets, self.threshold)
-
-    def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
-        # The function bodies come in as macros, so that one source serves every elementwise loss.
-        defines = (
-            ("LOSS_VALUE(z, t)", f"({self.cuda_value})"),
-            ("LOSS_SLOPE(z, t)", f"({self.cuda_slope})"),
-            ("SIGNED", str(int(self.signed))),
-        )
-        return (
-            "elementwise_loss.cu",
-            defines,
-            (np.float64(self._share(logits.shape[1])), np.float64(self.threshold)),
-        )
-
-
-class BinaryCrossEntropy(ElementwiseLoss):
-    """Binary cross-entropy of the sigmoid of each output, summed over the outputs.
-
-    -(t log(p) + (1 - t) log(1 - p)) with p = sigmoid(z), computed as max(z, 0) - z t + log(1 + exp(-|z|)):
-    the full form of the cross-entropy, in which the outputs for the wrong classes are pushed down too.
-    """
-
-    name = "binary-cross-entropy"
-    output = "sigmoid"
-    formula = "-sum(t * log(sigmoid(z)) + (1 - t) * log(1 - sigmoid(z)))"
-    cuda_value = "(z > ACC(0) ? z : ACC(0)) - z * t + log1p(exp(-fabs(z)))"
-    cuda_slope = "ACC(0.5) * tanh(ACC(0.5) * z) + ACC(0.5) - t"
-
-    def value(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
-        return np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))
-
-    def slope(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
-        half = z.dtype.type(0.5)
-        return half * np.tanh(half * z) + (half - t)
-
-
-LOSSES: dict[str, type[Loss]] = {entry.name: entry for entry in (SoftmaxCrossEntropy, BinaryCrossEntropy)}
+LOSSES: dict[str, type[Loss]] = {
+    entry.name: entry
+    for entry in (
+        SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Hinge, SquaredHinge,
+        Perceptron,
+    )
+}  # fmt: skip
 
 
 def get_loss(loss: str | Loss | type[Loss], **hyperparameters: Any) -> Loss:
