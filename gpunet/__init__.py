@@ -24,18 +24,66 @@ from gpunet.errors import (
     TrainingDiverged,
     UsageError,
 )
-from gpunet.initializers import INITIALIZERS, Initializer
+from gpunet.initializers import (
+    INITIALIZERS,
+    Fill,
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    Initializer,
+    LeCunNormal,
+    LeCunUniform,
+    Normal,
+    Orthogonal,
+    TruncatedNormal,
+    Uniform,
+    Zeros,
+)
 from gpunet.kernels.activations import ACTIVATIONS, Activation
 from gpunet.kernels.activations import from_functions as activation
 from gpunet.kernels.check import check_activation
-from gpunet.kernels.losses import LOSSES, Loss, SoftmaxCrossEntropy, softmax_cross_entropy
-from gpunet.kernels.optimizers import OPTIMIZERS, SGD, Adam, Momentum, Optimizer
+from gpunet.kernels.losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    Hinge,
+    Huber,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Perceptron,
+    SoftmaxCrossEntropy,
+    SquaredHinge,
+    softmax_cross_entropy,
+)
+from gpunet.kernels.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+)
 from gpunet.logs import CsvLog, JsonLinesLog, TensorBoardLog
 from gpunet.metrics import Evaluation, evaluate
 from gpunet.model import MLP
 from gpunet.records import ResultRecord, StepRecord, TrainingResult
 from gpunet.runs import Recorder, RunFolder
-from gpunet.schedules import SCHEDULES, Schedule
+from gpunet.schedules import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    Exponential,
+    InverseTime,
+    Polynomial,
+    ReduceOnPlateau,
+    Schedule,
+    Step,
+)
 from gpunet.training import Trainer, train, training_steps
 
 __all__ = [name for name in dir() if not name.startswith("_")]
