@@ -66,18 +66,17 @@ def save(figure: Any, path: str | os.PathLike[str]) -> None:
     Raises:
         UsageError: the name ends in something else.
     """
-    path = os.fspath(path)
+    import io
+
+    from gpunet.files import write_atomic
+
     kind = check_format(path)
-    part = f"{path}.part"
     # Without the date the same picture is the same file, byte for byte.
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(kind)
+    stream = io.BytesIO()
     with style():
-        try:
-            figure.savefig(part, format=kind[1:], dpi=150, metadata=metadata)
-            os.replace(part, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(part)
+        figure.savefig(stream, format=kind[1:], dpi=150, metadata=metadata)
+    write_atomic(path, stream.getvalue())
 
 
 def check_format(path: str | os.PathLike[str]) -> str:

@@ -97,7 +97,7 @@ def series(history: History, name: str, smooth: int | None = None) -> list[tuple
     "batches" as logged, "training" their moving mean, "validation", and "test" as a single point at the end.
     """
     x, y = history.column(name)
-    reach = len(y) // 50 if smooth is None else smooth
+    reach = (max(1, len(y) // 50) if len(y) >= 10 else 0) if smooth is None else smooth
     found = [("batches", x, y), ("training", x, smoothed(y, reach))] if len(x) else []
     x, y = history.column(f"validation_{name}")
     if len(x):

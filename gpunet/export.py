@@ -1,0 +1,230 @@
+"""A trained model in formats of others: ONNX for any runtime, .npz for NumPy alone.
+
+ONNX needs the extra `onnx`. The graph is of operator set 17, which every current runtime knows; what has no operator of
+its own there, as Gelu and Mish, is put together of those that have. Dropout is not part of it: it only trains.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import MissingExtra, UsageError
+from gpunet.version import __version__
+
+#: Version of the ONNX operators, and of the file format that goes with it.
+OPSET, IR_VERSION = 17, 8
+
+
+class Graph:
+    """An ONNX graph while it is written: every call adds an operator and gives the name of its result."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def __call__(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Add an operator; `inputs` and the answer are names of tensors."""
+        from onnx import helper
+
+        result = name or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [result], **attributes))
+        return result
+
+    def constant(self, value: Any, name: str | None = None) -> str:
+        """Add a float32 array or number; gives its name."""
+        from onnx import numpy_helper
+
+        name = name or f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+        return name
+
+
+def _product(graph: Graph, *factors: str) -> str:
+    result = factors[0]
+    for factor in factors[1:]:
+        result = graph("Mul", result, factor)
+    return result
+
+
+def _gelu(graph: Graph, x: str) -> str:
+    inner = graph("Erf", graph("Mul", x, graph.constant(0.5**0.5)))
+    return _product(graph, x, graph.constant(0.5), graph("Add", inner, graph.constant(1.0)))
+
+
+def _gelu_tanh(graph: Graph, x: str) -> str:
+    cubed = _product(graph, x, x, x, graph.constant(0.044715))
+    inner = graph("Tanh", graph("Mul", graph("Add", x, cubed), graph.constant((2 / np.pi) ** 0.5)))
+    return _product(graph, x, graph.constant(0.5), graph("Add", inner, graph.constant(1.0)))
+
+
+#: How an activation is written: name -> function of the graph and its input's name that gives its output's name.
+#: An activation of one's own is exported once it has an entry here.
+ONNX_FORMS: dict[str, Callable[[Graph, str], str]] = {
+    "identity": lambda graph, x: x,
+    "relu": lambda graph, x: graph("Relu", x),
+    "leaky-relu": lambda graph, x: graph("LeakyRelu", x, alpha=0.01),
+    "elu": lambda graph, x: graph("Elu", x, alpha=1.0),
+    "selu": lambda graph, x: graph("Selu", x),
+    "relu6": lambda graph, x: graph("Clip", x, graph.constant(0.0), graph.constant(6.0)),
+    "hard-tanh": lambda graph, x: graph("Clip", x, graph.constant(-1.0), graph.constant(1.0)),
+    "sigmoid": lambda graph, x: graph("Sigmoid", x),
+    "tanh": lambda graph, x: graph("Tanh", x),
+    "softplus": lambda graph, x: graph("Softplus", x),
+    "softsign": lambda graph, x: graph("Softsign", x),
+    "silu": lambda graph, x: graph("Mul", x, graph("Sigmoid", x)),
+    "gelu": _gelu,
+    "gelu-tanh": _gelu_tanh,
+    "mish": lambda graph, x: graph("Mul", x, graph("Tanh", graph("Softplus", x))),
+    "sign": lambda graph, x: graph("Sign", x),
+}
+
+
+def to_onnx(model: Any, *, pixels: bool = False) -> Any:
+    """The model as an `onnx.ModelProto`.
+
+    Its input is `images` (n, features): float32 as the network takes them (pixels from 0 to 1), or with `pixels` uint8
+    from 0 to 255, which the graph scales itself. Its outputs are `logits` (n, outputs) float32, `probabilities`
+    (n, classes) float32 if the model's loss gives any, and `class` (n,) int64. The number n is free. A float64 model
+    is written in float32. Class names, image shape and scale are in the metadata, as JSON.
+
+    Raises:
+        MissingExtra: onnx is not installed.
+        UsageError: an activation has no entry in `ONNX_FORMS`.
+    """
+    try:
+        from onnx import TensorProto, checker, helper
+    except ImportError:
+        raise MissingExtra("onnx", "onnx", "writing an ONNX file") from None
+    for activation in model.activations:
+        if activation.name not in ONNX_FORMS:
+            raise UsageError(
+                f"the activation {activation.name!r} has no ONNX form; those that have one are {', '.join(ONNX_FORMS)}."
+            )
+    graph = Graph()
+    x = "images"
+    if pixels:
+        x = graph("Mul", graph("Cast", x, to=TensorProto.FLOAT), graph.constant(model.input_scale, "scale"))
+    parameters = [np.asarray(model.backend.to_host(array)) for array in model.parameters]
+    last = len(model.sizes) - 2
+    for index in range(last + 1):
+        weights = graph.constant(parameters[2 * index], f"W{index + 1}")
+        bias = graph.constant(parameters[2 * index + 1], f"b{index + 1}")
+        x = graph("Gemm", x, weights, bias, name="logits" if index == last else None)
+        if index < last:
+            x = ONNX_FORMS[model.activations[index].name](graph, x)
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", model.outputs])]
+    classes = max(model.outputs, 2)
+    if model.loss.output in ("softmax", "sigmoid"):
+        _probabilities(graph, model)
+        outputs.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes]))
+    if model.outputs == 1:
+        above = graph("Greater", "logits", graph.constant(model.loss.threshold))
+        graph("Squeeze", graph("Cast", above, to=TensorProto.INT64), _axis(graph), name="class")
+    else:
+        graph("ArgMax", "logits", axis=1, keepdims=0, name="class")
+    outputs.append(helper.make_tensor_value_info("class", TensorProto.INT64, ["n"]))
+    kind = TensorProto.UINT8 if pixels else TensorProto.FLOAT
+    body = helper.make_graph(
+        graph.nodes,
+        "gpunet",
+        [helper.make_tensor_value_info("images", kind, ["n", model.sizes[0]])],
+        outputs,
+        graph.constants,
+        doc_string=model.description,
+    )
+    proto = helper.make_model(
+        body,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="gpunet",
+        producer_version=__version__,
+    )
+    helper.set_model_props(proto, {name: json.dumps(value) for name, value in facts(model).items()})
+    checker.check_model(proto)
+    return proto
+
+
+def _axis(graph: Graph) -> str:
+    from onnx import numpy_helper
+
+    graph.constants.append(numpy_helper.from_array(np.array([1], np.int64), "axis"))
+    return "axis"
+
+
+def _probabilities(graph: Graph, model: Any) -> None:
+    if model.loss.output == "softmax":
+        graph("Softmax", "logits", axis=1, name="probabilities")
+    elif model.outputs > 1:
+        graph("Sigmoid", "logits", name="probabilities")
+    else:
+        one = graph("Sigmoid", "logits")
+        graph("Concat", graph("Sub", graph.constant(1.0), one), one, axis=1, name="probabilities")
+
+
+def facts(model: Any) -> dict[str, Any]:
+    """What a program that uses the model has to know beside its weights."""
+    return {
+        "activations": [activation.name for activation in model.activations],
+        "output": model.loss.output,
+        "input_scale": model.input_scale,
+        "image_shape": None if model.image_shape is None else list(model.image_shape),
+        "class_names": model.class_names,
+    }
+
+
+def to_arrays(model: Any) -> dict[str, np.ndarray]:
+    """The model as arrays without pickles: W1, b1, W2, b2 …, `activations`, `input_scale`, `class_names`."""
+    host = [np.asarray(model.backend.to_host(array)) for array in model.parameters]
+    arrays = dict(zip(model.parameter_names, host, strict=True))
+    told = facts(model)
+    arrays["activations"] = np.array(told["activations"], np.str_)
+    arrays["input_scale"] = np.array(told["input_scale"], np.float64)
+    arrays["class_names"] = np.array(told["class_names"] or [], np.str_)
+    return arrays
+
+
+#: Kinds of files that `export` writes.
+FORMATS = (".onnx", ".npz")
+
+
+def check_format(path: str | os.PathLike[str]) -> str:
+    """The suffix of a file's name, in lower case.
+
+    Raises:
+        UsageError: it is none of `FORMATS`.
+    """
+    kind = os.path.splitext(os.fspath(path))[1].lower()
+    if kind not in FORMATS:
+        raise UsageError(
+            f"{os.fspath(path)}: a model is exported as {' or '.join(FORMATS)}; end its name in one of them."
+        )
+    return kind
+
+
+def export(model: Any, path: str | os.PathLike[str], *, pixels: bool = False) -> None:
+    """Write a model as .onnx or .npz, whichever the name ends in; never half a file.
+
+    Args:
+        pixels: whether an ONNX graph takes uint8 pixels and scales them itself; see `to_onnx`.
+
+    Raises:
+        MissingExtra: onnx is not installed.
+        UsageError: the name ends in something else, or an activation has no ONNX form.
+    """
+    import io
+
+    from gpunet.files import write_atomic
+
+    if check_format(path) == ".npz":
+        if pixels:
+            raise UsageError(f"{os.fspath(path)}: only an ONNX graph can scale pixels; an .npz file holds no graph.")
+        stream = io.BytesIO()
+        np.savez(stream, **to_arrays(model))  # type: ignore[arg-type]
+        write_atomic(path, stream.getvalue())
+    else:
+        write_atomic(path, to_onnx(model, pixels=pixels).SerializeToString())
