@@ -11,7 +11,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -184,11 +184,23 @@ def size(count: int | None) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+class _Ready:
+    """Text that rich writes as it is, without measuring and wrapping each line of it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from rich.segment import Segment
+
+        yield Segment(f"{self._text}\n")
+
+
 class Screen:
     """Lines on standard output with, on a terminal, a few live lines below them on standard error.
 
     Drawing is rationed, so that it costs little however many lines come: after a redraw that took t seconds
-    the next one is at least 100 t and a tenth of a second away, and the lines between are drawn with it.
+    the next one is 200 t away (a tenth of a second at least, one at most), and the lines between are drawn with it.
     """
 
     def __init__(self, live: bool) -> None:
@@ -238,14 +250,14 @@ class Screen:
             text = "\n".join(self._waiting)
             self._waiting.clear()
             if self.live:
-                self._live.console.print(text, soft_wrap=True)
+                self._live.console.print(_Ready(text), soft_wrap=True)
             else:
                 sys.stdout.write(f"{text}\n")
                 sys.stdout.flush()
         if self.live and draw is not None:
             self._live.update(draw(), refresh=True)
         ended = time.perf_counter()
-        self._due = ended + max(0.1, 100 * (ended - began))
+        self._due = ended + min(1.0, max(0.1, 200 * (ended - began)))
 
     def stop(self) -> None:
         """Draw what is waiting and take the live part away."""
