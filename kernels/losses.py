@@ -113,7 +113,8 @@ class SoftmaxCrossEntropy(Loss):
             delta -= wanted
             delta *= real(1 / batch)
         if rows is not None:
-            rows[1] = count_right(logits, targets, self.threshold)
+            # The softmax of a single output answers its only class.
+            rows[1] = count_right(logits, targets, self.threshold) if classes > 1 else 1
 
     def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
         import cupy
