@@ -359,6 +359,10 @@ def build_dataset(settings: Settings, progress: Callable[[str, int, int | None],
             if getattr(settings, name) is not None:
                 read.refuse(option(name), getattr(settings, name),
                     f"{data.name} has no validation examples; hold some out with --validation 500.")  # fmt: skip
+        if SCHEDULES[settings.schedule.partition(":")[0]].watches_validation:
+            read.refuse("--schedule", settings.schedule,
+                f"it watches the validation loss, and {data.name} has no validation examples; hold some out with "
+                "--validation 500.")  # fmt: skip
     if settings.batch_size != "all" and settings.batch_size > len(data.train):  # type: ignore[operator]
         read.refuse("--batch-size", settings.batch_size,
             f"the training set has only {len(data.train)} examples; take at most as many, or all.")  # fmt: skip
