@@ -7,23 +7,29 @@ lines here, and what keeps a run on disk. A new one is a class with the methods 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json as json_module
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Optional
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional
 
 import typer
 
 from gpunet.backend import get_backend
-from gpunet.cli import display
-from gpunet.cli.errors import Interrupted
+from gpunet.cli import display, keep
+from gpunet.cli.errors import Interrupted, Terminated
 from gpunet.cli.options import resolve, setting_options
 from gpunet.data import Dataset
+from gpunet.errors import UsageError
 from gpunet.model import MLP
 from gpunet.records import ResultRecord, StepRecord
+from gpunet.runs import RunFolder
 from gpunet.settings import Settings, build_dataset, build_model, build_trainer
 from gpunet.training import Trainer
+
+KEEPING = "Keeping the run"
 
 
 @dataclasses.dataclass
@@ -158,6 +164,25 @@ class ResultLine(Observer):
         display.line(f"{accuracies}; {result_speed(result)}")
 
 
+class Kept(Observer):
+    """For a run with a folder: says where it is and how to go on."""
+
+    def __init__(self, folder: RunFolder, quiet: bool) -> None:
+        self._folder = folder
+        self._quiet = quiet
+
+    def finish(self, result: ResultRecord) -> None:
+        """Say where the run is."""
+        if not self._quiet:
+            display.line(f"kept in {self._folder.path}; evaluate it with: gpunet evaluate {self._folder.path}")
+
+    def stop(self, cause: BaseException) -> str | None:
+        """Say how to go on, if there is something to go on from."""
+        if isinstance(cause, KeyboardInterrupt):
+            return f"Go on with: gpunet train --resume {self._folder.path}"
+        return None
+
+
 def header(run: Run) -> list[tuple[str, str]]:
     """What is trained, on what, where and how, as labels and texts."""
     data, model, plan = run.data, run.model, run.trainer.plan
@@ -202,26 +227,48 @@ def watch(run: Run, observers: Sequence[Observer]) -> ResultRecord:
     """Run the trainer to its end and show it to the observers.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the observers have been told.
+        Interrupted: Ctrl-C or SIGTERM; the step was done to its end, and the observers have been told.
     """
     try:
         for observer in observers:
             observer.start(run)
-        for record in run.trainer.steps():
-            if isinstance(record, ResultRecord):
+        with _stopping(run.trainer) as signals:
+            for record in run.trainer.steps():
+                if isinstance(record, ResultRecord):
+                    for observer in observers:
+                        observer.finish(record)
+                    return record
+                assert isinstance(record, StepRecord)
                 for observer in observers:
-                    observer.finish(record)
-                return record
-            assert isinstance(record, StepRecord)
-            for observer in observers:
-                observer.record(record)
+                    observer.record(record)
+        raise signals[0]
     except BaseException as error:
         answers = [answer for observer in reversed(observers) if (answer := observer.stop(error))]
         if not isinstance(error, KeyboardInterrupt):
             raise
         where = f"stopped after iteration {run.trainer.iteration:,} of {run.trainer.iterations:,}"
         raise Interrupted(" ".join([f"{where}.", *answers]), error) from None
-    raise AssertionError("a trainer's last record is its result")
+
+
+@contextlib.contextmanager
+def _stopping(trainer: Trainer) -> Iterator[list[BaseException]]:
+    """Let the first Ctrl-C or SIGTERM end training between two steps, where it can be taken up again; the next one
+    ends it at once. Yields the list of what has arrived, as exceptions."""
+    arrived: list[BaseException] = []
+
+    def stop(number: int, frame: object) -> None:
+        cause = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        arrived.append(cause)
+        if len(arrived) > 1:
+            raise cause
+        trainer.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield arrived
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @setting_options
@@ -233,6 +280,58 @@ def command(
         metavar="FILE",
         help="Take settings from a TOML or JSON file, such as a run's config.json; the command line goes on top.",
         show_default=False,
+    ),
+    out: Optional[str] = typer.Option(  # noqa: UP045
+        None,
+        "--out",
+        metavar="RUN",
+        help="Keep the run in this folder: settings, records, checkpoints, the network at the end.",
+        show_default=False,
+        rich_help_panel=KEEPING,
+    ),
+    force: bool = typer.Option(False, "--force", help="Write over a run in the folder.", rich_help_panel=KEEPING),
+    resume: Optional[str] = typer.Option(  # noqa: UP045
+        None,
+        "--resume",
+        metavar="RUN",
+        help="Go on with an interrupted run, to the very same end as without the interruption.",
+        show_default=False,
+        rich_help_panel=KEEPING,
+    ),
+    checkpoint_every: Optional[int] = typer.Option(  # noqa: UP045
+        None,
+        "--checkpoint-every",
+        metavar="N",
+        min=1,
+        help="Iterations from one checkpoint to the next. [default: off]",
+        show_default=False,
+        rich_help_panel=KEEPING,
+    ),
+    checkpoint_seconds: Optional[float] = typer.Option(  # noqa: UP045
+        None,
+        "--checkpoint-seconds",
+        metavar="SECONDS",
+        min=0.01,
+        help="Seconds from one checkpoint to the next. [default: 30, or off with --checkpoint-every]",
+        show_default=False,
+        rich_help_panel=KEEPING,
+    ),
+    keep_checkpoints: Optional[int] = typer.Option(  # noqa: UP045
+        None,
+        "--keep",
+        metavar="N",
+        min=1,
+        help="How many checkpoints to keep, the newest ones. [default: 1]",
+        show_default=False,
+        rich_help_panel=KEEPING,
+    ),
+    log: Optional[list[str]] = typer.Option(  # noqa: B008, UP045
+        None,
+        "--log",
+        metavar="KIND[:PATH]",
+        help="Log the records as csv, jsonl or tensorboard, in the run folder or at PATH; may be given several times.",
+        show_default=False,
+        rich_help_panel=KEEPING,
     ),
     json: bool = typer.Option(False, "--json", help="Write JSON lines to standard output and nothing else."),
     quiet: bool = typer.Option(
@@ -250,15 +349,52 @@ def command(
       gpunet train --data mnist --epochs 10 --optimizer adam --lr 0.001
       gpunet train --hidden 200,100 --activation tanh --dropout 0.2
       gpunet train --hidden none --classes 3,8 --loss binary-cross-entropy
-      gpunet train --validation 500 --early-stopping 5
+      gpunet train --schedule cosine:warmup=500 --validation 500 --early-stopping 5
       gpunet train --batch-size all --iterations 200 --lr 0.5
       gpunet train --config settings.toml --seed 1 --json
+      gpunet train --out runs/a --epochs 50
+      gpunet train --resume runs/a
+      gpunet train --config runs/a/config.json
     """
-    settings = resolve(given, config)
+    keeping = keep.Keeping(out, resume, force, checkpoint_every, checkpoint_seconds, keep_checkpoints, tuple(log or ()))
+    folder, noted = None, keep.run_config(config)
+    if resume is not None:
+        if config is not None:
+            raise UsageError("--config: a resumed run keeps its settings; leave it out, or start a new run.")
+        folder = RunFolder(resume)
+        noted = folder.config()
+        folder.lock()
+        keeping = keeping.of_config(noted, folder.path)
+        settings = keep.settings_of(folder, noted, given)
+        if (ended := folder.result()) is not None:
+            _finished(folder, ended, json)
+            return
+    else:
+        settings = resolve(given, config)
     backend = get_backend(settings.device)
     with display.DownloadBar(quiet=quiet) as progress:
         data = build_dataset(settings, progress)
     model = build_model(settings, data, backend)
     trainer = build_trainer(settings, model, data)
+    if noted is not None:
+        keep.check_surroundings(noted, trainer, resume or str(config), resumed=folder is not None)
+    if folder is not None:
+        for remark in folder.take_up(trainer):
+            display.note(f"note: {remark}")
+    elif out is not None:
+        folder = keep.new_folder(keeping, settings, trainer)
+    keeping.attach(trainer, folder)
     observers: list[Observer] = [JsonLines(quiet) if json else ResultLine() if quiet else Log()]
+    if folder is not None:
+        observers.append(Kept(folder, quiet or json))
     watch(Run(settings, data, model, trainer), observers)
+
+
+def _finished(folder: RunFolder, result: dict[str, Any], json: bool) -> None:
+    """Say that a run that was to be resumed has come to its end, and how it ended."""
+    if json:
+        sys.stdout.write(f"{json_module.dumps(result)}\n")
+        return
+    named = [(name, result.get(f"{name}_accuracy")) for name in ("test", "validation", "train")]
+    told = ", ".join(f"{name} accuracy {value:.4f}" for name, value in named if isinstance(value, float))
+    display.line(f"{folder.path}: the run is finished{': ' if told else ''}{told}")

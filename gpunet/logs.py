@@ -200,7 +200,7 @@ class TensorBoardLog(Callback):
         import time
 
         try:
-            self._writer = self._make(str(self.folder))
+            self._writer = self._make(str(self.folder), flush_secs=5)
         except OSError as error:
             raise _unwritable(self.folder, error) from None
         # TensorBoard forgets the steps of earlier event files from this one on.
@@ -233,13 +233,10 @@ class TensorBoardLog(Callback):
             ]
         )
         self._writer.add_event(self._protocol.Event(wall_time=time.time(), step=step, summary=summary))
+        if not isinstance(record, StepRecord):
+            self._writer.close()
+            self._writer = None
 
     def on_checkpoint(self, trainer: Trainer) -> None:
         """Write out what is waiting."""
         self._writer.flush()
-
-    def close(self) -> None:
-        """End the event file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
