@@ -27,6 +27,10 @@ class Initializer:
     formula = ""
     source = ""
 
+    def __init__(self) -> None:
+        # Without one of its own, a wrong hyperparameter would be told of as "takes no arguments", not by its name.
+        pass
+
     def draw(self, generator: np.random.Generator, fan_in: int, fan_out: int) -> np.ndarray:
         """A (fan_in, fan_out) float64 matrix."""
         raise UsageError(f"initializer {self.name!r} draws nothing.")

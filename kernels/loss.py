@@ -24,6 +24,10 @@ class Loss:
     threshold = 0.0
     formula = ""
 
+    def __init__(self) -> None:
+        # Without one of its own, a wrong hyperparameter would be told of as "takes no arguments", not by its name.
+        pass
+
     def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
         """The NumPy form: write `delta` and, unless it is None, `rows` (see `loss_step`)."""
         raise UsageError(f"loss {self.name!r} has no NumPy form.")

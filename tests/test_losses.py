@@ -1,0 +1,151 @@
+"""The losses other than softmax-cross-entropy: values, slopes, right answers, extremes, hyperparameters."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet.kernels import control as at
+from gpunet.kernels.losses import get_loss, loss_step
+
+ELEMENTWISE = sorted(set(gn.LOSSES) - {"softmax-cross-entropy"})
+LOGITS = np.array([[0.3, -1.2, 2.5], [-0.7, 0.2, 0.9], [1.4, 0.4, -3.0], [0.1, 1.6, 1.1]])
+LABELS = np.array([2, 0, 0, 1], np.int32)
+
+
+def hinge(z: float, t: float) -> float:
+    return max(0.0, 1 - (2 * t - 1) * z)
+
+
+def huber(z: float, t: float) -> float:
+    return 0.5 * (z - t) ** 2 if abs(z - t) <= 1 else abs(z - t) - 0.5
+
+
+#: The loss of one output z with target t (0 or 1), and whether an example's loss is the mean over its outputs.
+DEFINITIONS = {
+    "binary-cross-entropy": (lambda z, t: -math.log(1 / (1 + math.exp(-z if t else z))), False),
+    "mse": (lambda z, t: (z - t) ** 2, True),
+    "mae": (lambda z, t: abs(z - t), True),
+    "huber": (huber, True),
+    "hinge": (hinge, False),
+    "squared-hinge": (lambda z, t: hinge(z, t) ** 2, False),
+    "perceptron": (lambda z, t: max(0.0, -(2 * t - 1) * z), False),
+}
+
+
+def run(loss: gn.Loss, logits: np.ndarray, targets: np.ndarray, device: gn.Backend | None = None) -> tuple:
+    """(loss of each example, right or not, gradient, bias gradient) and the control block, on the host."""
+    device = device or gn.get_backend("cpu")
+    with device.use():
+        z, t = device.to_device(logits.copy()), device.to_device(targets)
+        delta, bias = device.xp.empty_like(z), device.xp.empty(z.shape[1], z.dtype)
+        rows = device.xp.empty((2, len(z)), np.float64 if z.dtype == np.float64 else np.float32)
+        control = device.to_device(np.array([0, 4, -1, 0], np.int64))
+        loss_step(z, None, t, loss, delta, bias, rows, control)
+        told = [device.to_host(array) for array in (rows, delta, bias, control)]
+    return told[0][0], told[0][1], *told[1:]
+
+
+def test_every_entry_has_its_definition_here() -> None:
+    assert set(DEFINITIONS) == set(ELEMENTWISE)
+    assert all(name == entry.name and entry.formula for name, entry in gn.LOSSES.items())
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_values_are_those_of_the_definition(backend: gn.Backend, name: str) -> None:
+    define, mean = DEFINITIONS[name]
+    targets = np.eye(3)[LABELS]
+    each = np.array([[define(z, t) for z, t in zip(*pair, strict=True)] for pair in zip(LOGITS, targets, strict=True)])
+    wanted = each.mean(axis=1) if mean else each.sum(axis=1)
+    for given in (LABELS, targets):
+        np.testing.assert_allclose(run(get_loss(name), LOGITS, given, backend)[0], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_a_single_output_is_one_class_against_the_other(name: str) -> None:
+    z, labels = LOGITS[:, :1], np.array([1, 0, 1, 0], np.int32)
+    define, _ = DEFINITIONS[name]
+    losses, right, _, _, _ = run(get_loss(name), z, labels)
+    np.testing.assert_allclose(losses, [define(v, t) for v, t in zip(z[:, 0], labels.tolist(), strict=True)])
+    threshold = 0.5 if name in ("mse", "mae", "huber") else 0.0
+    np.testing.assert_array_equal(right, (z[:, 0] > threshold) == labels)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_extremes_give_finite_numbers_of_the_dtype(backend: gn.Backend, name: str, dtype: str) -> None:
+    logits = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4]], dtype)
+    losses, _, delta, bias, control = run(get_loss(name), logits, np.array([1, 0], np.int32), backend)
+    assert delta.dtype == bias.dtype == losses.dtype == np.dtype(dtype)
+    assert np.isfinite(losses).all()
+    assert np.isfinite(delta).all()
+    assert control[at.NONFINITE] == -1
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_an_output_that_is_not_finite_is_noted_with_its_step(name: str, bad: float) -> None:
+    logits = LOGITS.copy()
+    logits[1, 2] = bad
+    with np.errstate(invalid="ignore"):
+        control = run(get_loss(name), logits, LABELS)[4]
+    assert control[at.NONFINITE] == 4
+
+
+def test_the_gradient_of_the_sum_is_the_bias_gradient(backend: gn.Backend) -> None:
+    for name in ELEMENTWISE:
+        _, _, delta, bias, _ = run(get_loss(name), LOGITS, LABELS, backend)
+        np.testing.assert_allclose(bias, delta.sum(axis=0), atol=1e-15)
+
+
+def test_the_loss_is_the_mean_over_the_batch() -> None:
+    for name in ELEMENTWISE:
+        once = run(get_loss(name), LOGITS, LABELS)[2]
+        twice = run(get_loss(name), np.tile(LOGITS, (2, 1)), np.tile(LABELS, 2))[2]
+        np.testing.assert_allclose(twice[:4], once / 2, rtol=1e-12)
+
+
+def test_regression_targets_may_be_any_numbers() -> None:
+    z, t = np.array([[0.5, 2.0]]), np.array([[3.0, -1.0]])
+    losses, _, delta, _, _ = run(get_loss("mse"), z, t)
+    assert losses[0] == pytest.approx((2.5**2 + 3**2) / 2)
+    np.testing.assert_allclose(delta, [[-2.5, 3.0]])
+
+
+def test_the_perceptron_moves_only_what_is_not_on_the_right_side() -> None:
+    z = np.array([[2.0], [0.0], [-3.0], [0.0]])
+    _, _, delta, _, _ = run(get_loss("perceptron"), z, np.array([1, 1, 1, 0], np.int32))
+    np.testing.assert_array_equal(delta[:, 0] * 4, [0, -1, -1, 1])
+
+
+def test_huber_takes_its_delta(backend: gn.Backend) -> None:
+    z = np.array([[0.1], [0.6], [-2.0]])
+    losses, _, delta, _, _ = run(gn.Huber(delta=0.5), z, np.zeros(3, np.int32), backend)
+    np.testing.assert_allclose(losses, [0.005, 0.5 * (0.6 - 0.25), 0.5 * (2 - 0.25)], rtol=1e-12)
+    np.testing.assert_allclose(delta[:, 0] * 3, [0.1, 0.5, -0.5], rtol=1e-12)
+
+
+def test_names_and_hyperparameters_are_checked() -> None:
+    with pytest.raises(gn.UsageError, match="unknown loss 'mean'; choose one of softmax-cross-entropy"):
+        get_loss("mean")
+    with pytest.raises(gn.UsageError, match="delta must be a number above 0, not 0"):
+        get_loss("huber", delta=0)
+    with pytest.raises(gn.UsageError, match=r"loss 'mse': .*delta"):
+        get_loss("mse", delta=1.0)
+    assert get_loss("huber", delta=2).settings() == {"delta": 2.0}
+
+
+@pytest.mark.parametrize("name", sorted(gn.LOSSES))
+def test_two_classes_are_learned_with_every_loss(backend: gn.Backend, name: str, rng: np.random.Generator) -> None:
+    labels = np.arange(200) % 2
+    points = rng.normal(0, 0.4, (200, 2)) + np.where(labels, 1.0, -1.0)[:, None]
+    data = gn.Dataset.from_arrays(points.astype(np.float32), labels)
+    for outputs in (2,) if name == "softmax-cross-entropy" else (1, 2):
+        model = gn.MLP([2, outputs], initializer="zeros", bias=0.0, loss=name, backend=backend)
+        result = gn.train(model, data, optimizer=gn.SGD(0.1), iterations=60, batch_size=20)
+        assert result.train_accuracy > 0.97
+        predictions = model.backend.to_host(model.predict(data.train.images))
+        assert (predictions == labels).mean() == pytest.approx(result.train_accuracy)
