@@ -15,6 +15,8 @@ from gpunet.errors import MissingExtra, UsageError
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "#6B6B6B"
+#: Axes, and the lines behind the curves.
+EDGE, GRID = "#B0B0B0", "#E4E4E4"
 #: The colours of runs side by side, in this order.
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", "--", ":", "-.")
@@ -29,12 +31,12 @@ _STYLE = {
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
     "axes.labelcolor": GREY,
-    "axes.edgecolor": "#B0B0B0",
+    "axes.edgecolor": EDGE,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid.axis": "y",
-    "grid.color": "#E4E4E4",
+    "grid.color": GRID,
     "xtick.color": GREY,
     "ytick.color": GREY,
     "lines.solid_capstyle": "round",
