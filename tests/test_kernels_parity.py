@@ -363,9 +363,7 @@ def test_functions_refuse_what_they_cannot_take(cuda: gn.Backend) -> None:
 @pytest.mark.parametrize("outputs", [4, 100])
 def test_a_loss_that_is_not_finite_is_noted(cuda: gn.Backend, outputs: int) -> None:
     with cuda.use():
-        logits, targets, control = on(
-            cuda, np.zeros((3, outputs), np.float32), np.zeros(3, np.int32), counters(17)
-        )
+        logits, targets, control = on(cuda, np.zeros((3, outputs), np.float32), np.zeros(3, np.int32), counters(17))
         logits[1, 2] = np.nan
         delta, rows = cuda.empty((3, outputs), np.float32), cuda.zeros((2, 3), np.float32)
         loss_step(logits, None, targets, gn.SoftmaxCrossEntropy(), delta, None, rows, control)
@@ -428,9 +426,7 @@ def test_penalties_and_clipping(cuda: gn.Backend, rng: np.random.Generator, dtyp
     examples=st.integers(1, 50), features=st.integers(1, 150), share=st.floats(0.01, 1), step=st.integers(0, 200),
     kind=st.sampled_from(["uint8", "float32"]), soft=st.booleans(),
 )  # fmt: skip
-def test_gather(
-    cuda: gn.Backend, examples: int, features: int, share: float, step: int, kind: str, soft: bool
-) -> None:
+def test_gather(cuda: gn.Backend, examples: int, features: int, share: float, step: int, kind: str, soft: bool) -> None:
     rng = np.random.default_rng(examples)
     batch = max(1, int(share * examples))
     images = (255 * rng.random((examples, features))).astype(kind)
