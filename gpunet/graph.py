@@ -8,6 +8,7 @@ Large products are left to cuBLAS, launched one by one, because there the librar
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ class Way:
 
 def step_flop(sizes: Sequence[int], batch: int) -> float:
     """Floating-point operations of a step's matrix products: forward, and backward twice, once for the first layer."""
-    products = [2.0 * batch * fan_in * fan_out for fan_in, fan_out in zip(sizes, sizes[1:], strict=False)]
+    products = [2.0 * batch * fan_in * fan_out for fan_in, fan_out in itertools.pairwise(sizes)]
     return 3 * sum(products) - products[0]
 
 

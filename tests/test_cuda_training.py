@@ -27,7 +27,9 @@ def small() -> gn.Dataset:
     return gn.Dataset.from_arrays(pixels[:500], labels[:500], pixels[500:], labels[500:])
 
 
-def trainer(data: gn.Dataset, backend: gn.Backend, sizes: tuple[int, ...] = (30, 18, 12, 4), **options: object) -> gn.Trainer:  # fmt: skip
+def trainer(
+    data: gn.Dataset, backend: gn.Backend, sizes: tuple[int, ...] = (30, 18, 12, 4), **options: object
+) -> gn.Trainer:
     of_model = {key: options.pop(key) for key in ("activation", "dropout", "dtype", "seed") if key in options}
     model = gn.MLP(sizes, backend=backend, **of_model)
     return gn.Trainer(model, data, **{"batch_size": 25, "iterations": 30, "log_every": 10, **options})

@@ -327,7 +327,9 @@ def test_softmax_cross_entropy_over_shapes(cuda: gn.Backend, batch: int, outputs
 @pytest.mark.parametrize("dtype", ["float16", *DTYPES])
 @pytest.mark.parametrize("layout", ["C", "F", "every second"])
 @pytest.mark.parametrize("outputs", [3, 200])
-def test_softmax_cross_entropy_function(cuda: gn.Backend, rng: np.random.Generator, dtype: str, layout: str, outputs: int) -> None:  # fmt: skip
+def test_softmax_cross_entropy_function(
+    cuda: gn.Backend, rng: np.random.Generator, dtype: str, layout: str, outputs: int
+) -> None:
     logits = (4 * rng.standard_normal((14, outputs))).astype(dtype)
     labels = rng.integers(0, outputs, 14).astype(np.uint8)
     if layout == "F":
@@ -344,7 +346,9 @@ def test_softmax_cross_entropy_function(cuda: gn.Backend, rng: np.random.Generat
         close(cuda, device_delta, np.ascontiguousarray(delta))
         # one-hot rows say the same
         one_hot = cuda.xp.asarray(np.eye(outputs, dtype=dtype)[labels])
-        assert float(gn.softmax_cross_entropy(device_logits, one_hot)[0]) == pytest.approx(float(loss), rel=CLOSE[dtype][0])  # fmt: skip
+        assert float(gn.softmax_cross_entropy(device_logits, one_hot)[0]) == pytest.approx(
+            float(loss), rel=CLOSE[dtype][0]
+        )
         probabilities = softmax(cuda.xp.ascontiguousarray(device_logits), cuda.xp.empty(logits.shape, dtype))
         close(cuda, probabilities, softmax(np.ascontiguousarray(logits), np.empty(logits.shape, dtype)))
 
