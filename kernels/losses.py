@@ -37,6 +37,11 @@ THREAD_PER_ROW = 64
 SINGLE_BLOCK = 1024
 
 
+#: Rows up to this long are turned over by the NumPy form, BLOCK_ROWS at a time.
+FEW_CLASSES = 32
+BLOCK_ROWS = 8192
+
+
 class SoftmaxCrossEntropy(Loss):
     """Cross-entropy of the softmax of the logits.
 
@@ -75,26 +80,44 @@ class SoftmaxCrossEntropy(Loss):
         return np.array(self.class_weights)
 
     def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
-        if logits.dtype == np.float16:  # stored in 16 bits, computed in 32
-            wide = np.empty(logits.shape, np.float32)
-            soft = targets if targets.ndim == 1 else targets.astype(np.float32)
-            self.numpy(logits.astype(np.float32), soft, wide, rows)
-            delta[...] = wide
-            return
         batch, classes = logits.shape
+        half = logits.dtype == np.float16  # stored in 16 bits, computed in 32
+        if not half and (classes > FEW_CLASSES or logits.flags.f_contiguous):
+            self._rows(logits, targets, delta, rows, batch)
+            return
+        # A few logits a row are reduced along the short axis. Turned over, block by block in the cache, the axis of the
+        # batch is the contiguous one, and NumPy runs along it.
+        real = np.float32 if half else logits.dtype
+        for start in range(0, batch, BLOCK_ROWS):
+            part = slice(start, min(start + BLOCK_ROWS, batch))
+            turned = np.array(logits[part], real, order="F")
+            slope = np.empty_like(turned)
+            self._rows(turned, targets[part], slope, None if rows is None else rows[:, part], batch)
+            delta[part] = slope
+
+    def _rows(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> None:
+        """`numpy` for some rows of a batch of `batch`."""
+        count, classes = logits.shape
         real = logits.dtype.type
         weights = self._weights(classes)
         np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), out=delta)
         if targets.ndim == 1 and not self.label_smoothing and weights is None:
-            each = np.arange(batch)
+            # Where the entries of the labels lie in memory: one index array is faster than a pair.
+            flat, (down, across) = delta.ravel("K"), (stride // delta.itemsize for stride in delta.strides)
+            chosen = np.multiply(targets, across, dtype=np.intp)
+            chosen += np.arange(0, count * down, down)
             if rows is not None:
-                np.negative(delta[each, targets], out=rows[0])
+                behind = flat[chosen]  # how far the label's logit is behind the largest
+                np.negative(behind, out=rows[0])
+                # Without ties the label is the answer where it is not behind.
+                ties = np.count_nonzero(delta == 0) != count
+                rows[1] = count_right(logits, targets, self.threshold) if ties else behind == 0
             np.exp(delta, out=delta)
             total = np.add.reduce(delta, axis=1, keepdims=True)
             if rows is not None:
                 rows[0] += np.log(total[:, 0])
             delta *= np.divide(real(1 / batch), total, out=total)
-            delta[each, targets] -= real(1 / batch)
+            flat[chosen] -= real(1 / batch)
         else:
             wanted = one_hot(targets, classes, logits.dtype)
             if self.label_smoothing:
@@ -112,9 +135,9 @@ class SoftmaxCrossEntropy(Loss):
             delta *= mass / total
             delta -= wanted
             delta *= real(1 / batch)
-        if rows is not None:
-            # The softmax of a single output answers its only class.
-            rows[1] = count_right(logits, targets, self.threshold) if classes > 1 else 1
+            if rows is not None:
+                # The softmax of a single output answers its only class.
+                rows[1] = count_right(logits, targets, self.threshold) if classes > 1 else 1
 
     def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
         import cupy
