@@ -1,0 +1,282 @@
+"""Pictures: what is drawn is what was recorded, and the files are what their names say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet.history import History, named, smoothed
+from gpunet.tiles import picture, picture_shape, weight_tiles, worst_mistakes
+
+pytest.importorskip("matplotlib", reason="the extra plot")
+
+from gpunet import plots
+
+
+def steps(count=20, every=10, validation=False, rate=0.1):
+    """Step records with a loss that falls from 2."""
+    records = []
+    for number in range(1, count + 1):
+        record = {
+            "event": "step",
+            "iteration": number * every,
+            "epoch": number * every / 40,
+            "loss": 2.0 / number,
+            "accuracy": 1 - 0.9 / number,
+            "learning_rate": rate if np.isscalar(rate) else rate[number - 1],
+        }
+        if validation and number % 2 == 0:
+            record |= {"validation_loss": 2.2 / number, "validation_accuracy": 0.9 - 0.5 / number}
+        records.append(record)
+    return records
+
+
+RESULT = {"event": "result", "device": "cpu", "test_accuracy": 0.91, "test_loss": 0.3}
+
+
+def texts(figure):
+    """Everything written in a figure."""
+    import matplotlib.text
+
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
+
+
+# --- history --------------------------------------------------------------------------------------------
+
+
+def test_history_of_a_result_and_of_its_lines_are_the_same(mnist_5k, tmp_path):
+    result = gn.train(gn.MLP([784, 10]), mnist_5k, iterations=40, log_every=10)
+    from_result = History.of(result, "a")
+    lines = "".join(json.dumps(record.as_dict()) + "\n" for record in [*result.history, result.record])
+    (tmp_path / "a.jsonl").write_text(lines)
+    from_file = History.read(tmp_path / "a.jsonl")
+    assert from_file == from_result
+    assert from_file.final("test_accuracy") == result.test_accuracy
+    assert from_file.epoch_length == 40
+    iterations, losses = from_file.column("loss")
+    assert iterations.tolist() == [10, 20, 30, 40]
+    assert losses.tolist() == [record.loss for record in result.history]
+
+
+def test_a_line_that_is_being_written_is_left_out(tmp_path):
+    text = json.dumps(steps(2)[0]) + "\n" + json.dumps(steps(2)[1])[:25]
+    (tmp_path / "metrics.jsonl").write_text(text)
+    assert [step["iteration"] for step in History.read(tmp_path).steps] == [10]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no step of a run"),
+        (b"not json\n{}\n", "line 1 is not JSON"),
+        (b"[1, 2]\n", "line 1 is no record"),
+        (b'{"event": "step", "loss": 1}\n', "line 1 is a step without a number of iterations"),
+        (b'{"event": "step", "iteration": true}\n', "line 1 is a step without"),
+        (b'{"event": "result"}\n', "no step of a run"),
+        (b"\xff\xfe\x00", "no text"),
+        (b"[" * 100_000 + b"\n\n", "line 1 is not JSON"),
+    ],
+)
+def test_a_file_that_holds_no_records_is_refused_in_a_sentence(content, said, tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    with pytest.raises(gn.DataError, match=said):
+        History.read(tmp_path)
+
+
+def test_a_run_that_is_not_there_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(gn.DataError, match="there is no such run"):
+        History.read(tmp_path / "missing")
+    with pytest.raises(gn.DataError, match=r"no metrics\.jsonl"):
+        History.read(tmp_path)
+
+
+def test_numbers_that_are_not_finite_or_no_numbers_are_left_out():
+    records = steps(4)
+    records[1]["loss"], records[2]["loss"] = float("nan"), "high"
+    assert History.of(records).column("loss")[0].tolist() == [10, 40]
+    assert len(plots.curves(records).axes) == 2
+
+
+def test_short_names_are_used_unless_they_are_the_same(tmp_path):
+    for folder in ("one/a", "one/b", "two/a"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert [name for _, name in named([tmp_path / "one/a", tmp_path / "one/b"])] == ["a", "b"]
+    twins = [tmp_path / "one/a", tmp_path / "two/a"]
+    assert [name for _, name in named(twins)] == [str(path) for path in twins]
+
+
+def test_smoothing_is_the_mean_of_as_many_neighbours_on_both_sides():
+    values = np.array([4.0, 0.0, 2.0, 6.0, 1.0])
+    np.testing.assert_allclose(smoothed(values, 0), values)
+    np.testing.assert_allclose(smoothed(values, 2), [4, 2, 13 / 5, 3, 1])
+
+
+# --- curves ---------------------------------------------------------------------------------------------
+
+
+def test_the_curves_of_a_run_are_its_records():
+    figure = plots.curves([*steps(validation=True), RESULT], smooth=0)
+    loss = figure.axes[0]
+    lines = [line.get_ydata().tolist() for line in loss.get_lines()]
+    recorded = [2.0 / number for number in range(1, 21)]
+    assert lines[0] == recorded
+    np.testing.assert_allclose(lines[1], recorded)
+    assert lines[2] == [2.2 / number for number in range(2, 21, 2)]
+    assert lines[3] == [0.3]
+    assert {"training 0.100", "validation 0.110", "test 0.300"} <= set(texts(figure))
+    assert {"Loss", "Accuracy", "iteration (an epoch is 40, learning rate 0.1)"} <= set(texts(figure))
+
+
+def test_the_learning_rate_gets_a_panel_when_it_changes():
+    assert len(plots.curves(steps()).axes) == 2
+    figure = plots.curves(steps(rate=np.linspace(1, 0.1, 20).tolist()))
+    assert figure.axes[2].get_title(loc="left") == "Learning rate"
+    assert figure.axes[2].get_lines()[0].get_ydata()[0] == 1
+
+
+def test_many_runs_are_told_apart_by_colour_and_name():
+    runs = [History.of(steps(validation=True), f"run-{letter}") for letter in "abcdefghij"]
+    figure = plots.curves(runs)
+    looks = {
+        (line.get_color(), line.get_linestyle()) for line in figure.axes[0].get_lines() if line.get_linewidth() > 1
+    }
+    assert len(looks) == 10
+    for letter in "abcdefghij":
+        assert f"run-{letter} 0.110" in texts(figure)
+    assert "Validation loss (training thin)" in texts(figure)
+
+
+def test_runs_with_and_without_validation_say_which_is_drawn():
+    runs = [History.of(steps(validation=True), "a"), History.of(steps(), "b")]
+    assert {"a validation 0.110", "b training 0.100"} <= set(texts(plots.curves(runs)))
+
+
+def test_names_at_the_ends_never_overlap():
+    from gpunet.plots import spread
+
+    places = spread([0.5, 0.5, 0.5, 0.9], 0.1)
+    np.testing.assert_allclose(places, [0.4, 0.5, 0.6, 0.9])
+    assert spread([0.2], 0.1) == [0.2]
+    crowded = spread(sorted(np.random.default_rng(0).random(12).tolist()), 0.05)
+    assert np.diff(crowded).min() >= 0.05 - 1e-12
+
+
+def test_one_record_is_enough():
+    assert len(plots.curves(steps(1)).axes) == 2
+
+
+def test_a_logarithmic_loss_bears_a_zero(tmp_path):
+    records = steps(3)
+    records[-1]["loss"] = 0.0
+    plots.save(plots.curves(records, log=True), tmp_path / "log.png")
+
+
+# --- pictures of a model --------------------------------------------------------------------------------
+
+
+def test_the_confusion_matrix_shows_every_count():
+    matrix = np.array([[8, 2, 0], [0, 0, 0], [1, 3, 1234]])
+    figure = plots.confusion(matrix, ["cat", "dog", "owl"])
+    assert {"8", "2", "1", "3", "1,234", "cat", "dog", "owl", "80%", "100%"} <= set(texts(figure))
+    assert "99.5% of 1,248 right" in texts(figure)
+    assert len(plots.confusion(np.eye(50, dtype=int)).axes) == 1  # too many classes for numbers
+
+
+def test_the_tiles_are_the_first_layers_weights():
+    model = gn.MLP([12, 5, 3], seed=4)
+    model.image_shape = (3, 4)
+    tiles, numbers, limit = weight_tiles(model, 64)
+    assert numbers == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(tiles[2], model.parameters[0][:, 2].reshape(3, 4))
+    assert 0 < limit <= np.abs(tiles).max()
+    model.parameters[0][:, 3] = 9
+    assert weight_tiles(model, 1)[1] == [3]
+    assert "Weights into 2 of 5 neurons of the first layer" in texts(plots.weights(model, units=2))
+
+
+@pytest.mark.parametrize(
+    ("shape", "features", "expected"),
+    [
+        ((28, 28), 784, (28, 28, 1)),
+        ((4, 4, 3), 48, (4, 4, 3)),
+        (None, 12, (3, 4, 1)),
+        (None, 7, (2, 4, 1)),
+        ((28, 28), 10, (3, 4, 1)),
+        (None, 1, (1, 1, 1)),
+    ],
+)
+def test_any_number_of_features_finds_a_shape(shape, features, expected):
+    assert picture_shape(shape, features) == expected
+    assert picture(np.arange(features, dtype=np.uint8), shape).shape[:2] == expected[:2]
+
+
+def test_the_worst_mistakes_come_first(mnist_5k):
+    model = gn.MLP([784, 10], seed=1)
+    gn.train(model, mnist_5k, iterations=100)
+    found = worst_mistakes(model, mnist_5k.test, 10)
+    wrong = np.flatnonzero(model.predict(mnist_5k.test.images) != mnist_5k.test.labels)
+    assert {one.index for one in found} <= set(wrong.tolist())
+    certain = [one.probability for one in found]
+    assert certain == sorted(certain, reverse=True)
+    assert certain[0] == model.predict_proba(mnist_5k.test.images)[wrong].max()
+    one = found[0]
+    assert one.truth == str(mnist_5k.test.labels[one.index])
+    np.testing.assert_allclose(one.picture.ravel() * 255, mnist_5k.test.images[one.index], atol=1e-3)
+    assert any(f"{one.truth}, read as {one.answer}" in text for text in texts(plots.mistakes(model, mnist_5k.test)))
+
+
+def test_a_model_without_mistakes_says_so(rng):
+    images = rng.random((4, 6), np.float32)
+    model = gn.MLP([6, 3])
+    data = gn.Dataset.from_arrays(images, model.predict(images).astype(np.int32))
+    with pytest.raises(gn.DataError, match="every example is answered right"):
+        plots.mistakes(model, data.train)
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF"), ("A.PNG", b"\x89PNG")]
+)
+def test_a_picture_is_of_the_kind_its_name_ends_in_and_repeats(name, start, tmp_path):
+    contents = []
+    for _ in range(2):
+        plots.save(plots.curves(steps()), tmp_path / name)
+        contents.append((tmp_path / name).read_bytes())
+    assert contents[0].startswith(start)
+    assert contents[0] == contents[1]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_another_kind_is_refused(tmp_path):
+    with pytest.raises(gn.UsageError, match=r"\.png, \.svg, \.pdf"):
+        plots.save(plots.curves(steps()), tmp_path / "a.gif")
+
+
+def test_pictures_leave_matplotlib_as_it_was():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    plots.curves(steps())
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_drawing_needs_no_pyplot_and_importing_no_matplotlib():
+    code = (
+        "import sys, gpunet; from gpunet import plots; assert 'matplotlib' not in sys.modules;"
+        "plots.curves([dict(event='step', iteration=i, loss=1 / i, accuracy=0.5) for i in (1, 2)]);"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_without_matplotlib_the_sentence_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(gn.MissingExtra, match=r"gpunet\[plot\]"):
+        plots.curves(steps())
