@@ -257,7 +257,8 @@ class Screen:
         if self.live and draw is not None:
             self._live.update(draw(), refresh=True)
         ended = time.perf_counter()
-        self._due = ended + min(1.0, max(0.1, 200 * (ended - began)))
+        if not force:  # what was not rationed does not count, so the first record is drawn at once
+            self._due = ended + min(1.0, max(0.1, 200 * (ended - began)))
 
     def stop(self) -> None:
         """Draw what is waiting and take the live part away."""

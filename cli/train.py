@@ -112,7 +112,7 @@ class Log(Observer):
         self._every, self._digits = run.settings.log_every, len(str(run.trainer.iterations))
         self._bar = display.TrainingBar(run.trainer.iterations)
         self._screen.start()
-        self._screen.refresh(self._bar.draw)
+        self._screen.refresh(self._bar.draw, force=True)
 
     def record(self, record: StepRecord) -> None:
         """Write the record, if it is one of a log step, and move the bar."""
