@@ -143,6 +143,8 @@ class Trainer:
         self._pace = 0.0  # seconds per step, lately
         self.best: dict[str, Any] = {"loss": math.inf, "iteration": 0, "waited": 0}
         self._best_flat: Any = None
+        #: The penalty of the weights before the last step, on the device.
+        self._penalty: Any = 0.0
         self._make_room()
 
     def _check_fit(self) -> None:
@@ -379,6 +381,8 @@ class Trainer:
         while self.iteration < goal:
             if self.iteration >= self._boundary:
                 self._prepare()
+            if self.iteration == goal - 1 and (self.l2 or self.l1):
+                self._penalty = penalty(self.model.flat, self.model.weight_count, self.l2, self.l1)
             if self._graph is not None:
                 self._graph.launch()
             else:
@@ -398,7 +402,7 @@ class Trainer:
         """Loss (with penalties) and accuracy of the last step's batch; waits for the device."""
         loss, accuracy = self.backend.to_host(self.rows).mean(axis=1, dtype=np.float64)
         if self.l2 or self.l1:
-            loss += float(penalty(self.model.flat, self.model.weight_count, self.l2, self.l1))
+            loss += float(self._penalty)
         return float(loss), float(accuracy)
 
     def _check_finite(self) -> None:
