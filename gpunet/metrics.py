@@ -65,7 +65,7 @@ def evaluate(model: MLP, split: Any, loss: Any = None) -> Evaluation:
         raise DataError(f"label {int(labels.max())} has no place among the model's {classes} classes.")
     backend, xp = model.backend, model.backend.xp
     wide = np.float64 if model.dtype == np.float64 else np.float32
-    with backend.use():
+    with backend.use(), np.errstate(over="ignore", invalid="ignore"):  # what overflows shows in the loss
         rows = xp.empty((2, len(labels)), wide)
         predictions = xp.empty(len(labels), xp.int64)
         for start in range(0, len(labels), CHUNK):
