@@ -21,12 +21,14 @@ class Evaluation:
         accuracy: the fraction answered right, 0 to 1.
         predictions: (n,) int64, the class of each example.
         confusion: (k, k) int64, rows the true class, columns the predicted one.
+        losses: (n,) floats, the loss of each example.
     """
 
     loss: float
     accuracy: float
     predictions: np.ndarray
     confusion: np.ndarray
+    losses: np.ndarray
 
     def per_class(self) -> list[dict[str, float]]:
         """For each class its precision, recall, F1 score (each 0 to 1; 0 where undefined) and number of examples."""
@@ -83,8 +85,9 @@ def evaluate(model: MLP, split: Any, loss: Any = None) -> Evaluation:
     truth = true_classes(labels)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (truth, guesses), 1)
+    losses, right = host_rows
     return Evaluation(
-        float(host_rows[0].mean(dtype=np.float64)), float(host_rows[1].mean(dtype=np.float64)), guesses, confusion
+        float(losses.mean(dtype=np.float64)), float(right.mean(dtype=np.float64)), guesses, confusion, losses
     )
 
 
