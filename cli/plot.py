@@ -261,7 +261,7 @@ def _draw(
             return
         arrow = "→" if display.encodes(sys.stdout, "▀→") else ">"
         tiles = [Tile(one.picture, f"{one.truth}{arrow}{one.answer}") for one in mistakes]
-        display.line(f"{opened.name}: mistakes in {name}, true class {arrow} answer, the most certain first")
+        display.line(f"{opened.name}: mistakes in {name}, class {arrow} answer, most certain first")
     display.line()
     width, colour = display.picture_room()
     for text in sheet(tiles, width, colour if display.encodes(sys.stdout, "▀→") else None):
