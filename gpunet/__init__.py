@@ -1,89 +1,64 @@
-"""gpunet: multi-layer perceptrons by array programming, on a GPU through CuPy or on a CPU through NumPy."""
+"""gpunet: multi-layer perceptrons by array programming, on a GPU through CuPy or on a CPU through NumPy.
+
+The names below are imported when they are first used, so that `import gpunet` costs next to nothing.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path as _Path
+import importlib
+from pathlib import Path
+from typing import Any
+
+from gpunet.version import __version__ as __version__
 
 # In a checkout the packages gpunet.cli and gpunet.kernels are the folders beside this one; an install that is
 # not editable would otherwise be shadowed by a gpunet without them.
-if not (_Path(__file__).parent / "kernels").is_dir():
-    __path__.append(str(_Path(__file__).parent.parent))
+if not (Path(__file__).parent / "kernels").is_dir():
+    __path__.append(str(Path(__file__).parent.parent))
 
-from gpunet.version import __version__
+#: Where each public name is found; "name=other" is `other` of that module under another name.
+_NAMES = {
+    "gpunet.backend": "Backend get_backend",
+    "gpunet.callbacks": "Callback",
+    "gpunet.checkpoint": "load_checkpoint save_checkpoint",
+    "gpunet.data": "DATASETS Dataset Split load_dataset",
+    "gpunet.errors": "CheckpointError DataError DeviceError GpunetError MissingExtra TrainingDiverged UsageError",
+    "gpunet.initializers": (
+        "INITIALIZERS Fill GlorotNormal GlorotUniform HeNormal HeUniform Initializer LeCunNormal LeCunUniform "
+        "Normal Orthogonal TruncatedNormal Uniform Zeros"
+    ),
+    "gpunet.kernels.activations": "ACTIVATIONS Activation activation=from_functions",
+    "gpunet.kernels.check": "check_activation",
+    "gpunet.kernels.losses": (
+        "LOSSES BinaryCrossEntropy Hinge Huber Loss MeanAbsoluteError MeanSquaredError Perceptron "
+        "SoftmaxCrossEntropy SquaredHinge softmax_cross_entropy"
+    ),
+    "gpunet.kernels.optimizers": "OPTIMIZERS SGD Adagrad Adam AdamW Lion Momentum Nesterov Optimizer RMSprop",
+    "gpunet.logs": "CsvLog JsonLinesLog TensorBoardLog",
+    "gpunet.metrics": "Evaluation evaluate",
+    "gpunet.model": "MLP",
+    "gpunet.records": "ResultRecord StepRecord TrainingResult",
+    "gpunet.runs": "Recorder RunFolder",
+    "gpunet.schedules": "SCHEDULES Constant Cosine Exponential InverseTime Polynomial ReduceOnPlateau Schedule Step",
+    "gpunet.sweeps": "Sweep",
+    "gpunet.training": "Trainer train training_steps",
+}
+_HOMES = {
+    name.partition("=")[0]: (module, name.rpartition("=")[2])
+    for module, names in _NAMES.items()
+    for name in names.split()
+}
 
-from gpunet.backend import Backend, get_backend
-from gpunet.callbacks import Callback
-from gpunet.checkpoint import load_checkpoint, save_checkpoint
-from gpunet.data import DATASETS, Dataset, Split, load_dataset
-from gpunet.errors import (
-    CheckpointError,
-    DataError,
-    DeviceError,
-    GpunetError,
-    MissingExtra,
-    TrainingDiverged,
-    UsageError,
-)
-from gpunet.initializers import (
-    INITIALIZERS,
-    Fill,
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
-    Initializer,
-    LeCunNormal,
-    LeCunUniform,
-    Normal,
-    Orthogonal,
-    TruncatedNormal,
-    Uniform,
-    Zeros,
-)
-from gpunet.kernels.activations import ACTIVATIONS, Activation
-from gpunet.kernels.activations import from_functions as activation
-from gpunet.kernels.check import check_activation
-from gpunet.kernels.losses import (
-    LOSSES,
-    BinaryCrossEntropy,
-    Hinge,
-    Huber,
-    Loss,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    Perceptron,
-    SoftmaxCrossEntropy,
-    SquaredHinge,
-    softmax_cross_entropy,
-)
-from gpunet.kernels.optimizers import (
-    OPTIMIZERS,
-    SGD,
-    Adagrad,
-    Adam,
-    AdamW,
-    Lion,
-    Momentum,
-    Nesterov,
-    Optimizer,
-    RMSprop,
-)
-from gpunet.logs import CsvLog, JsonLinesLog, TensorBoardLog
-from gpunet.metrics import Evaluation, evaluate
-from gpunet.model import MLP
-from gpunet.records import ResultRecord, StepRecord, TrainingResult
-from gpunet.runs import Recorder, RunFolder
-from gpunet.schedules import (
-    SCHEDULES,
-    Constant,
-    Cosine,
-    Exponential,
-    InverseTime,
-    Polynomial,
-    ReduceOnPlateau,
-    Schedule,
-    Step,
-)
-from gpunet.training import Trainer, train, training_steps
+__all__ = ["__version__", *_HOMES]
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gpunet' has no attribute {name!r}")
+    module, original = _HOMES[name]
+    value = globals()[name] = getattr(importlib.import_module(module), original)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
