@@ -108,9 +108,18 @@ class Backend:
         Args:
             array: NumPy or CuPy array, or anything with `__array__`, `__cuda_array_interface__` or DLPack.
             dtype: the dtype to give it; by default its own.
+
+        Raises:
+            DeviceError: the array lives on another CUDA device.
         """
         with self.use():
             if self.name == "cuda" and hasattr(array, "__cuda_array_interface__"):
+                place = getattr(getattr(array, "device", None), "id", self.ordinal)
+                if place != self.ordinal:
+                    raise DeviceError(
+                        f"the array lives on cuda:{place} and is wanted on {self.device}; move it through the host "
+                        "with backend.to_host, or work on its own device."
+                    )
                 return self.xp.asarray(array, dtype=dtype)
             return self.xp.asarray(as_numpy(array), dtype=dtype)
 

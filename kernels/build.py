@@ -60,13 +60,20 @@ def is_cuda(array: Any) -> bool:
     return not isinstance(array, np.ndarray) and hasattr(array, "__cuda_array_interface__")
 
 
+def _place(array: Any) -> str:
+    if not is_cuda(array):
+        return "cpu"
+    ordinal = getattr(getattr(array, "device", None), "id", None)
+    return "cuda" if ordinal is None else f"cuda:{ordinal}"
+
+
 def same_device(**arrays: Any) -> None:
     """Refuse arrays of different devices.
 
     Raises:
         DeviceError: one array is in host memory and another on a CUDA device.
     """
-    places = {name: "cuda" if is_cuda(array) else "cpu" for name, array in arrays.items() if array is not None}
+    places = {name: _place(array) for name, array in arrays.items() if array is not None}
     if len(set(places.values())) > 1:
         told = ", ".join(f"{name} on {place}" for name, place in places.items())
         raise DeviceError(
