@@ -29,8 +29,11 @@ from gpunet.initializers import (
     Uniform as Uniform,
     Zeros as Zeros,
 )
-from gpunet.kernels.activations import ACTIVATIONS as ACTIVATIONS, Activation as Activation
-from gpunet.kernels.activations import from_functions as activation  # noqa: F401
+from gpunet.kernels.activations import (
+    ACTIVATIONS as ACTIVATIONS,
+    Activation as Activation,
+    from_functions as activation,  # noqa: F401
+)
 from gpunet.kernels.check import check_activation as check_activation
 from gpunet.kernels.losses import (
     LOSSES as LOSSES,
