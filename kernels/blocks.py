@@ -63,21 +63,27 @@ def blockwise(form: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(form)
     def run(*arrays: np.ndarray) -> np.ndarray:
         out = arrays[-1]
-        if all(array.flags.c_contiguous for array in arrays):
-            order: Any = "C"
-        elif all(array.flags.f_contiguous for array in arrays):
-            order = "F"
-        else:
-            copies = [np.ascontiguousarray(array) for array in arrays[:-1]]
-            out[...] = run(*copies, np.empty(out.shape, out.dtype))
-            return out
-        flat = [array.reshape(-1, order=order) for array in arrays]
+        flat = []
+        for array in arrays:
+            if not array.flags.c_contiguous:
+                return _in_other_order(run, arrays)
+            flat.append(array.ravel())  # a view, since it is contiguous
         size = out.size
         if size <= BLOCK:
             form(*flat)
-            return out
-        for start in range(0, size, BLOCK):
-            form(*[array[start : start + BLOCK] for array in flat])
+        else:
+            for start in range(0, size, BLOCK):
+                form(*[array[start : start + BLOCK] for array in flat])
         return out
 
     return run
+
+
+def _in_other_order(run: Callable[..., np.ndarray], arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    """`run` for arrays that are not all in C order: their transposes if those are, else copies."""
+    out = arrays[-1]
+    if all(array.flags.f_contiguous for array in arrays):
+        run(*(array.T for array in arrays))
+    else:
+        out[...] = run(*(np.ascontiguousarray(array) for array in arrays[:-1]), np.empty(out.shape, out.dtype))
+    return out
