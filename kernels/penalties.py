@@ -65,7 +65,8 @@ def _clip_by_norm_cuda(gradients: Any, limit: float, partial: Any = None) -> Non
 def clip_columns(weights: Any, limit: float) -> None:
     """Scale each column of weights (fan in, fan out), one unit's incoming weights, down to the norm `limit`."""
     norms = np.sqrt(np.einsum("ij,ij->j", weights, weights))
-    weights *= np.minimum(weights.dtype.type(limit) / np.maximum(norms, np.finfo(norms.dtype).tiny), 1)
+    limit = weights.dtype.type(limit)
+    weights *= limit / np.maximum(norms, limit)
 
 
 @clip_columns.cuda
