@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Backend, as_numpy, get_backend
+from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.initializers import Initializer, TruncatedNormal, get_initializer
 from gpunet.kernels.activations import ACTIVATIONS, Activation, activation_forward, get_activation
@@ -71,9 +72,7 @@ class MLP:
         self.activations = [get_activation(a) for a in _one_each(activation, hidden, "activation")]
         self.dropout = [_rate(rate) for rate in _one_each(dropout, hidden, "dropout rate")]
         self.seed = _seed(seed)
-        self.dtype = np.dtype(dtype)
-        if self.dtype.name not in ("float32", "float64"):
-            raise UsageError(f"dtype must be float32 or float64, not {self.dtype}.")
+        self.dtype = _dtype(dtype)
         self.backend = get_backend("cpu" if backend is None else backend)
         self.loss = get_loss(loss)
         self.input_scale = 1 / 255
@@ -88,7 +87,7 @@ class MLP:
         if initializer is None:
             initializer = TruncatedNormal()
         makers = [get_initializer(one) for one in _one_each(initializer, hidden + 1, "initializer")]
-        self._initialize(makers, float(bias))
+        self._initialize(makers, number("the model", "bias", bias, -np.inf))
 
     def _make_layers(self) -> list[Dense]:
         parameters, gradients = self._views(self.flat), self._views(self.flat_gradients)
@@ -280,6 +279,16 @@ def _width(size: Any) -> int:
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise UsageError(f"layer sizes must be whole numbers of at least 1, not {size!r}.")
     return int(size)
+
+
+def _dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise UsageError(f"dtype must be float32 or float64, not {dtype!r}.") from None
+    if found.name not in ("float32", "float64"):
+        raise UsageError(f"dtype must be float32 or float64, not {found}.")
+    return found
 
 
 def _rate(rate: Any) -> float:
