@@ -65,6 +65,8 @@ def evaluate(model: MLP, split: Any, loss: Any = None) -> Evaluation:
     classes = max(model.outputs, 2)
     if labels.ndim == 1 and int(labels.max()) >= classes:
         raise DataError(f"label {int(labels.max())} has no place among the model's {classes} classes.")
+    if labels.ndim == 2 and labels.shape[1] != model.outputs:
+        raise DataError(f"there are targets of {labels.shape[1]} columns for a model of {model.outputs} outputs.")
     backend, xp = model.backend, model.backend.xp
     wide = np.float64 if model.dtype == np.float64 else np.float32
     with backend.use(), np.errstate(over="ignore", invalid="ignore"):  # what overflows shows in the loss
