@@ -40,7 +40,8 @@ _NAMES = {
     "gpunet.records": "ResultRecord StepRecord TrainingResult",
     "gpunet.runs": "Recorder RunFolder",
     "gpunet.schedules": "SCHEDULES Constant Cosine Exponential InverseTime Polynomial ReduceOnPlateau Schedule Step",
-    "gpunet.sweeps": "Sweep",
+    "gpunet.settings": "Settings",
+    "gpunet.sweeps": "Sweep sweep",
     "gpunet.training": "Trainer train training_steps",
 }
 _HOMES = {

@@ -68,7 +68,8 @@ def accuracies(sweep: Sweep, *, title: str | None = None) -> Any:
         else:
             axes.set_xticks(range(len(texts)), texts, rotation=30 if max(map(len, texts)) > 8 else 0)
             axes.margins(x=0.1)
-        axes.set_xlabel(name.replace("_", " ") if name != "hidden" else "neurons in the hidden layers")
+        neurons = "neurons in the hidden layer" + ("" if numeric else "s")
+        axes.set_xlabel(neurons if name == "hidden" else name.replace("_", " "))
         axes.set_ylabel("accuracy")
         axes.grid(True)
         axes.set_title(title or f"{sweep.trials[0].settings.data}, mean and deviation over {len(sweep.seeds)} seeds")
