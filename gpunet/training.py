@@ -101,7 +101,10 @@ class Trainer:
         examples = len(data.train)
         self.batch = examples if batch_size == "all" else _whole("batch_size", batch_size)
         if self.batch > examples:
-            raise UsageError(f"a batch of {self.batch} examples is larger than the training set, which has {examples}.")
+            raise UsageError(
+                f"a batch of {self.batch} examples is larger than the training set, which has {examples}; "
+                'give a smaller batch_size, or "all".'
+            )
         if iterations is not None and epochs is not None:
             raise UsageError("give iterations or epochs, not both.")
         if epochs is not None:
