@@ -1,4 +1,4 @@
-"""The check of a number that a caller gives, with the sentence that refuses it."""
+"""The checks of numbers that a caller gives, with the sentences that refuse them."""
 
 from __future__ import annotations
 
@@ -23,3 +23,14 @@ def number(owner: str, name: str, value: Any, low: float, high: float = math.inf
         limits += "" if high == math.inf else f"{' and' if limits else ''} below {high:g}"
         raise UsageError(f"{owner}: {name} must be a number{limits}, not {value!r}.")
     return result
+
+
+def seed(value: Any) -> int:
+    """`value` as a seed, a whole number of 64 bits.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**64:
+        raise UsageError(f"the seed must be a whole number from 0 to 2^64 - 1, not {value!r}.")
+    return int(value)
