@@ -14,6 +14,7 @@ import numpy as np
 
 from gpunet.backend import Backend, as_numpy, get_backend
 from gpunet.checks import number
+from gpunet.checks import seed as check_seed
 from gpunet.errors import UsageError
 from gpunet.initializers import Initializer, TruncatedNormal, get_initializer
 from gpunet.kernels.activations import ACTIVATIONS, Activation, activation_forward, get_activation
@@ -71,7 +72,7 @@ class MLP:
         hidden = len(self.sizes) - 2
         self.activations = [get_activation(a) for a in _one_each(activation, hidden, "activation")]
         self.dropout = [_rate(rate) for rate in _one_each(dropout, hidden, "dropout rate")]
-        self.seed = _seed(seed)
+        self.seed = check_seed(seed)
         self.dtype = _dtype(dtype)
         self.backend = get_backend("cpu" if backend is None else backend)
         self.loss = get_loss(loss)
@@ -295,12 +296,6 @@ def _rate(rate: Any) -> float:
     if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0 <= rate < 1:
         raise UsageError(f"a dropout rate must be at least 0 and below 1, not {rate!r}.")
     return float(rate)
-
-
-def _seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
-        raise UsageError(f"the seed must be a whole number from 0 to 2^64 - 1, not {seed!r}.")
-    return int(seed)
 
 
 def _one_each(value: Any, count: int, what: str) -> list[Any]:
