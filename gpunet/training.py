@@ -19,6 +19,7 @@ import numpy as np
 from gpunet import state
 from gpunet.batches import Order
 from gpunet.callbacks import Callback, as_callbacks
+from gpunet.checks import seed as check_seed
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.graph import StepGraph, choose_way
 from gpunet.kernels import control as at
@@ -128,7 +129,7 @@ class Trainer:
         self.graph = graph
         self.way = choose_way(graph, self.backend, model.sizes, self.batch)
         self.threads = BlasThreads(self.backend, model.sizes, self.batch, threads)
-        self.seed = model.seed if seed is None else seed
+        self.seed = model.seed if seed is None else check_seed(seed)
         self.callbacks: list[Callback] = as_callbacks(callbacks)
         self.checkpoint_every = None if checkpoint_every is None else _whole("checkpoint_every", checkpoint_every)
         self.checkpoint_seconds = (
