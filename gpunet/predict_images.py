@@ -44,8 +44,14 @@ def load_picture(path: str | os.PathLike[str], shape: Sequence[int]) -> np.ndarr
         return np.asarray(_resized(image.convert("RGB"), shape[1], shape[0]), np.uint8).reshape(-1)
     if len(shape) != 2:
         raise DataError(f"{path}: pictures cannot be made into examples of shape {tuple(shape)}; give a .npy file.")
+    frame = (int(shape[0]), int(shape[1]))
     try:
-        return centred(ink(grey(image)), (int(shape[0]), int(shape[1]))).reshape(-1)
+        brightness = grey(image)
+        amount = ink(brightness)
+        if is_ready(amount, frame):
+            light = brightness if brightness[0, 0] < 128 else 255 - brightness
+            return np.round(light).astype(np.uint8).reshape(-1)
+        return centred(amount, frame).reshape(-1)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
@@ -62,11 +68,13 @@ def _open(path: Path) -> Any:
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"{path}: the picture has {image.width} x {image.height} pixels; make it smaller.")
+                    raise DataError(f"{path}: the picture has too many pixels; make it smaller.")
                 image.load()
                 return ImageOps.exif_transpose(image)
     except (DataError, MemoryError):
         raise
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: the picture has too many pixels; make it smaller.") from None
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.") from None
     except Exception as error:  # Pillow's readers raise whatever the damage in a file leads them to
@@ -109,6 +117,21 @@ def ink(brightness: np.ndarray) -> np.ndarray:
         raise DataError("there is nothing to see in the picture, all pixels are about alike.")
     amount = (ground - brightness if darker >= lighter else brightness - ground) / max(darker, lighter)
     return np.where(amount < NOISE, 0, amount).astype(np.float32)
+
+
+def is_ready(amount: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Whether a picture is what `centred` would make of it, to a pixel: its ink in the box and in the middle."""
+    if amount.shape != shape:
+        return False
+    weight = float(amount.sum())
+    for axis, size in enumerate(shape):
+        profile = amount.sum(axis=1 - axis)
+        inked = np.flatnonzero(profile)
+        if inked[-1] - inked[0] + 1 > round(size * BOX):
+            return False
+        if abs(float(profile @ np.arange(size)) / weight - size / 2) > 1:
+            return False
+    return True
 
 
 def centred(amount: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
