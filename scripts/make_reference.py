@@ -1,0 +1,196 @@
+"""Writes docs/reference.md, the public interface of the package, from its docstrings and its tables.
+
+    python scripts/make_reference.py           write it
+    python scripts/make_reference.py --check   exit with 1 if it is not up to date
+
+A test calls `reference()` too, so a changed docstring or a new entry of a table that is not in the page fails there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gpunet as gn
+from gpunet import export, history, plots, report
+from gpunet.values import parameters
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
+
+INTRODUCTION = """\
+# Reference
+
+<!-- Written by scripts/make_reference.py; change the docstrings, not this page. -->
+
+Everything here is in the package `gpunet`, which the examples import as `gn`. Shapes are written as tuples: `n`
+examples, `features` numbers each. The command line's reference is [another page](cli.md).
+"""
+
+#: What is described, under which heading; the classes that the tables name are described there alone.
+SECTIONS: dict[str, list[str]] = {
+    "Devices": ["get_backend", "Backend"],
+    "Data": ["load_dataset", "Dataset", "Split"],
+    "Model": ["MLP", "Activation", "activation", "check_activation"],
+    "Training": ["train", "training_steps", "Trainer", "Callback", "TrainingResult", "StepRecord", "ResultRecord"],
+    "Evaluation": ["evaluate", "Evaluation"],
+    "Losses": ["Loss", "softmax_cross_entropy"],
+    "Optimizers, schedules, initial weights": ["Optimizer", "Schedule", "Initializer"],
+    "Sweeps": ["Sweep"],
+    "Runs, checkpoints and logs": [
+        "RunFolder", "Recorder", "save_checkpoint", "load_checkpoint", "CsvLog", "JsonLinesLog", "TensorBoardLog",
+    ],
+}  # fmt: skip
+#: Modules that are imported by name, and what of them is described.
+MODULES: dict[Any, list[str]] = {
+    plots: ["curves", "confusion", "weights", "mistakes", "save"],
+    history: ["History"],
+    report: ["html", "save"],
+    export: ["export", "to_onnx", "to_arrays"],
+}
+#: Members that everyone knows, or that are for the package itself.
+HIDDEN = {"as_dict"}
+
+
+def reference() -> str:
+    """The page."""
+    return "\n".join(_parts()).rstrip() + "\n"
+
+
+def _parts() -> Iterator[str]:
+    yield INTRODUCTION
+    yield "## Names\n"
+    yield "Each of these tables is a dict, and what is in it is what the command line offers.\n"
+    yield from table("Activations", "ACTIVATIONS", "`--activation`", gn.ACTIVATIONS)
+    yield from table("Losses", "LOSSES", "`--loss`; z is an output, t its target", gn.LOSSES)
+    yield from table("Optimizers", "OPTIMIZERS", "`--optimizer`; p is a parameter, g its gradient", gn.OPTIMIZERS)
+    yield from table("Schedules", "SCHEDULES", "`--schedule`; t is the step, T their number", gn.SCHEDULES)
+    yield from table("Initial weights", "INITIALIZERS", "`--init`", gn.INITIALIZERS)
+    yield "\n### Data sets\n\n`gn.DATASETS`, on the command line `--data`.\n"
+    yield "| name | what it is | training, validation, test | classes | licence |\n|---|---|---|---|---|"
+    for name, entry in gn.DATASETS.items():
+        sizes = f"{entry.train:,}, {entry.validation:,}, {entry.test:,}"
+        yield f"| `{name}` | {cell(entry.summary)} | {sizes} | {entry.classes} | {cell(entry.licence)} |"
+    for title, names in SECTIONS.items():
+        yield f"\n## {title}\n"
+        for name in names:
+            yield from described(getattr(gn, name), f"gn.{name}", 3)
+    for module, names in MODULES.items():
+        yield f"\n## {module.__name__}\n"
+        yield first_paragraph(module)
+        for name in names:
+            yield from described(getattr(module, name), f"{module.__name__.rpartition('.')[2]}.{name}", 3)
+    yield "\n## Errors\n"
+    yield "| error | base | |\n|---|---|---|"
+    for value in (getattr(gn, name) for name in gn.__all__):
+        if inspect.isclass(value) and issubclass(value, gn.GpunetError):
+            base = value.__mro__[1].__name__
+            yield f"| `{value.__name__}` | `{base}` | {cell(first_paragraph(value))} |"
+
+
+def table(title: str, variable: str, where: str, entries: Mapping[str, Any]) -> Iterator[str]:
+    """A table of names with formula, hyperparameters and source."""
+    yield f"\n### {title}\n\n`gn.{variable}`, on the command line {where}.\n"
+    given = {name: parameters(entry) if inspect.isclass(entry) else {} for name, entry in entries.items()}
+    columns = ["name", "formula"]
+    columns += ["class and parameters"] if any(inspect.isclass(entry) for entry in entries.values()) else []
+    columns += ["source"] if any(getattr(entry, "source", "") for entry in entries.values()) else []
+    yield f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+    for name, entry in entries.items():
+        cells = [f"`{name}`", f"`{cell(entry.formula)}`"]
+        if "class and parameters" in columns:
+            options = ", ".join(f"{key}={value.default}" for key, value in given[name].items())
+            rate = getattr(entry, "default_learning_rate", None)
+            options = ", ".join(filter(None, [f"learning_rate={rate}" if rate is not None else "", options]))
+            cells.append(f"`{entry.__name__}({options})`")
+        if "source" in columns:
+            cells.append(cell(entry.source))
+        yield f"| {' | '.join(cells)} |"
+
+
+def described(value: Any, name: str, level: int) -> Iterator[str]:
+    """A function or a class with its own public members, as Markdown."""
+    yield f"\n{'#' * level} {name.rpartition('.')[2] if level > 3 else name}\n"
+    yield f"```python\n{name.removeprefix('gn.') if level > 3 else name}{signature(value)}\n```\n"
+    yield markdown(inspect.getdoc(value) or "")
+    if not inspect.isclass(value):
+        return
+    for member, held in vars(value).items():
+        if member.startswith("_") or member in HIDDEN:
+            continue
+        if isinstance(held, property):
+            yield f"\n`{member}`: {first_paragraph(held)}"
+        elif isinstance(held, (classmethod, staticmethod)) or inspect.isfunction(held):
+            function = getattr(value, member)
+            if not inspect.getdoc(function):
+                continue
+            yield f"\n`{value.__name__}.{member}{signature(function)}`\n"
+            yield markdown(inspect.getdoc(function) or "")
+
+
+def signature(value: Any) -> str:
+    """The signature without annotations of types, and without what the interpreter's version changes."""
+    try:
+        found = inspect.signature(value)
+    except (TypeError, ValueError):
+        return "(...)"
+    plain = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in found.parameters.values()
+        if parameter.name != "self"
+    ]
+    text = str(found.replace(parameters=plain, return_annotation=inspect.Signature.empty))
+    return re.sub(r"<[^<>]*? at 0x[0-9a-f]+>|<factory>", "...", text)
+
+
+def markdown(docstring: str) -> str:
+    """A docstring in Google's style as Markdown: its sections become lists."""
+    lines: list[str] = []
+    section = False
+    for line in docstring.splitlines():
+        heading = re.fullmatch(r"(Args|Attributes|Returns|Raises|Yields):", line)
+        if heading:
+            section = True
+            lines += [f"*{ {'Args': 'Arguments'}.get(heading[1], heading[1]) }*", ""]
+        elif section and line.startswith("    "):
+            entry = re.match(r"    ([\w, ]+): (.*)", line)
+            if entry:
+                names = ", ".join(f"`{name.strip()}`" for name in entry[1].split(","))
+                lines.append(f"- {names}: {entry[2]}")
+            elif line.startswith("     ") or lines[-1]:
+                lines.append(f"  {line.strip()}" if lines[-1].startswith(("- ", "  ")) else line.strip())
+            else:
+                lines.append(line.strip())
+        else:
+            section = section and not line.strip()
+            lines.append(f"- {line.strip()}" if line.startswith(".") else line.rstrip())
+    return "\n".join(lines)
+
+
+def first_paragraph(value: Any) -> str:
+    """The first paragraph of a docstring on one line."""
+    return " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or compare it."""
+    page = reference()
+    if "--check" not in arguments:
+        PAGE.write_text(page, encoding="utf-8")
+        return 0
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
+        return 0
+    print("docs/reference.md is not up to date; run: python scripts/make_reference.py", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
