@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import os
 
-# One BLAS thread, here and in the command lines that tests start: their networks are small, and several threads wait for
-# each other on a machine that is busy.
+# One BLAS thread, here and in the command lines that tests start: their networks are small, and several threads wait
+# for each other on a machine that is busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
