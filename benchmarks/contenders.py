@@ -60,8 +60,7 @@ def numpy(task: Task) -> float:
     y_all = task.labels()
     rng = np.random.default_rng(0)
     weights = [
-        (rng.standard_normal((m, n)) * 0.1).astype(np.float32)
-        for m, n in zip(task.sizes, task.sizes[1:], strict=False)
+        (rng.standard_normal((m, n)) * 0.1).astype(np.float32) for m, n in zip(task.sizes, task.sizes[1:], strict=False)
     ]
     biases = [np.full(n, 0.1, np.float32) for n in task.sizes[1:]]
     velocities = [np.zeros_like(p) for p in weights + biases]

@@ -5,8 +5,8 @@
 
 GB/s count what has to be read and written: two arrays for an activation forward, three backward, and so on. The plain
 NumPy forms are written as one writes them. The contenders take turns and each figure is the best of many turns, so a
-machine that is busy for a moment does not decide. torch is left out, with a word, where it is not installed; it and NumPy
-get one thread each. Run it with OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE unset.
+machine that is busy for a moment does not decide. torch is left out, with a word, where it is not installed; it and
+NumPy get one thread each. Run it with OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE unset.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def torch_forms() -> dict[str, Callable]:
     return {
         "relu": f.relu, "sigmoid": t.sigmoid, "tanh": t.tanh, "leaky-relu": f.leaky_relu, "elu": f.elu, "selu": f.selu,
         "gelu": f.gelu, "gelu-tanh": lambda x: f.gelu(x, approximate="tanh"), "silu": f.silu, "softplus": f.softplus,
-        "hard-tanh": f.hardtanh, "relu6": f.relu6, "softsign": f.softsign, "mish": f.mish, "identity": lambda x: x.clone(),
+        "hard-tanh": f.hardtanh, "relu6": f.relu6, "softsign": f.softsign, "mish": f.mish,
+        "identity": lambda x: x.clone(),
     }  # fmt: skip
 
 

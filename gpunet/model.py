@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ class MLP:
             target[...] = self.backend.to_device(values, self.dtype)
 
     def prepare(self, x: Any) -> Any:
-        """Images (n, features) or (n, rows, columns) as a C-contiguous (n, features) array of the model's dtype on its device.
+        """Images (n, features) or (n, rows, columns) as a C-contiguous (n, features) array of the model's dtype.
 
         Integer images are multiplied with `input_scale`; floating-point images are taken as they are.
 
@@ -266,7 +267,7 @@ class MLP:
 
 def _layout(sizes: list[int]) -> list[tuple[int, int, int, tuple[int, ...]]]:
     """(start, stop, aligned stop, shape) of all weights, then all biases, in the flat buffer."""
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(pairwise(sizes))
     places, start = [], 0
     for shape in [*pairs, *((fan_out,) for _, fan_out in pairs)]:
         stop = start + int(np.prod(shape))
@@ -300,7 +301,7 @@ def _rate(rate: Any) -> float:
 
 def _one_each(value: Any, count: int, what: str) -> list[Any]:
     """A single value `count` times, or a sequence that has `count` of them."""
-    if isinstance(value, (str, Activation, Initializer, int, float, np.number)) or isinstance(value, type):
+    if isinstance(value, (str, Activation, Initializer, int, float, np.number, type)):
         return [value] * count
     values = list(value)
     if len(values) != count:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,8 @@ class BlasThreads:
         there = max((library["num_threads"] for library in describe()), default=1)
         self.number = threads
         if threads is None:
-            rate = min((_GFLOPS.get(one.get("architecture"), _GFLOPS_OTHERS) for one in describe()), default=40.0)
-            largest = 2.0 * batch * max(m * n for m, n in zip(sizes, sizes[1:], strict=False))
+            rate = min((_GFLOPS.get(one.get("architecture", ""), _GFLOPS_OTHERS) for one in describe()), default=40.0)
+            largest = 2.0 * batch * max(m * n for m, n in pairwise(sizes))
             self.number = there if largest / rate / 1e3 > _WORTH_SHARING else 1
         _touch_buffers()
 

@@ -216,7 +216,8 @@ def _loss_step_cuda(
     single = outputs <= THREAD_PER_ROW and batch <= SINGLE_BLOCK
     arguments = (
         logits, null if bias is None else bias, targets, delta, null if grad_bias is None or not single else grad_bias,
-        null if rows is None else rows, null if control is None else control, np.int32(batch), np.int32(outputs), *extra,
+        null if rows is None else rows, null if control is None else control, np.int32(batch), np.int32(outputs),
+        *extra,
     )  # fmt: skip
     if outputs <= THREAD_PER_ROW:
         threads = min(SINGLE_BLOCK, -(-batch // 32) * 32) if single else 128
@@ -259,7 +260,7 @@ def softmax_cross_entropy(
     if logits.dtype.name not in ("float16", "float32", "float64"):
         raise UsageError(f"logits must be float16, float32 or float64, not {logits.dtype}.")
     if labels.ndim == 1 and labels.dtype.kind in "iu":
-        if xp is np and not (0 <= labels.min(initial=0) and labels.max(initial=0) < logits.shape[1]):
+        if xp is np and (labels.min(initial=0) < 0 or labels.max(initial=0) >= logits.shape[1]):
             raise UsageError(f"labels must be class indices from 0 to {logits.shape[1] - 1}.")
         targets = labels.astype(xp.int32, copy=False)
     else:
