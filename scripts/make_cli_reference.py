@@ -8,6 +8,7 @@ A test calls `reference()` too, so a changed option that is not in the page fail
 
 from __future__ import annotations
 
+import html
 import inspect
 import re
 import sys
@@ -102,7 +103,7 @@ def described(command: Any, path: str, parent: Any, level: int) -> Iterator[str]
         fallback = "Arguments" if parameter.param_type_name == "argument" else "Options"
         panel = getattr(parameter, "rich_help_panel", None) or fallback
         name, default, meaning = term(parameter, context), *meant(record[1])
-        panels.setdefault(panel, []).append(f"| `{escaped(name)}` | {escaped(default)} | {escaped(meaning)} |")
+        panels.setdefault(panel, []).append(f"| {code(name)} | {escaped(default)} | {escaped(meaning)} |")
     for panel in sorted(panels, key=lambda name: (name != "Arguments", name == "Options")):
         yield f"\n**{panel}**\n\n| | default | |\n|---|---|---|"
         yield "\n".join(panels[panel])
@@ -135,6 +136,11 @@ def split_help(text: str) -> tuple[str, str]:
     body, _, examples = inspect.cleandoc(text).partition("\b")
     lines = [line.strip() for line in examples.strip().splitlines()[1:]]
     return body.strip(), "\n".join(f"$ {line}" for line in lines if line)
+
+
+def code(text: str) -> str:
+    """Code for a cell of a table. A bar in it must be written so that every Markdown reader takes it for one."""
+    return f"`{text}`" if "|" not in text else f"<code>{html.escape(text).replace('|', '&#124;')}</code>"
 
 
 def escaped(text: str) -> str:

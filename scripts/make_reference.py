@@ -8,6 +8,7 @@ A test calls `reference()` too, so a changed docstring or a new entry of a table
 
 from __future__ import annotations
 
+import html
 import inspect
 import re
 import sys
@@ -100,7 +101,7 @@ def table(title: str, variable: str, where: str, entries: Mapping[str, Any]) -> 
     columns += ["source"] if any(getattr(entry, "source", "") for entry in entries.values()) else []
     yield f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
     for name, entry in entries.items():
-        cells = [f"`{name}`", f"`{cell(entry.formula)}`"]
+        cells = [f"`{name}`", code(entry.formula)]
         if "class and parameters" in columns:
             options = ", ".join(f"{key}={value.default}" for key, value in given[name].items())
             rate = getattr(entry, "default_learning_rate", None)
@@ -173,6 +174,11 @@ def markdown(docstring: str) -> str:
 def first_paragraph(value: Any) -> str:
     """The first paragraph of a docstring on one line."""
     return " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
+
+
+def code(text: str) -> str:
+    """Code for a cell of a table. A bar in it must be written so that every Markdown reader takes it for one."""
+    return f"`{text}`" if "|" not in text else f"<code>{html.escape(text).replace('|', '&#124;')}</code>"
 
 
 def cell(text: str) -> str:
