@@ -98,12 +98,14 @@ class MLP:
             last = index == len(self.sizes) - 2
             layers.append(
                 Dense(
-                    *parameters[2 * index : 2 * index + 2],
-                    *gradients[2 * index : 2 * index + 2],
-                    ACTIVATIONS["identity"] if last else self.activations[index],
-                    0.0 if last else self.dropout[index],
-                    Stream(self.seed, purpose("dropout", index)),
-                    last,
+                    weights=parameters[2 * index],
+                    bias=parameters[2 * index + 1],
+                    grad_weights=gradients[2 * index],
+                    grad_bias=gradients[2 * index + 1],
+                    activation=ACTIVATIONS["identity"] if last else self.activations[index],
+                    rate=0.0 if last else self.dropout[index],
+                    stream=Stream(self.seed, purpose("dropout", index)),
+                    last=last,
                 )
             )
         return layers
