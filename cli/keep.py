@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gpunet.callbacks import Timer
 from gpunet.cli import display
 from gpunet.data import DATASETS
 from gpunet.errors import CheckpointError, UsageError
@@ -97,8 +98,7 @@ class Keeping:
         """Give the trainer the callbacks that keep the run and write the logs."""
         if folder is not None:
             every, seconds = self.checkpoint_every, self.checkpoint_seconds
-            trainer.checkpoint_every = every
-            trainer.checkpoint_seconds = CHECKPOINT_SECONDS if every is None and seconds is None else seconds
+            trainer.checkpoints = Timer(every, CHECKPOINT_SECONDS if every is None and seconds is None else seconds)
             trainer.callbacks.append(Recorder(folder, self.keep or 1))
         for log in self.logs:
             kind, _, place = log.partition(":")

@@ -135,6 +135,11 @@ class JsonLinesLog(Callback):
         if self._lines is not None:
             self._lines.write(as_json(record.as_dict()))
 
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the file."""
+        if self._lines is not None:
+            self._lines.close()
+
 
 class CsvLog(Callback):
     """A table with a line for each step record: iteration, epoch, accuracy, loss, validation accuracy and loss,
@@ -172,6 +177,11 @@ class CsvLog(Callback):
             text = io.StringIO()
             csv.writer(text, lineterminator="").writerow([values.get(name, "") for name in COLUMNS])
             self._lines.write(text.getvalue())
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the file."""
+        if self._lines is not None:
+            self._lines.close()
 
 
 class TensorBoardLog(Callback):
@@ -233,10 +243,13 @@ class TensorBoardLog(Callback):
             ]
         )
         self._writer.add_event(self._protocol.Event(wall_time=time.time(), step=step, summary=summary))
-        if not isinstance(record, StepRecord):
-            self._writer.close()
-            self._writer = None
 
     def on_checkpoint(self, trainer: Trainer) -> None:
         """Write out what is waiting."""
         self._writer.flush()
+
+    def on_end(self, trainer: Trainer) -> None:
+        """End the event file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -299,7 +299,7 @@ class Recorder(Callback):
         self._crc, self._bytes = zlib.crc32(added, self._crc), self._bytes + len(added)
         if ended:
             self._metrics.sync()
-            self.close()
+            sync_folder(self.folder.path)
 
     def on_checkpoint(self, trainer: Trainer) -> None:
         """Write the best weights, if they are new, and a checkpoint; keep as many older ones as was asked for."""
@@ -325,12 +325,12 @@ class Recorder(Callback):
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def close(self) -> None:
-        """Close the files."""
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the files, and let other processes write this run."""
         for lines in (self._metrics, self._timings):
             if lines is not None:
                 lines.close()
-        sync_folder(self.folder.path)
+        self.folder.release()
 
 
 def describe_run(trainer: Trainer) -> dict[str, Any]:

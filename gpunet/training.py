@@ -18,7 +18,7 @@ import numpy as np
 
 from gpunet import state
 from gpunet.batches import Order
-from gpunet.callbacks import Callback, as_callbacks
+from gpunet.callbacks import Timer, as_callbacks
 from gpunet.checks import seed as check_seed
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.graph import StepGraph, choose_way
@@ -130,10 +130,10 @@ class Trainer:
         self.way = choose_way(graph, self.backend, model.sizes, self.batch)
         self.threads = BlasThreads(self.backend, model.sizes, self.batch, threads)
         self.seed = model.seed if seed is None else check_seed(seed)
-        self.callbacks: list[Callback] = as_callbacks(callbacks)
-        self.checkpoint_every = None if checkpoint_every is None else _whole("checkpoint_every", checkpoint_every)
-        self.checkpoint_seconds = (
-            None if checkpoint_seconds is None else _positive("checkpoint_seconds", checkpoint_seconds)
+        self.callbacks = as_callbacks(callbacks)
+        self.checkpoints = Timer(
+            None if checkpoint_every is None else _whole("checkpoint_every", checkpoint_every),
+            None if checkpoint_seconds is None else _positive("checkpoint_seconds", checkpoint_seconds),
         )
         self._check_fit()
         model.input_scale = data.scale
@@ -287,10 +287,15 @@ class Trainer:
         Raises:
             TrainingDiverged: the loss is no longer finite; the sentence names the step.
         """
+        try:
+            self.callbacks.start(self)
+            yield from self._steps()
+        finally:
+            self.callbacks.end(self)
+
+    def _steps(self) -> Iterator[Record]:
         began, started = self.iteration, self.seconds
-        self._checkpoint_due = time.perf_counter() + (self.checkpoint_seconds or math.inf)
-        for callback in self.callbacks:
-            callback.on_start(self)
+        self.checkpoints.restart()
         while self.iteration < self.iterations and self.stopped is None and not self._stop_asked:
             goal, first = self._next_stop(), self.iteration
             clock = time.perf_counter()
@@ -310,7 +315,7 @@ class Trainer:
                 self.stopped = "early stopping"
             if goal % self.log_every == 0 or goal == self.iterations or self.stopped or validation:
                 spent = self.seconds - started
-                yield self._told(
+                yield self.callbacks.record(
                     StepRecord(
                         iteration=goal,
                         epoch=goal * self.batch / len(self.data.train),
@@ -321,17 +326,19 @@ class Trainer:
                         steps_per_second=(goal - began) / spent if spent else 0.0,
                         validation_loss=validation.loss if validation else None,
                         validation_accuracy=validation.accuracy if validation else None,
-                    )
+                    ),
+                    self,
                 )
-            if self._wants_checkpoint():
-                self._checkpoint()
+            if goal < self.iterations and self.stopped is None and self.checkpoints.is_due(goal):
+                self.callbacks.checkpoint(self)
+                self.checkpoints.restart()
         self._stop_asked = False
         ended = self.stopped is not None or self.iteration == self.iterations
         if ended and self.stopped is None:
             self.stopped = "completed"
-        self._checkpoint()
+        self.callbacks.checkpoint(self)
         if ended:
-            yield self._told(self._result(began, started))
+            yield self.callbacks.record(self._result(began, started), self)
 
     def stop(self) -> None:
         """Let `steps` end after the step that is being done, without a result; a later call goes on from there.
@@ -352,33 +359,12 @@ class Trainer:
         """
         state.put_back(self, arrays, facts)
 
-    def _told(self, record: Record) -> Record:
-        for callback in self.callbacks:
-            callback.on_record(record, self)
-        return record
-
-    def _wants_checkpoint(self) -> bool:
-        if self.iteration == self.iterations or self.stopped is not None:
-            return False  # the end comes with one of its own
-        regular = self.checkpoint_every is not None and self.iteration % self.checkpoint_every == 0
-        return regular or time.perf_counter() >= self._checkpoint_due
-
-    def _checkpoint(self) -> None:
-        for callback in self.callbacks:
-            callback.on_checkpoint(self)
-        self._checkpoint_due = time.perf_counter() + (self.checkpoint_seconds or math.inf)
-
     def _next_stop(self) -> int:
         """The next step after which the host looks at the results."""
         stops = [(self.iteration // self.log_every + 1) * self.log_every, self.iterations]
         if self.validate_every:
             stops.append((self.iteration // self.validate_every + 1) * self.validate_every)
-        if self.checkpoint_every:
-            stops.append((self.iteration // self.checkpoint_every + 1) * self.checkpoint_every)
-        if self.checkpoint_seconds is not None:
-            # No clock is read between steps: where the time will be up is told from the pace so far.
-            left = max(self._checkpoint_due - time.perf_counter(), 0.0)
-            stops.append(self.iteration + (max(math.ceil(left / self._pace), 1) if self._pace else 1))
+        stops += self.checkpoints.stops(self.iteration, self._pace)
         return min(stops)
 
     def _run_to(self, goal: int) -> None:

@@ -296,6 +296,9 @@ class Keep(Callback):
         self.states.append(trainer.state())
         self.seen.append(f"checkpoint {trainer.iteration}")
 
+    def on_end(self, trainer) -> None:
+        self.seen.append("end")
+
 
 def test_callbacks_are_told_in_order(rng):
     told: list = []
@@ -303,7 +306,7 @@ def test_callbacks_are_told_in_order(rng):
     trainer = trainer_for("sgd", small_data(rng, validation=0), "cpu", callbacks=[keep, told.append],
                           iterations=30, checkpoint_every=15)  # fmt: skip
     list(trainer.steps())
-    assert keep.seen == ["start", "step 10", "checkpoint 15", "step 20", "step 30", "checkpoint 30", "result 30"]
+    assert keep.seen == ["start", "step 10", "checkpoint 15", "step 20", "step 30", "checkpoint 30", "result 30", "end"]
     assert [record.event for record in told] == ["step", "step", "step", "result"]
 
 
@@ -341,7 +344,7 @@ def test_stop_ends_between_two_steps_and_goes_on(rng, backend):
     assert trainer.iteration % 10
     assert trainer.iteration < 60
     trainer.order.prepare = prepare
-    assert keep.seen[-1] == f"checkpoint {trainer.iteration}"
+    assert keep.seen[-2:] == [f"checkpoint {trainer.iteration}", "end"]
     assert "result" not in {record["event"] for record in first}
     resumed = trainer_for("adam", data, backend)
     resumed.restore(*keep.states[-1])
