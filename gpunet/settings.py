@@ -142,7 +142,7 @@ class Settings:
     l1: float = setting(0.0, read.number(0, example="0.0001"), REGULARISATION, "FACTOR",
         "L1 penalty in the loss: factor times the sum of the absolute weights.")  # fmt: skip
     weight_decay: float | None = setting(None, read.optional(read.number(0, example="0.01")), REGULARISATION, "RATE",
-        "Decoupled weight decay per iteration, for optimizers that have it (adamw, lion).",
+        "Decoupled weight decay: every iteration shrinks the weights by the learning rate times RATE.",
         "the optimizer's own")  # fmt: skip
     dropout: float | tuple[float, ...] = setting(0.0,
         read.one_or_each(read.number(0, below=1, example="0.5"), "0.2,0.5"), REGULARISATION, "P[,P...]",
