@@ -281,8 +281,8 @@ def test_softmax_regression_learns_the_digits(backend: gn.Backend, mnist_5k: gn.
 
 def test_the_write_ups_network_learns_the_digits(backend: gn.Backend, mnist_5k: gn.Dataset) -> None:
     model = gn.MLP([784, 50, 30, 10], backend=backend)
-    result = gn.train(model, mnist_5k, optimizer=gn.SGD(0.1), iterations=500)
-    assert result.test_accuracy > 0.87
+    result = gn.train(model, mnist_5k, optimizer=gn.SGD(0.1), iterations=200)
+    assert result.test_accuracy > 0.8
     assert result.train_accuracy > result.test_accuracy
 
 
