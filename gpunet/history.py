@@ -128,11 +128,11 @@ def path_name(path: Path) -> str:
 
 def named(paths: Iterable[str | os.PathLike[str]]) -> list[tuple[Path, str]]:
     """Each path with a short name; where two short names are the same, all are the paths as they were given."""
-    paths = [Path(path) for path in paths]
-    names = [path_name(path) for path in paths]
+    given = [Path(path) for path in paths]
+    names = [path_name(path) for path in given]
     if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
-    return list(zip(paths, names, strict=True))
+        names = [str(path) for path in given]
+    return list(zip(given, names, strict=True))
 
 
 def smoothed(values: np.ndarray, reach: int) -> np.ndarray:

@@ -37,12 +37,12 @@ def curves(runs: Any, *, log: bool = False, smooth: int | None = None, title: st
     histories = as_histories(runs)
     with style():
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
         from matplotlib.ticker import FuncFormatter, NullFormatter
 
         rates = [history.column("learning_rate") for history in histories]
         changing = any(len(set(values.tolist())) > 1 for _, values in rates)
-        figure = Figure(figsize=(9.6, 4.6 if changing else 3.6), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
+        figure = Figure(figsize=(9.6, 4.6 if changing else 3.6), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
         rows = figure.add_gridspec(2 if changing else 1, 2, height_ratios=(3, 1) if changing else None)
         for column, name in enumerate(("loss", "accuracy")):
             axes = figure.add_subplot(rows[0, column])

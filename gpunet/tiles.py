@@ -95,5 +95,5 @@ def picture(example: Any, shape: Sequence[int] | None) -> np.ndarray:
     if values.size and (values.min() < 0 or values.max() > 1):  # features that are no pixels
         span = float(np.ptp(values)) or 1.0
         full[: values.size] = (values - values.min()) / span
-    full = full.reshape(rows, columns, channels)
-    return full if channels == 3 else full.mean(axis=2)
+    shaped = full.reshape(rows, columns, channels)
+    return shaped if channels == 3 else shaped.mean(axis=2)
