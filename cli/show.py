@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
+import numpy as np
 import typer
 
 from gpunet import pictures
 from gpunet.cli import display
-from gpunet.errors import CheckpointError, DataError, UsageError
+from gpunet.cli.opened import open_run
+from gpunet.data import Dataset, Split, load_dataset
+from gpunet.errors import DataError, UsageError
+from gpunet.metrics import true_classes
+from gpunet.model import MLP
 from gpunet.pictures import Tile
-
-if TYPE_CHECKING:
-    from gpunet.data import Dataset, Split
-    from gpunet.model import MLP
+from gpunet.settings import Settings
+from gpunet.tiles import picture, weight_tiles, worst_mistakes
 
 #: Pictures on a sheet, unless --count says how many.
 IN_TERMINAL, IN_FILE = 20, 100
@@ -23,7 +25,11 @@ IN_TERMINAL, IN_FILE = 20, 100
 
 def command(
     data: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--data", metavar="NAME|FOLDER", help="Data set. [default: the run's, else mnist-5k]", show_default=False
+        None,
+        "--data",
+        metavar="NAME|FOLDER",
+        help="Data set. [default: the run's own; mnist-5k without a run]",
+        show_default=False,
     ),
     data_dir: Optional[str] = typer.Option(  # noqa: UP045
         None, "--data-dir", metavar="FOLDER", help="Folder that holds the data set's files.", show_default=False
@@ -60,7 +66,7 @@ def command(
     Examples:
       gpunet show
       gpunet show --digit 2 --out twos.png
-      gpunet show --run runs/first --wrong
+      gpunet show --run runs/a --wrong
       gpunet show --run model.safetensors --weights --out weights.png
     """
     if out is not None:
@@ -72,13 +78,17 @@ def command(
     if run is not None and not (wrong or weights):
         raise UsageError("--run goes with --wrong or --weights; say which to show.")
     wanted = count or (IN_TERMINAL if out is None else IN_FILE)
-    model = None if run is None else _model(run)
+    if run is not None:
+        opened = open_run(run, data, data_dir, with_data=wrong)
+        model, whole = opened.model, opened.data
+    else:
+        with display.DownloadBar() as progress:
+            model, whole = None, load_dataset(data or Settings().data, data_dir, progress)
     if weights:
         assert model is not None
         tiles, title = _weights(model, wanted)
     else:
-        with display.DownloadBar() as progress:
-            whole = _data(data, data_dir, run, model, progress)
+        assert whole is not None
         name = split or ("test" if wrong and whole.test is not None else "train")
         examples, names = _choose(whole, name, digit)
         if wrong:
@@ -101,46 +111,8 @@ def command(
         sys.stdout.write(f"{text}\n")
 
 
-def _model(run: str) -> MLP:
-    """The network of a run folder or a model file."""
-    from gpunet.model import MLP
-
-    path = os.path.join(run, "model.safetensors") if os.path.isdir(run) else run
-    if not os.path.exists(path):
-        kind = "run folder with a model.safetensors" if os.path.isdir(run) else "file or run folder"
-        raise CheckpointError(f"{run}: there is no such {kind}; gpunet train --out {run} would make one.")
-    return MLP.load(path)
-
-
-def _data(data: str | None, data_dir: str | None, run: str | None, model: MLP | None, progress: object) -> Dataset:
-    """The data set that was asked for, else the run's own, else the bundled one; with the network's classes."""
-    from gpunet.settings import Settings, build_dataset, read_file
-
-    settings = Settings()
-    config = os.path.join(run or "", "config.json")
-    if run is not None and data is None and os.path.isdir(run) and os.path.exists(config):
-        settings = Settings.from_dict(read_file(config), source=config)
-        settings = settings.with_changes(batch_size=1)
-    if data is not None or data_dir is not None:
-        settings = Settings(data=data or settings.data, data_dir=data_dir, batch_size=1)
-    whole = build_dataset(settings, progress)  # type: ignore[arg-type]
-    names = model.class_names if model is not None else None
-    if names and whole.class_names and names != whole.class_names and set(names) <= set(whole.class_names):
-        whole = whole.select_classes(names)
-    if model is not None and whole.features != model.sizes[0]:
-        raise DataError(
-            f"the network takes {model.sizes[0]} features per example and {whole.name} has {whole.features}; "
-            "name the data it was trained on with --data."
-        )
-    return whole
-
-
 def _choose(whole: Dataset, split: str, digit: str | None) -> tuple[Split, list[str]]:
     """The examples of a split, or of one class in it, and the names of the classes."""
-    import numpy as np
-
-    from gpunet.metrics import true_classes
-
     splits = whole.splits()
     if split not in splits:
         raise UsageError(f"--split {split}: {whole.name} has {', '.join(splits)}; name one of them.")
@@ -160,11 +132,6 @@ def _examples(
     split: Split, names: list[str], count: int, seed: int, whole: Dataset, name: str
 ) -> tuple[list[Tile], str]:
     """Examples drawn at random, as many of each class as there are to be had, in the order of the classes."""
-    import numpy as np
-
-    from gpunet.metrics import true_classes
-    from gpunet.tiles import picture
-
     classes = true_classes(split.labels)
     order = np.random.default_rng(seed).permutation(len(classes))
     # The first of each class, then the second of each, and so on: a fair share for all.
@@ -182,8 +149,6 @@ def _examples(
 
 def _mistakes(model: MLP, split: Split, count: int, where: str) -> tuple[list[Tile], str]:
     """The network's mistakes."""
-    from gpunet.tiles import worst_mistakes
-
     found = worst_mistakes(model, split, len(split))
     tiles = [Tile(each.picture, f"{each.truth} as {each.answer}") for each in found[:count]]
     total = f"{len(found):,} of {len(split):,} wrong"
@@ -194,8 +159,6 @@ def _mistakes(model: MLP, split: Split, count: int, where: str) -> tuple[list[Ti
 
 def _weights(model: MLP, count: int) -> tuple[list[Tile], str]:
     """The first layer's weights, neuron by neuron; of many, those with the longest weight vectors."""
-    from gpunet.tiles import weight_tiles
-
     found, numbers, limit = weight_tiles(model, count)
     total = model.sizes[1]
     names = (

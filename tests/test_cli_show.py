@@ -88,7 +88,7 @@ def test_a_sheet_in_a_file(tmp_path: Path) -> None:
 
 
 def test_the_mistakes_of_a_model_are_its_mistakes(model: Path, mnist_5k: gn.Dataset) -> None:
-    found = gpunet("--run", str(model), "--wrong", "--count", "5")
+    found = gpunet("--run", str(model), "--wrong", "--count", "5", "--data", "mnist-5k")
     assert found.returncode == 0, found.stderr
     network = gn.MLP.load(model)
     answers = network.predict(mnist_5k.test.images)
@@ -137,6 +137,7 @@ def test_a_run_folder_brings_its_data(tmp_path: Path) -> None:
         (["--out", "sheet.doc"], "sheet.doc", 2),
         (["--count", "0"], "--count", 2),
         (["--data", "nist"], "nist", 2),
+        (["--data", "mnist-5k", "--data-dir", "nowhere"], "comes with the package", 2),
     ],
 )
 def test_a_bad_option_is_one_sentence(arguments: list[str], sentence: str, code: int) -> None:
