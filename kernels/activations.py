@@ -69,16 +69,17 @@ register(
     )
 )  # fmt: skip
 
-#: exp of this is finite in a dtype of so many bytes, and one over it is no denormal number.
+#: exp of this is finite in a dtype of so many bytes.
 _EXP_LIMIT = {4: 87.0, 8: 708.0}
 
 
 def _sigmoid_piece(x: np.ndarray, out: np.ndarray) -> None:
-    np.maximum(x, constant(-_EXP_LIMIT[x.itemsize], x), out=out)
-    np.negative(out, out=out)
+    # e / (1 + e) keeps the digits of small results; scratch number 4 is used.
+    below = scratch(x, 4)
+    np.minimum(x, constant(_EXP_LIMIT[x.itemsize], x), out=out)
     np.exp(out, out=out)
-    np.add(out, 1, out=out)
-    np.reciprocal(out, out=out)
+    np.add(out, 1, out=below)
+    np.divide(out, below, out=out)
 
 
 @blockwise

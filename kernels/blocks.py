@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-#: Elements in a piece; four float32 pieces fill a second-level cache of 256 KiB.
-BLOCK = 1 << 14
+#: Elements in a piece: few enough that what one pass writes is in cache for the next, and so many that the
+#: microsecond which NumPy takes to begin a pass does not count.
+BLOCK = 1 << 15
 
 
 class _Room(threading.local):
