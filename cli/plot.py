@@ -234,9 +234,8 @@ def _draw(
     if kind == "confusion":
         part, name = opened.split(split)
         result = opened.evaluate(part)
-        display.line(
-            f"{opened.name}: {result.accuracy:.1%} of {len(part):,} {name} examples right; a row is a true class"
-        )
+        display.line(f"{opened.name}: {result.accuracy:.1%} of {len(part):,} {name} examples right")
+        display.line("rows the true class, columns the answer")
         display.line()
         names = opened.class_names
         rows = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def curves(histories: Sequence[History], log: bool = False, smooth: int | None =
     lines: list[str] = []
     for name in ("loss", "accuracy"):
         drawn, title = _curves(histories, name, smooth)
-        lines += panel(title, drawn, height=10, log=log and name == "loss", from_zero=name == "loss" and not log)
+        lines += panel(title, drawn, height=11, log=log and name == "loss", from_zero=name == "loss" and not log)
     rates = [(history.name, *history.column("learning_rate")) for history in histories]
     if any(len(set(values.tolist())) > 1 for _, _, values in rates):
         lines += panel("Learning rate", rates if len(rates) > 1 else [("", *rates[0][1:])], height=5, from_zero=True)
@@ -53,21 +54,34 @@ def _curves(histories: Sequence[History], name: str, smooth: int | None) -> tupl
 
 
 def panel(title: str, drawn: Sequence[Curve], *, height: int, log: bool = False, from_zero: bool = False) -> list[str]:
-    """One plot as lines of text, at most as wide as the terminal (in a pipe as COLUMNS says, else 80)."""
+    """One plot as lines of text, at most as wide as the terminal (in a pipe as COLUMNS says, else 80).
+
+    `height` is odd, so that one row is in the middle; the highest, the middle and the lowest row have their values
+    written beside them.
+    """
     import uniplot
 
-    drawn = [curve for curve in drawn if len(curve[1])]
+    drawn = [(label, x, y) for label, x, y in drawn if len(y)]
     if log:
-        drawn = [(label, x[y > 0], y[y > 0]) for label, x, y in drawn if (y > 0).any()]
+        drawn = [(label, x[y > 0], np.log10(y[y > 0])) for label, x, y in drawn if (y > 0).any()]
     if not drawn:
         return []
+    values = np.concatenate([y for _, _, y in drawn])
+    if from_zero:
+        low, high, step = round_limits(0.0, float(values.max()))
+    elif log:
+        low, high, step = float(values.min()), float(values.max()) + 1e-9, 0.0
+    else:
+        # As in the picture files, the first steps are left out below, so that the end can be seen.
+        low, high, step = round_limits(float(np.quantile(values, 0.05)), float(values.max()))
+    half = (high - low) / (height - 1) / 2  # a row stands for the values around its middle
+    digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 0
+    marks = [f"{10**value:.3g}" if log else f"{value:,.{digits}f}" for value in (high, (high + low) / 2, low)]
+    room = max(6, *map(len, marks)) + 1
     width = display.console().width
     colours = _palette(len(drawn))
     apart = len(drawn) > 1 and not colours
     wide = display.encodes(sys.stdout, "⠿╭█")
-    limits = {"x_min": 0.0}
-    if from_zero:
-        limits["y_min"] = 0.0
     text = uniplot.plot_to_string(
         [y for _, _, y in drawn],
         [x for _, x, _ in drawn],
@@ -76,16 +90,35 @@ def panel(title: str, drawn: Sequence[Curve], *, height: int, log: bool = False,
         character_set="ascii" if apart or not wide else "braille",
         legend_labels=[label for label, _, _ in drawn],
         title=title,
-        width=max(20, width - 12),
+        width=max(20, width - room - 3),
         height=height,
-        line_length_hard_cap=width,
+        line_length_hard_cap=width - room,
         rounded_corners=True,
         x_gridlines=[],
         y_gridlines=[],
-        y_as_log=log,
-        **limits,
+        y_labels=False,
+        x_min=0.0,
+        y_min=low - half,
+        y_max=high + half,
     )
-    return [(line if wide else line.translate(_PLAIN)).rstrip() for line in text.split("\n")]
+    lines = [line.rstrip() for line in text.split("\n")]
+    first = next(number for number, line in enumerate(lines) if line.startswith("╭")) + 1
+    for row, mark in zip((0, height // 2, height - 1), marks, strict=True):
+        lines[first + row] += f" {mark}"
+    return [line if wide else line.translate(_PLAIN) for line in lines]
+
+
+def round_limits(low: float, high: float) -> tuple[float, float, float]:
+    """The nearest round numbers that hold a range, an even number of steps apart, and the step."""
+    span = max(high - low, 1e-9 * max(abs(high), 1e-3))
+    power = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(size * power for size in (1, 2, 5, 10) if size * power >= span / 4 * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    if (last - first) % 2 or last == first:
+        first, last = (first, last + 1) if first == 0 else (first - 1, last)
+    if (last - first) % 2:
+        last += 1
+    return step * first, step * last, step
 
 
 def _palette(count: int) -> list[object]:

@@ -180,3 +180,32 @@ def test_records_of_a_run_that_is_still_going_are_drawn(tmp_path):
     done = gpunet("plot", tmp_path, "-t")
     assert (done.returncode, done.stderr) == (0, "")
     assert "training 1.000" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, 1.97), (0.843, 1.0), (0.9, 0.9), (0, 0), (-3.2, 17), (0, 1e-7), (0.1, 0.1000001), (120, 45_000), (-2, -1)],
+)
+def test_axes_have_round_numbers_in_the_middle_too(low, high):
+    from gpunet.cli.terminal import round_limits
+
+    bottom, top, step = round_limits(low, high)
+    assert bottom <= low + 1e-12
+    assert top >= high - 1e-12
+    assert top > bottom
+    middle = (bottom + top) / 2 / step
+    assert abs(middle - round(middle)) < 1e-6
+    assert f"{step:.0e}"[0] in "125"
+
+
+def test_the_marks_beside_a_plot_are_where_they_belong(tmp_path):
+    # A straight line from 0 to 1: in the middle row it is at the middle of the panel.
+    lines = [{"event": "step", "iteration": i, "loss": i / 100, "accuracy": 0.5} for i in range(1, 101)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = gpunet("plot", tmp_path, "-t", "--smooth", "0").stdout.splitlines()
+    marked = {row.rpartition(" ")[2]: row.partition("│")[2].rpartition("│")[0] for row in rows[2:13] if row[-1] != "│"}
+    assert list(marked) == ["1.0", "0.5", "0.0"]
+    middle = [place for place, character in enumerate(marked["0.5"]) if character != " "]
+    assert abs(sum(middle) / len(middle) / len(marked["0.5"]) - 0.5) < 0.03
+    assert marked["1.0"].rstrip() == marked["1.0"]
+    assert marked["0.0"][0] != " "
