@@ -14,11 +14,14 @@
 FUNCTIONS
 
 #define THREADS 256
+// Blocks that a multiprocessor has registers for: 128 a thread for floats, 255 for doubles. Without a say in this the
+// assembler aims for more blocks and spills a few registers.
+#define BLOCKS (sizeof(ACC) == 4 ? 2 : 1)
 #define PATCHES ((TILE_M / PATCH_M) * (TILE_N / PATCH_N))
 #define GROUPS (THREADS / PATCHES)
 #define RESULTS (TILE_M * TILE_N / THREADS)
 #define STAGED (SLICE * (TILE_M + 1 + TILE_N + 1))
-#define GATHERED (GROUPS * TILE_M * TILE_N)
+#define GATHERED (GROUPS > 1 ? GROUPS * TILE_M * TILE_N : THREADS)
 #define ROOM (STAGED > GATHERED ? STAGED : GATHERED)
 
 // As many elements as one 16-byte load brings.
@@ -110,7 +113,7 @@ __device__ __forceinline__ void product(const REAL* a, const REAL* b, int m, int
             slice_a.fetch(a, length_a, row0, m, k0 + SLICE, depth, wide_a);
             slice_b.fetch(b, length_b, column0, n, k0 + SLICE, depth, wide_b);
         }
-#pragma unroll
+#pragma unroll 4
         for (int step = 0; step < SLICE / GROUPS; ++step) {
             const int k = step * GROUPS + group;
             ACC left[PATCH_M], right[PATCH_N];
@@ -128,11 +131,10 @@ __device__ __forceinline__ void product(const REAL* a, const REAL* b, int m, int
                 partial += staged_b[k * (TILE_N + 1) + threadIdx.x % TILE_N];
         __syncthreads();
     }
-    if (GROUPS == 1) {
+#if GROUPS == 1
 #pragma unroll
-        for (int i = 0; i < RESULTS; ++i) results[i] = sums[i / PATCH_N][i % PATCH_N];
-        return;
-    }
+    for (int i = 0; i < RESULTS; ++i) results[i] = sums[i / PATCH_N][i % PATCH_N];
+#else
 #pragma unroll
     for (int i = 0; i < PATCH_M; ++i)
 #pragma unroll
@@ -145,6 +147,7 @@ __device__ __forceinline__ void product(const REAL* a, const REAL* b, int m, int
         for (int g = 0; g < GROUPS; ++g) total += room[(g * TILE_M + row_of(i)) * TILE_N + column_of(i)];
         results[i] = total;
     }
+#endif
 }
 
 // The sum over k of column `threadIdx.x` of B, for the first TILE_N threads.
@@ -159,7 +162,7 @@ __device__ __forceinline__ ACC column_sum(ACC partial, ACC* room) {
 }
 
 // out = f(x W + b), a tile a block; with DROPOUT also mask and kept = out * mask (see dropout.py).
-extern "C" __global__ void __launch_bounds__(THREADS) dense_forward(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) dense_forward(
     const REAL* __restrict__ x, const REAL* __restrict__ weights, const REAL* __restrict__ bias, REAL* pre, REAL* out,
     int batch, int inputs, int outputs
 #if DROPOUT
@@ -194,7 +197,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) dense_forward(
 
 // grad_W = x^T delta and grad_b = the column sums of delta (the first blocks), and the delta of the layer below,
 // (delta W^T) * mask * f' (the other blocks; none where `below` is null). Neither part reads what the other writes.
-extern "C" __global__ void __launch_bounds__(THREADS) dense_backward(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) dense_backward(
     const REAL* __restrict__ delta, const REAL* __restrict__ x, const REAL* __restrict__ weights, REAL* grad_weights,
     REAL* grad_bias, REAL* below, const REAL* __restrict__ saved, const REAL* __restrict__ mask, int batch, int inputs,
     int outputs) {
