@@ -213,7 +213,7 @@ def _rebuild(
     try:
         sizes = [int(size) for size in facts["sizes"]]
         names = [str(name) for name in facts["activations"]]
-        loss_name, loss_settings = facts["loss"]["name"], dict(facts["loss"]["settings"])
+        loss_name, loss_settings = str(facts["loss"]["name"]), dict(facts["loss"]["settings"])
         scale, shape, classes = float(facts["input_scale"]), facts["image_shape"], facts["class_names"]
         shape = None if shape is None else tuple(int(length) for length in shape)
         classes = None if classes is None else [str(name) for name in classes]
@@ -243,7 +243,7 @@ def _rebuild(
             backend=backend,
             loss=LOSSES[loss_name](**loss_settings),
         )
-    except (GpunetError, TypeError, ValueError) as error:
+    except (GpunetError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise CheckpointError(f"{path}: the model cannot be built as it is described: {error}") from None
     model.input_scale, model.image_shape, model.class_names = scale, shape, classes
     if classes is not None and len(classes) not in (model.outputs, max(model.outputs, 2)):
