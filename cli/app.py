@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import re
 import sys
 import textwrap
 from typing import Any
@@ -53,21 +55,64 @@ def write_definitions(formatter: Any, rows: list[tuple[str, str]]) -> None:
 
 
 class Command(TyperCommand):
-    """A command whose help lists the options under the heading of their panel."""
+    """A command whose help lists the options under the heading of their panel, and ends with the examples."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The options and the arguments by their names."""
+        positional = [each for each in self.get_params(ctx) if each.param_type_name == "argument"]
+        return ["[OPTIONS]", *map(argument_name, positional)]
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """Write the help up to its examples."""
+        self.help, whole = (self.help or "").partition("\b")[0].rstrip(), self.help
+        try:
+            super().format_help_text(ctx, formatter)
+        finally:
+            self.help = whole
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples, each on a line that is not broken, so that it can be copied."""
+        examples = inspect.cleandoc((self.help or "").partition("\b")[2]).splitlines()
+        if examples:
+            formatter.write_paragraph()
+            formatter.write("".join(f"{line}\n" for line in examples))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write each panel as a section, the general options last."""
+        """Write each panel as a section, the arguments first and the general options last."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 positional = parameter.param_type_name == "argument"
+                term = argument_name(parameter) if positional else record[0]
                 fallback = "Arguments" if positional else "Options"
                 panel = getattr(parameter, "rich_help_panel", None) or fallback
-                sections.setdefault(panel, []).append(record)
-        for panel in sorted(sections, key=lambda name: name == "Options"):
+                sections.setdefault(panel, []).append((term, without_ranges(record[1])))
+        for panel in sorted(sections, key=lambda name: (name != "Arguments", name == "Options")):
             with formatter.section(panel):
                 write_definitions(formatter, sections[panel])
+
+
+def argument_name(argument: Any) -> str:
+    """An argument as it stands in a usage line: RUN, or RUN... for one or more."""
+    name = (argument.metavar or argument.name.upper()).rstrip(".")
+    return f"{name}..." if argument.nargs == -1 else name
+
+
+def without_ranges(text: str) -> str:
+    """An option's help without the parser's own remarks, such as [x>=1] and [required]."""
+    text = re.sub(r"\s*\[(required|[^\[\]:]*\bx[<>][^\[\]:]*)\]", "", text)
+    return re.sub(r"; *[^\[\];]*\bx[<>][^\[\];]*\]", "]", text)
+
+
+class Group(TyperGroup):
+    """A group of commands whose help gives the first paragraph of each in full."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the table of commands."""
+        rows = [(name, self.get_command(ctx, name).help or "") for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            write_definitions(formatter, [(name, text.partition("\n\n")[0]) for name, text in rows])
 
 
 class CommandGroup(TyperGroup):

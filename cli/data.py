@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from gpunet.cli.app import Command
+from gpunet.cli.app import Command, Group
 from gpunet.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gpunet.data import Dataset
 
 app = typer.Typer(
+    cls=Group,
     help="List, fetch, inspect and verify data sets.",
     rich_markup_mode=None,
     add_completion=False,

@@ -18,7 +18,7 @@ from typing import Any
 
 import typer
 
-from gpunet.cli.app import COMMANDS, app
+from gpunet.cli.app import COMMANDS, app, argument_name, without_ranges
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 
@@ -114,8 +114,7 @@ def described(command: Any, path: str, parent: Any, level: int) -> Iterator[str]
 def term(parameter: Any, context: Any) -> str:
     """An option or argument as it is written in a table."""
     if parameter.param_type_name == "argument":
-        name = (parameter.metavar or parameter.name.upper()).rstrip(".")
-        return f"{name}..." if parameter.nargs == -1 else name
+        return argument_name(parameter)
     names = ", ".join(sorted([*parameter.opts, *parameter.secondary_opts], key=len))
     value = "" if parameter.is_flag else f" {parameter.metavar or parameter.make_metavar(context)}"
     return f"{names}{value}"
@@ -123,12 +122,11 @@ def term(parameter: Any, context: Any) -> str:
 
 def meant(text: str) -> tuple[str, str]:
     """The default and the sentence of an option's help."""
-    text = re.sub(r"\s*\[(required|x[<>]=?[-\d.]+|[-\d.]+<=?x(<=?[-\d.]+)?)\]", "", " ".join(text.split()))
+    text = without_ranges(" ".join(text.split()))
     found = re.search(r"\s*\[default: ((?:[^\[\]]|\[[^\]]*\])*)\]\s*", text)
     if found is None:
         return "", text
-    default = re.sub(r"; *(x[<>]=?[-\d.]+|[-\d.]+<=?x(<=?[-\d.]+)?)$", "", found[1]).rstrip(".")
-    return default, (text[: found.start()] + " " + text[found.end() :]).strip()
+    return found[1].rstrip("."), (text[: found.start()] + " " + text[found.end() :]).strip()
 
 
 def split_help(text: str) -> tuple[str, str]:
