@@ -72,15 +72,64 @@ def test_fifty_steps_are_those_of_torch(backend: gn.Backend, name: str, dtype: s
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12 if dtype == "float64" else 3e-5)
 
 
-def test_lion_is_the_published_rule(backend: gn.Backend) -> None:
+LR, DECAY = 0.02, 0.1
+
+
+def sgd(p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, Any, Any]:
+    return p - LR * g, m, v
+
+
+def momentum(p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, Any, Any]:
+    m = 0.8 * m + g
+    return p - LR * m, m, v
+
+
+def nesterov(p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, Any, Any]:
+    m = 0.8 * m + g
+    return p - LR * (g + 0.8 * m), m, v
+
+
+def adagrad(p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, Any, Any]:
+    v = v + g**2
+    return p - LR * g / (np.sqrt(v) + 1e-10), m, v
+
+
+def rmsprop(p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, Any, Any]:
+    v = 0.9 * v + 0.1 * g**2
+    return p - LR * g / (np.sqrt(v) + 1e-7), m, v
+
+
+def adam(p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, Any, Any]:
+    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+    return p - LR * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8), m, v
+
+
+def lion(p: Any, g: Any, t: int, m: Any, v: Any) -> tuple[Any, Any, Any]:
+    return p - LR * np.sign(0.9 * m + 0.1 * g), 0.99 * m + 0.01 * g, v
+
+
+#: The published rules, t from 1; the decay of the weights comes before each.
+RULES = {
+    "sgd": (sgd, {}),
+    "momentum": (momentum, {"momentum": 0.8}),
+    "nesterov": (nesterov, {"momentum": 0.8}),
+    "adagrad": (adagrad, {}),
+    "rmsprop": (rmsprop, {}),
+    "adam": (adam, {}),
+    "adamw": (adam, {}),
+    "lion": (lion, {}),
+}
+
+
+@pytest.mark.parametrize("name", sorted(gn.OPTIMIZERS))
+def test_fifty_steps_are_those_of_the_published_rule(backend: gn.Backend, name: str) -> None:
+    rule, options = RULES[name]
     start, slope = bowl("float64")
-    p, mean = start.copy(), np.zeros_like(start)
-    for _ in range(STEPS):
-        g = slope(p)
-        p = p * (1 - 0.01 * 0.1) - 0.01 * np.sign(0.8 * mean + 0.2 * g)
-        mean = 0.95 * mean + 0.05 * g
-    got = run(gn.Lion(0.01, 0.8, 0.95, weight_decay=0.1), start, slope, backend, decayed=len(start))
-    np.testing.assert_allclose(got, p, rtol=1e-12)
+    p, m, v = start.copy(), np.zeros_like(start), np.zeros_like(start)
+    for t in range(1, STEPS + 1):
+        p, m, v = rule(p * (1 - LR * DECAY), slope(p), t, m, v)
+    optimizer = get_optimizer(name, learning_rate=LR, weight_decay=DECAY, **options)
+    np.testing.assert_allclose(run(optimizer, start, slope, backend, decayed=len(start)), p, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", sorted(gn.OPTIMIZERS))
@@ -109,9 +158,10 @@ def test_blocks_have_no_seams(name: str, rng: np.random.Generator) -> None:
     optimizer = get_optimizer(name, weight_decay=0.1)
     cpu, decayed = gn.get_backend("cpu"), BLOCK + 500
     whole = run(optimizer, start, np.sin, cpu, decayed, steps=2)
+    half = size // 2  # of at most a block, so that these are not cut
     parts = [
-        run(optimizer, start[:300], np.sin, cpu, 300, steps=2),
-        run(optimizer, start[300:], np.sin, cpu, decayed - 300, steps=2),
+        run(optimizer, start[:half], np.sin, cpu, half, steps=2),
+        run(optimizer, start[half:], np.sin, cpu, decayed - half, steps=2),
     ]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
 

@@ -72,10 +72,10 @@ def test_rates_are_never_negative_nor_above_the_first(name: str) -> None:
 
 def test_a_plateau_reduces_the_rate() -> None:
     schedule = gn.ReduceOnPlateau(1.0, factor=0.1, patience=2, final=0.02)
-    losses = [5.0, 4.0, 4.0, 4.5, 3.9, 3.95, math.nan, 4.0, 4.0, 3.0, 3.1, math.inf]
+    losses = [5.0, 4.0, 4.0, 4.5, 3.9, 3.95, 3.8, 3.9, math.nan, 4.0, 4.0, 3.0, 3.1, math.inf]
     changed = [schedule.observe(loss) for loss in losses]
-    #         5      4      4      4.5   3.9    3.95   nan   4      4     3      3.1    inf
-    wanted = [False, False, False, True, False, False, True, False, True, False, False, True]
+    #         5      4      4      4.5   3.9    3.95   3.8    3.9    nan   4      4     3      3.1    inf
+    wanted = [False, False, False, True, False, False, False, False, True, False, True, False, False, True]
     assert changed == wanted
     assert rates(schedule)[0] == 0.02
 
