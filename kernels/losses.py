@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.build import is_cuda, operation, raw, same_device, types
@@ -61,12 +62,15 @@ class SoftmaxCrossEntropy(Loss):
     formula = "-sum(target * log(softmax(z)))"
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Any = None) -> None:
-        if not 0.0 <= label_smoothing < 1.0:
-            raise UsageError(f"label smoothing must be at least 0 and below 1, not {label_smoothing}.")
-        self.label_smoothing = float(label_smoothing)
-        self.class_weights = None if class_weights is None else [float(w) for w in class_weights]
-        if self.class_weights is not None and not all(0 < w < math.inf for w in self.class_weights):
-            raise UsageError("class weights must be positive numbers.")
+        self.label_smoothing = number(f"loss {self.name}", "label_smoothing", label_smoothing, 0.0, 1.0)
+        self.class_weights: list[float] | None = None
+        if class_weights is not None:
+            try:
+                self.class_weights = [float(weight) for weight in class_weights]
+            except (TypeError, ValueError):
+                self.class_weights = []
+            if not self.class_weights or not all(0 < weight < math.inf for weight in self.class_weights):
+                raise UsageError(f"class weights must be positive numbers, one for each class, not {class_weights!r}.")
         self._weights_on: dict[Any, Any] = {}
 
     def settings(self) -> dict[str, Any]:
