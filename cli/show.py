@@ -100,8 +100,9 @@ def command(
         display.line(title)
         return
     if out is not None:
-        across = 10 if len(tiles) > 12 else min(len(tiles), 6)
-        pictures.save(pictures.image(tiles, across=across, title=title), out)
+        across, size = (10, 56) if len(tiles) > 12 else (5, 112)
+        scale = max(1, size // max(tiles[0].pixels.shape[:2]))
+        pictures.save(pictures.image(tiles, across, scale, title), out)
         display.line(f"{len(tiles)} pictures in {out}")
         return
     display.line(title)
@@ -169,4 +170,5 @@ def _weights(model: MLP, count: int) -> tuple[list[Tile], str]:
         for pixels, number in zip(found, numbers, strict=True)
     ]
     shown = f"{len(tiles)} of {total:,}" if len(tiles) < total else f"{total:,}"
-    return tiles, f"{model.description}: weights into {shown} neuron{'s' if total != 1 else ''} of the first layer"
+    kind = "outputs" if len(model.sizes) == 2 else "neurons of the first layer"
+    return tiles, f"{model.description}: weights into {shown} {kind}"

@@ -50,7 +50,8 @@ class Board:
 
     def _line(self, result: Result) -> str:
         count = f"{len(self._sweep.results):>{len(str(len(self._sweep.trials)))}}/{len(self._sweep.trials)}"
-        told = "  ".join(f"{name} {value}" for name, value in [*result.varied.items(), ("seed", result.seed)])
+        pairs = [*result.varied.items(), ("seed", result.seed)]
+        told = "  ".join(f"{name} {value}" for name, value in pairs).replace("_", " ")
         if result.error is not None:
             return f"{count}  {told}  failed: {result.error}"
         return (
