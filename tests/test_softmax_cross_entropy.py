@@ -185,10 +185,14 @@ def test_what_does_not_fit_is_told(logits: np.ndarray, labels: np.ndarray, sente
 def test_hyperparameters_are_checked() -> None:
     logits, labels = np.zeros((2, 3)), np.array([0, 1])
     for options, sentence in [
-        ({"label_smoothing": 1.0}, "at least 0 and below 1"),
-        ({"label_smoothing": float("nan")}, "at least 0 and below 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be a number of at least 0 and below 1, not 1.0"),
+        ({"label_smoothing": float("nan")}, "at least 0 and below 1, not nan"),
+        ({"label_smoothing": "much"}, "at least 0 and below 1, not 'much'"),
         ({"class_weights": [1, 1]}, "2 class weights for 3 classes"),
-        ({"class_weights": [1, 1, 0]}, "positive"),
+        ({"class_weights": [1, 1, 0]}, "positive numbers"),
+        ({"class_weights": 5}, "positive numbers, one for each class, not 5"),
+        ({"class_weights": ["a", "b", "c"]}, "positive numbers"),
+        ({"class_weights": []}, "positive numbers"),
     ]:
         with pytest.raises(gn.UsageError, match=sentence):
             gn.softmax_cross_entropy(logits, labels, **options)
