@@ -60,6 +60,7 @@ class SoftmaxCrossEntropy(Loss):
     name = "softmax-cross-entropy"
     output = "softmax"
     formula = "-sum(target * log(softmax(z)))"
+    source = "Bridle 1990"
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Any = None) -> None:
         self.label_smoothing = number(f"loss {self.name}", "label_smoothing", label_smoothing, 0.0, 1.0)
@@ -173,7 +174,7 @@ def get_loss(loss: str | Loss | type[Loss], **hyperparameters: Any) -> Loss:
     if isinstance(loss, Loss):
         return loss
     entry = LOSSES.get(loss) if isinstance(loss, str) else loss
-    if entry is None:
+    if not isinstance(entry, type) or not issubclass(entry, Loss):
         raise UsageError(f"unknown loss {loss!r}; choose one of {', '.join(LOSSES)}.")
     try:
         return entry(**hyperparameters)
