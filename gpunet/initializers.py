@@ -213,7 +213,7 @@ def get_initializer(initializer: str | Initializer | type[Initializer], **hyperp
     if isinstance(initializer, Initializer):
         return initializer
     entry = INITIALIZERS.get(initializer) if isinstance(initializer, str) else initializer
-    if entry is None:
+    if not isinstance(entry, type) or not issubclass(entry, Initializer):
         raise UsageError(f"unknown initializer {initializer!r}; choose one of {', '.join(INITIALIZERS)}.")
     try:
         return entry(**hyperparameters)

@@ -80,6 +80,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
     name = "binary-cross-entropy"
     output = "sigmoid"
     formula = "-sum(t * log(sigmoid(z)) + (1 - t) * log(1 - sigmoid(z)))"
+    source = "Cox 1958"
     cuda_value = "(z > ACC(0) ? z : ACC(0)) - z * t + log1p(exp(-fabs(z)))"
     cuda_slope = "ACC(0.5) * tanh(ACC(0.5) * z) + ACC(0.5) - t"
 
@@ -97,6 +98,7 @@ class MeanSquaredError(ElementwiseLoss):
     name = "mse"
     threshold = 0.5
     formula = "mean((z - t)^2)"
+    source = "Legendre 1805"
     mean_over_outputs = True
     cuda_value = "(z - t) * (z - t)"
     cuda_slope = "ACC(2) * (z - t)"
@@ -114,6 +116,7 @@ class MeanAbsoluteError(ElementwiseLoss):
     name = "mae"
     threshold = 0.5
     formula = "mean(|z - t|)"
+    source = "Laplace 1793"
     mean_over_outputs = True
     cuda_value = "fabs(z - t)"
     cuda_slope = "ACC((z > t) - (z < t))"
@@ -131,6 +134,7 @@ class Huber(ElementwiseLoss):
     name = "huber"
     threshold = 0.5
     formula = "mean((z - t)^2 / 2 where |z - t| <= delta, else delta (|z - t| - delta / 2))"
+    source = "Huber 1964"
     mean_over_outputs = True
 
     def __init__(self, delta: float = 1.0) -> None:
@@ -168,6 +172,7 @@ class Hinge(ElementwiseLoss):
 
     name = "hinge"
     formula = "sum(max(0, 1 - t z)), t = -1 or 1"
+    source = "Cortes & Vapnik 1995"
     signed = True
     cuda_value = "t * z >= ACC(1) ? ACC(0) : ACC(1) - t * z"
     cuda_slope = "t * z >= ACC(1) ? ACC(0) : -t"
@@ -184,6 +189,7 @@ class SquaredHinge(ElementwiseLoss):
 
     name = "squared-hinge"
     formula = "sum(max(0, 1 - t z)^2), t = -1 or 1"
+    source = "Tang 2013"
     signed = True
     cuda_value = "t * z >= ACC(1) ? ACC(0) : (ACC(1) - t * z) * (ACC(1) - t * z)"
     cuda_slope = "t * z >= ACC(1) ? ACC(0) : ACC(-2) * t * (ACC(1) - t * z)"
@@ -204,6 +210,7 @@ class Perceptron(ElementwiseLoss):
 
     name = "perceptron"
     formula = "sum(max(0, -t z)), t = -1 or 1"
+    source = "Rosenblatt 1958"
     signed = True
     cuda_value = "t * z > ACC(0) ? ACC(0) : -(t * z)"
     cuda_slope = "t * z > ACC(0) ? ACC(0) : -t"

@@ -17,12 +17,14 @@ class Loss:
         output: what turns logits into predictions: "softmax", "sigmoid" or "identity".
         threshold: with a single output, the class is 1 where the output is above it.
         formula: the loss of one example, for the documentation.
+        source: where it comes from.
     """
 
     name = ""
     output = "identity"
     threshold = 0.0
     formula = ""
+    source = ""
 
     def __init__(self) -> None:
         # Without one of its own, a wrong hyperparameter would be told of as "takes no arguments", not by its name.

@@ -327,7 +327,7 @@ def get_optimizer(optimizer: str | Optimizer | type[Optimizer], **hyperparameter
     if isinstance(optimizer, Optimizer):
         return optimizer
     entry = OPTIMIZERS.get(optimizer) if isinstance(optimizer, str) else optimizer
-    if entry is None:
+    if not isinstance(entry, type) or not issubclass(entry, Optimizer):
         raise UsageError(f"unknown optimizer {optimizer!r}; choose one of {', '.join(OPTIMIZERS)}.")
     try:
         return entry(**hyperparameters)
