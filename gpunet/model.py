@@ -67,6 +67,8 @@ class MLP:
         backend: Backend | str | None = None,
         loss: str | Loss = "softmax-cross-entropy",
     ) -> None:
+        if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
+            raise UsageError(f"sizes must be a list of widths such as [784, 50, 10], not {sizes!r}.")
         self.sizes = [_width(size) for size in sizes]
         if len(self.sizes) < 2:
             raise UsageError("an MLP needs at least two sizes, its inputs and its outputs.")
@@ -305,7 +307,10 @@ def _one_each(value: Any, count: int, what: str) -> list[Any]:
     """A single value `count` times, or a sequence that has `count` of them."""
     if isinstance(value, (str, Activation, Initializer, int, float, np.number, type)):
         return [value] * count
-    values = list(value)
+    try:
+        values = list(value)
+    except TypeError:
+        raise UsageError(f"the {what} must be one, or a list with one for each layer, not {value!r}.") from None
     if len(values) != count:
         raise UsageError(f"there are {len(values)} {what}s for {count} layers; give one, or one for each.")
     return values
