@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.errors import DataError
-from gpunet.kernels.losses import loss_step
+from gpunet.kernels.losses import get_loss, loss_step
 from gpunet.model import CHUNK, MLP
 
 
@@ -52,13 +52,15 @@ def evaluate(model: MLP, split: Any, loss: Any = None) -> Evaluation:
     Args:
         model: the model; it is not changed.
         split: images (n, features) and labels (n,) or soft targets (n, outputs).
-        loss: another loss than the model's own.
+        loss: another loss than the model's own, a name or a `Loss`.
 
     Raises:
         UsageError: the images are of another width than the model takes.
-        DataError: the split is empty, or its labels have no place among the model's outputs.
+        DataError: the split is None or empty, or its labels have no place among the model's outputs.
     """
-    loss = model.loss if loss is None else loss
+    loss = model.loss if loss is None else get_loss(loss)
+    if split is None:
+        raise DataError("there is no such split to evaluate; the data set has none.")
     images, labels = split.images, split.labels
     if len(labels) == 0:
         raise DataError("there are no examples to evaluate.")
