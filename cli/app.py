@@ -110,7 +110,7 @@ class Group(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the table of commands."""
-        rows = [(name, self.get_command(ctx, name).help or "") for name in self.list_commands(ctx)]
+        rows = [(name, getattr(self.get_command(ctx, name), "help", None) or "") for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             write_definitions(formatter, [(name, text.partition("\n\n")[0]) for name, text in rows])
 

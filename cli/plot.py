@@ -232,17 +232,14 @@ def _draw(
         return
     assert opened is not None
     if kind == "confusion":
+        from gpunet.cli.evaluate import confusion_lines
+
         part, name = opened.split(split)
         result = opened.evaluate(part)
         display.line(f"{opened.name}: {result.accuracy:.1%} of {len(part):,} {name} examples right")
-        display.line("rows the true class, columns the answer")
         display.line()
-        names = opened.class_names
-        rows = [
-            [names[row], *(str(count) if count else "." for count in counts)]
-            for row, counts in enumerate(result.confusion.tolist())
-        ]
-        display.table(["", *names], rows)
+        for text in confusion_lines(result.confusion, opened.class_names, display.console().width):
+            display.line(text)
         return
     from gpunet.pictures import Tile
     from gpunet.pictures import terminal as sheet

@@ -1,0 +1,72 @@
+"""Completion in bash, zsh and fish: what the shells ask for, and the scripts that make them ask."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpunet as gn
+
+#: The installed command; a shell completes it by its name.
+COMMAND = shutil.which("gpunet", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+
+pytestmark = pytest.mark.skipif(COMMAND is None, reason="the command gpunet is not installed")
+
+
+def run(*command: str, **environment: str) -> str:
+    """What a command writes."""
+    path = os.pathsep.join([str(Path(str(COMMAND)).parent), os.environ.get("PATH", "")])
+    env = {**os.environ, "PATH": path, **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env).stdout
+
+
+def asked_by(shell: str, line: str) -> str:
+    """What the program answers when a shell asks how to go on with a line."""
+    words = line.split(" ")
+    environment = {"_GPUNET_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": line}
+    if shell == "bash":
+        environment |= {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+    if shell == "fish":
+        environment["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+    return run(str(COMMAND), **environment)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_commands_options_and_names_are_completed(shell):
+    assert "train" in asked_by(shell, "gpunet tr")
+    assert "--optimizer" in asked_by(shell, "gpunet train --opt")
+    answer = re.findall(r"[\w-]+", asked_by(shell, "gpunet train --activation s"))
+    for name in gn.ACTIVATIONS:
+        assert (name in answer) == name.startswith("s"), name
+
+
+@pytest.mark.parametrize(
+    ("shell", "code"),
+    [
+        (
+            "bash",
+            'eval "$(gpunet --show-completion)"; COMP_WORDS=(gpunet train --optimizer ada); COMP_CWORD=3;'
+            "_gpunet_completion gpunet; printf '%s\\n' \"${COMPREPLY[@]}\"",
+        ),
+        ("fish", 'gpunet --show-completion | source; complete -C "gpunet train --optimizer ada"'),
+        (
+            "zsh",
+            'autoload -U compinit; compinit -u -D; eval "$(gpunet --show-completion)"; words=(gpunet train --optimizer '
+            "ada); CURRENT=4; _arguments() { print -l -- $@ }; _gpunet_completion",
+        ),
+    ],
+)
+def test_the_documented_script_works_in_the_shell(shell, code, tmp_path):
+    found = shutil.which(shell)
+    if found is None:
+        pytest.skip(f"{shell} is not installed")
+    # The script is made for the shell that asks; a shell that runs only this may be replaced by it, so it does more.
+    answer = run(found, "-c", f"{code}; true", HOME=str(tmp_path))
+    assert {"adagrad", "adam", "adamw"} <= set(re.findall(r"[\w-]+", answer))
+    assert "sgd" not in answer
