@@ -116,7 +116,7 @@ class MeanAbsoluteError(ElementwiseLoss):
     name = "mae"
     threshold = 0.5
     formula = "mean(|z - t|)"
-    source = "Laplace 1793"
+    source = "Boscovich 1757"
     mean_over_outputs = True
     cuda_value = "fabs(z - t)"
     cuda_slope = "ACC((z > t) - (z < t))"

@@ -66,7 +66,7 @@ def test_soft_targets_count_as_their_largest(backend: gn.Backend) -> None:
 
 def test_another_loss_can_be_asked_for() -> None:
     data = split(np.array([0, 1]), np.array([0, 0]), 3)
-    squares = gn.evaluate(telling(3), data, gn.MeanSquaredError())
+    squares = gn.evaluate(telling(3), data, "mse")
     assert squares.loss == pytest.approx((16 / 3 + (25 + 1 - 0) / 3) / 2, rel=1e-6)
 
 
@@ -86,5 +86,9 @@ def test_what_cannot_be_evaluated_is_told() -> None:
         gn.evaluate(model, gn.Split(np.zeros((2, 3), np.float32), np.array([0, 3])))
     with pytest.raises(gn.DataError, match=r"targets of 4 columns .* 3 outputs"):
         gn.evaluate(model, gn.Split(np.zeros((2, 3), np.float32), np.full((2, 4), 0.25, np.float32)))
+    with pytest.raises(gn.DataError, match="no such split"):
+        gn.evaluate(model, gn.Dataset.from_arrays(np.zeros((3, 3), np.float32), np.arange(3)).test)
+    with pytest.raises(gn.UsageError, match="unknown loss 'entropy'"):
+        gn.evaluate(model, split(np.array([0]), np.array([0]), 3), "entropy")
     with pytest.raises(gn.DataError, match="no examples"):
         gn.evaluate(model, gn.Split(np.zeros((2, 3), np.float32), np.array([0, 1])).take(slice(0, 0)))

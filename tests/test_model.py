@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import gpunet as gn
 from gpunet.model import CHUNK
@@ -199,6 +200,11 @@ def test_layers_may_have_activations_of_their_own() -> None:
         ([4, 3, 2], {"activation": "rely"}, "unknown activation 'rely'"),
         ([4, 3, 2], {"activation": ["relu", "tanh"]}, "2 activations for 1 layers"),
         ([4, 3, 2], {"activation": 3}, "unknown activation 3"),
+        ([4, 3, 2], {"activation": np.tanh}, "the activation must be one, or a list with one for each layer"),
+        ([4, 3, 2], {"initializer": 3}, "unknown initializer 3"),
+        ([4, 3, 2], {"loss": 7}, "unknown loss 7"),
+        (5, {}, "sizes must be a list of widths"),
+        ("784,10", {}, "sizes must be a list of widths"),
         ([4, 3, 2], {"loss": "entropy"}, "unknown loss 'entropy'"),
         ([4, 3, 2], {"seed": -1}, "seed must be a whole number"),
         ([4, 3, 2], {"seed": 2**64}, "seed must be a whole number"),

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import gpunet as gn
 
@@ -318,6 +319,7 @@ def test_soft_targets(backend: gn.Backend) -> None:
         ([6, 3], {"epochs": 0}, "epochs must be a number above 0, not 0"),
         ([6, 3], {"log_every": 2.5}, "log_every must be a whole number of at least 1, not 2.5"),
         ([6, 3], {"optimizer": "adamax"}, "unknown optimizer 'adamax'"),
+        ([6, 3], {"optimizer": 0.1}, "unknown optimizer 0.1; choose one of sgd"),
         ([6, 3], {"loss": "entropy"}, "unknown loss 'entropy'"),
         ([6, 3], {"graph": "maybe"}, 'graph must be "auto", "on" or "off", not \'maybe\''),
         ([6, 3], {"seed": -1}, "seed must be a whole number"),
