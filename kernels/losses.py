@@ -174,7 +174,7 @@ def get_loss(loss: str | Loss | type[Loss], **hyperparameters: Any) -> Loss:
     if isinstance(loss, Loss):
         return loss
     entry: Any = LOSSES.get(loss) if isinstance(loss, str) else loss
-    if not isinstance(entry, type) or not issubclass(entry, Loss):
+    if not hasattr(entry, "numpy") or not hasattr(entry, "name"):
         raise UsageError(f"unknown loss {loss!r}; choose one of {', '.join(LOSSES)}.")
     try:
         return entry(**hyperparameters)
