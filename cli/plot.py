@@ -243,12 +243,15 @@ def _draw(
         return
     from gpunet.pictures import Tile
     from gpunet.pictures import terminal as sheet
-    from gpunet.tiles import weight_tiles, worst_mistakes
+    from gpunet.tiles import neuron_name, weight_tiles, weights_title, worst_mistakes
 
     if kind == "weights":
         found, numbers, limit = weight_tiles(opened.model, count)
-        tiles = [Tile(tile / limit, str(number + 1), signed=True) for tile, number in zip(found, numbers, strict=True)]
-        display.line(f"{opened.name}: weights into {len(tiles)} of {opened.model.sizes[1]} neurons of the first layer")
+        tiles = [
+            Tile(tile / limit, neuron_name(opened.model, number), signed=True)
+            for tile, number in zip(found, numbers, strict=True)
+        ]
+        display.line(f"{opened.name}: {weights_title(opened.model, len(tiles))}")
     else:
         part, name = opened.split(split)
         mistakes = worst_mistakes(opened.model, part, count)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet.errors import DataError
 from gpunet.plot_style import BLUE, GREY, VERMILION, style
-from gpunet.tiles import weight_tiles, worst_mistakes
+from gpunet.tiles import neuron_name, weight_tiles, weights_title, worst_mistakes
 
 
 def confusion(matrix: Any, class_names: Sequence[str] | None = None, *, title: str | None = None) -> Any:
@@ -95,22 +95,13 @@ def weights(model: Any, *, units: int = 64, title: str | None = None) -> Any:
         figure, cells = _grid(len(tiles), columns, tiles.shape[2] / tiles.shape[1], 0.9, 0.18)
         for axes, tile, number in zip(cells, tiles, numbers, strict=True):
             axes.imshow(tile, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-            axes.set_title(f"{number + 1}", fontsize=7, color=GREY, fontweight="normal", pad=2, loc="center")
+            axes.set_title(neuron_name(model, number), fontsize=7, color=GREY, fontweight="normal", pad=2, loc="center")
         bar = figure.colorbar(
             ScalarMappable(Normalize(-limit, limit), "RdBu_r"), ax=cells, shrink=0.6, aspect=25, pad=0.02
         )
         bar.outline.set_visible(False)
         bar.set_label("weight")
-        count = model.sizes[1]
-        shown = f"{len(tiles)} of {count}" if len(tiles) < count else f"{count}"
-        what = "neurons" if len(model.sizes) > 2 else "outputs"
-        figure.suptitle(
-            title or f"Weights into {shown} {what} of the first layer",
-            x=0.01,
-            ha="left",
-            fontweight="bold",
-            fontsize=11,
-        )
+        figure.suptitle(title or weights_title(model, len(tiles)), x=0.01, ha="left", fontweight="bold", fontsize=11)
         return figure
 
 

@@ -73,7 +73,8 @@ def curves(runs: Any, *, log: bool = False, smooth: int | None = None, title: st
             axes.grid(axis="y")
             axes.set_ylim(bottom=0)
             _iterations(axes, histories)
-            _name_lines(axes, lines if len(histories) > 1 else [], 0.18)
+            # The colours are named above; here only where there is room.
+            _name_lines(axes, lines if 1 < len(histories) <= 4 else [], 0.18)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=GREY)
         return figure
@@ -238,13 +239,22 @@ def _name_lines(axes: Any, lines: Sequence[_Line], share: float) -> None:
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Ascending values moved as little as needed to be at least `gap` apart, around where they were."""
-    groups: list[list[float]] = []  # [sum of wished centres, count]; a group is a stack with its middle at the mean
+    """Ascending values from 0 to 1, moved as little as needed to be `gap` apart and to stay from 0 to 1.
+
+    Where there are too many for that they go over both ends alike.
+    """
+    stacks: list[tuple[float, int]] = []  # (sum of the values, how many); a stack stands around their mean
+
+    def middle(stack: tuple[float, int]) -> float:
+        total, count = stack
+        half = gap * (count - 1) / 2
+        return 0.5 if half > 0.5 else min(max(total / count, half), 1 - half)
+
     for value in values:
-        groups.append([value, 1])
-        while len(groups) > 1:
-            (a, m), (b, n) = groups[-2:]
-            if b / n - a / m >= gap * (m + n) / 2:
+        stacks.append((value, 1))
+        while len(stacks) > 1:
+            below, above = stacks[-2:]
+            if middle(above) - middle(below) >= gap * (below[1] + above[1]) / 2 - 1e-12:
                 break
-            groups[-2:] = [[a + b, m + n]]
-    return [total / n + gap * (i - (n - 1) / 2) for total, n in groups for i in range(int(n))]
+            stacks[-2:] = [(below[0] + above[0], below[1] + above[1])]
+    return [middle(stack) + gap * (place - (stack[1] - 1) / 2) for stack in stacks for place in range(stack[1])]

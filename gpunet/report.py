@@ -21,7 +21,7 @@ from gpunet.metrics import Evaluation, evaluate
 from gpunet.pictures import Tile, colours
 from gpunet.plot_style import BLACK, BLUE, COLOURS, EDGE, GREY, GRID, style
 from gpunet.plots import curves
-from gpunet.tiles import weight_tiles, worst_mistakes
+from gpunet.tiles import neuron_name, weight_tiles, weights_title, worst_mistakes
 from gpunet.version import __version__
 
 _CSS = """
@@ -202,15 +202,18 @@ def _mistakes(model: Any, split: Any, split_name: str) -> str:
 def _weights(model: Any) -> str:
     tiles, numbers, limit = weight_tiles(model, 64)
     figures = [
-        _figure(Tile(tile / limit, "", signed=True), str(number + 1), f"weights into neuron {number + 1}")
+        _figure(
+            Tile(tile / limit, "", signed=True),
+            _text(neuron_name(model, number)),
+            f"weights into neuron {_text(neuron_name(model, number))}",
+        )
         for tile, number in zip(tiles, numbers, strict=True)
     ]
-    count = model.sizes[1]
-    which = f"the {len(tiles)} of {count} with the longest weight vectors" if len(tiles) < count else f"all {count}"
+    longest = ", those with the longest weight vectors" if len(tiles) < model.sizes[1] else ""
     return (
         "<h2>What the first layer looks for</h2>\n"
-        f'<p class="muted">The weights into each neuron, {which}: vermilion for it, blue against it, on one scale to '
-        f'{limit:.2g}.</p>\n<div class="sheet small">\n{_lines(figures)}\n</div>'
+        f'<p class="muted">{weights_title(model, len(tiles))}{longest}: vermilion for it, blue against it, on one '
+        f'scale to {limit:.2g}.</p>\n<div class="sheet small">\n{_lines(figures)}\n</div>'
     )
 
 

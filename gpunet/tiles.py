@@ -31,6 +31,20 @@ def weight_tiles(model: Any, units: int = 64) -> tuple[np.ndarray, list[int], fl
     return tiles, chosen.tolist(), limit
 
 
+def neuron_name(model: Any, number: int) -> str:
+    """What to call a neuron (0-based) of the first layer: its class, if that is the last layer too, else 1, 2 …"""
+    classes = model.class_names
+    return classes[number] if len(model.sizes) == 2 and classes and len(classes) == model.outputs else str(number + 1)
+
+
+def weights_title(model: Any, shown: int) -> str:
+    """What a picture of so many neurons' weights shows."""
+    count = model.sizes[1]
+    what = ("neuron" if len(model.sizes) > 2 else "output") + ("s" if count != 1 else "")
+    where = " of the first layer" if len(model.sizes) > 2 else ""
+    return f"Weights into {f'{shown} of ' if shown < count else ''}{count:,} {what}{where}"
+
+
 def picture_shape(shape: Sequence[int] | None, features: int) -> tuple[int, int, int]:
     """(rows, columns, colours) to show `features` numbers in; a near-square where there is no such shape."""
     if shape is not None and len(shape) in (2, 3) and math.prod(shape) == features:

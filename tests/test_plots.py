@@ -162,8 +162,13 @@ def test_names_at_the_ends_never_overlap():
     places = spread([0.5, 0.5, 0.5, 0.9], 0.1)
     np.testing.assert_allclose(places, [0.4, 0.5, 0.6, 0.9])
     assert spread([0.2], 0.1) == [0.2]
+    np.testing.assert_allclose(spread([0.0, 0.0, 1.0], 0.1), [0, 0.1, 1])
+    np.testing.assert_allclose(spread([0.9, 1.0, 1.0], 0.1), [0.8, 0.9, 1])
+    np.testing.assert_allclose(spread([0.0] * 5, 0.5), [-0.5, 0, 0.5, 1, 1.5])  # more than fit
     crowded = spread(sorted(np.random.default_rng(0).random(12).tolist()), 0.05)
-    assert np.diff(crowded).min() >= 0.05 - 1e-12
+    assert np.diff(crowded).min() >= 0.05 - 1e-9
+    assert min(crowded) >= -1e-12
+    assert max(crowded) <= 1 + 1e-12
 
 
 def test_one_record_is_enough():
@@ -197,6 +202,9 @@ def test_the_tiles_are_the_first_layers_weights():
     model.parameters[0][:, 3] = 9
     assert weight_tiles(model, 1)[1] == [3]
     assert "Weights into 2 of 5 neurons of the first layer" in texts(plots.weights(model, units=2))
+    softmax_regression = gn.MLP([12, 3])
+    softmax_regression.class_names = ["cat", "dog", "owl"]
+    assert {"Weights into 3 outputs", "cat", "dog", "owl"} <= set(texts(plots.weights(softmax_regression)))
 
 
 @pytest.mark.parametrize(
