@@ -189,25 +189,41 @@ def in_parallel(calls: list[tuple[Any, ...]], jobs: int, backend: str) -> Iterat
     with contextlib.ExitStack() as stack:
         if backend == "dask":
             stack.enter_context(_dask_client())
+        elif backend == "ray":
+            _package("ray.util.joblib", backend).register_ray()
+        work = [joblib.delayed(run_trial)(*call, own_process) for call in calls]
         try:
             stack.enter_context(joblib.parallel_config(backend=backend, n_jobs=jobs))
-            parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+            try:
+                outputs = joblib.Parallel(return_as="generator_unordered", batch_size=1)(work)
+            except ValueError as error:
+                if "return_as" not in str(error):
+                    raise
+                outputs = _in_rounds(joblib.Parallel(batch_size=1), work, jobs)  # Ray's, for one
         except (ValueError, ImportError) as error:
             raise UsageError(f"--backend {backend}: {' '.join(str(error).split()).rstrip('.')}.") from None
-        outputs = parallel(joblib.delayed(run_trial)(*call, own_process) for call in calls)
         with contextlib.closing(outputs):
             yield from outputs
 
 
+def _in_rounds(parallel: Any, work: list[Any], jobs: int) -> Iterator[Any]:
+    """For a backend that gives results only when all are there: as many at a time as run at a time."""
+    for start in range(0, len(work), jobs):
+        yield from parallel(work[start : start + jobs])
+
+
 def _dask_client() -> Any:
     """The client of Dask that is there, else one for DASK_SCHEDULER_ADDRESS, else for a local cluster."""
-    try:
-        distributed = importlib.import_module("distributed")
-    except ImportError:
-        raise UsageError(
-            "--backend dask needs the package distributed; install it with: pip install distributed."
-        ) from None
+    distributed = _package("distributed", "dask")
     try:
         return contextlib.nullcontext(distributed.get_client())
     except ValueError:
         return distributed.Client()
+
+
+def _package(name: str, backend: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.partition(".")[0]
+        raise UsageError(f"--backend {backend} needs the package {package}; pip install {package} brings it.") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunet as gn
-from gpunet import grids
+from gpunet import grids, trials
 from gpunet.settings import Settings
 from gpunet.sweeps import Sweep, sweep
 from gpunet.trials import Spread
@@ -281,6 +282,27 @@ def test_an_unknown_backend_is_refused(data: gn.Dataset) -> None:
     pytest.importorskip("joblib")
     with pytest.raises(gn.UsageError, match="--backend nonsense"):
         list(sweep(SMALL, {"lr": [0.1, 0.3]}, data=data, jobs=2, backend="nonsense"))
+
+
+@pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray.util.joblib")])
+def test_a_cluster_without_its_package_is_told(
+    data: gn.Dataset, backend: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("joblib")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(gn.UsageError, match=f"needs the package {package.partition('.')[0]}"):
+        list(sweep(SMALL, {}, data=data, backend=backend))
+
+
+def test_a_backend_without_generators_gets_its_work_in_rounds() -> None:
+    asked = []
+
+    def parallel(work: list[int]) -> list[int]:
+        asked.append(work)
+        return work
+
+    assert list(trials._in_rounds(parallel, [1, 2, 3, 4, 5], 2)) == [1, 2, 3, 4, 5]
+    assert asked == [[1, 2], [3, 4], [5]]
 
 
 def test_a_sweep_on_cuda_trains_there(cuda: gn.Backend, data: gn.Dataset) -> None:
