@@ -177,7 +177,7 @@ def check_surroundings(config: dict[str, Any], trainer: Trainer, source: str, re
     old = config.get("versions")
     versions = old if isinstance(old, dict) else {}
     changed = [
-        f"{name} {str(versions[name])[:20]}, now {version}"
+        f"{name} {str(versions[name])[:60]}, now {version}"
         for name, version in now["versions"].items()
         if versions.get(name, version) != version
     ]
