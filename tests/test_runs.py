@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -359,3 +360,25 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path):
     for path in (tmp_path / "a").glob("checkpoint*"):
         arrays, _ = checkpoint.read(path, checkpoint.CHECKPOINT)
         assert np.isfinite(arrays["parameters"]).all()
+
+
+def test_a_run_may_go_on_on_another_device(run, copy):
+    (copy / "model.safetensors").unlink()
+    config = json.loads((copy / "config.json").read_text())
+    config["settings"]["device"] = config["device"] = "cuda:7"
+    (copy / "config.json").write_text(json.dumps(config))
+    said = gpunet("train", "--resume", copy, "--device", "cpu", "-q").stderr
+    assert "device cuda:7, now cpu; its numbers may differ" in said
+    assert (run / "model.safetensors").read_bytes() == (copy / "model.safetensors").read_bytes()
+
+
+def test_the_documentation_of_callbacks_runs(tmp_path, monkeypatch, capsys):
+    page = Path(__file__).parent.parent / "docs" / "runs.md"
+    if not page.exists():
+        pytest.skip("the documentation is not here")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, str(page), "exec"), {})
+    iteration, count = map(int, capsys.readouterr().out.split())
+    assert 0 < iteration < 2000
+    assert (tmp_path / "curves.csv").read_text().count("\n") == count + 1
