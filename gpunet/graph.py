@@ -66,7 +66,7 @@ def choose_way(graph: str, backend: Any, sizes: Sequence[int], batch: int) -> Wa
     flop = step_flop(sizes, batch)
     work = f"{flop / 1e6:,.3g} MFLOP a step"
     if flop <= GRAPH_FLOP:
-        return Way(True, False, f"{captured} (auto: {work}, little work for a GPU)")
+        return Way(True, False, f"{captured} (auto: {work})")
     return Way(False, False, f"kernels launched one by one, cuBLAS for the matrix products (auto: {work})")
 
 

@@ -105,6 +105,24 @@ def test_memory_taken_away(cuda: gn.Backend) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--device", "cuda:77"], 1, "Error: "),
+        (["--device", "gpu"], 2, "Error: "),
+        (["--device", "cpu", "--graph", "on"], 2, "needs a CUDA device"),
+    ],
+)
+def test_devices_that_cannot_be_had(arguments: list[str], code: int, sentence: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gpunet", "train", *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == code, done.stderr
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
 def test_a_wrong_result_is_told(cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gn.Backend, "to_host", lambda self, array: __import__("numpy").zeros(2))
     (found, *_) = devices.report_cuda()
