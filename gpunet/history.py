@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -53,7 +52,7 @@ class History:
                 result = entry
             elif entry.get("event") == "step":
                 iteration = entry.get("iteration")
-                if isinstance(iteration, bool) or not isinstance(iteration, int) or iteration < 0:
+                if isinstance(iteration, bool) or not isinstance(iteration, int) or not 0 <= iteration < 2**53:
                     raise DataError(f"{source}: line {number} is a step without a number of iterations.")
                 steps[iteration] = entry
         if not steps:
@@ -145,4 +144,5 @@ def smoothed(values: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a number that can be drawn and summed; a loss beyond 1e100 says only that all is lost."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e100 < value < 1e100

@@ -51,12 +51,12 @@ def curves(runs: Any, *, log: bool = False, smooth: int | None = None, title: st
             told = panel_title(name, histories)
             axes.set_title(f"{told} (training thin)" if told.startswith("Validation") else told)
             axes.grid(axis="y")
-            if name == "loss" and log:
+            if name == "loss" and log and any((line.y > 0).any() for line in lines):
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
             elif name == "loss":
-                axes.set_ylim(bottom=0)
+                axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0] if any((line.y < 0).any() for line in lines) else 0.0))
             else:
                 axes.set_ylim(*_accuracy_range(lines, axes.get_ylim()))
             _iterations(axes, histories, labelled=not changing)
@@ -199,7 +199,7 @@ def _iterations(axes: Any, histories: Sequence[History], labelled: bool = True) 
     if labelled:
         lengths = {round(length, 6) for history in histories if (length := history.epoch_length)}
         notes = [f"an epoch is {lengths.pop():,.4g}"] if len(lengths) == 1 else []
-        rates = {step.get("learning_rate") for history in histories for step in history.steps} - {None}
+        rates = {float(rate) for history in histories for rate in history.column("learning_rate")[1]}
         notes += [f"learning rate {rates.pop():g}"] if len(rates) == 1 else []
         axes.set_xlabel("iteration" + (f" ({', '.join(notes)})" if notes else ""))
 
@@ -209,6 +209,8 @@ def _accuracy_range(lines: Sequence[_Line], limits: tuple[float, float]) -> tupl
     values = np.concatenate([line.y for line in lines] or [np.zeros(1)])
     low, high = float(np.quantile(values, 0.1)), min(limits[1], 1.0)
     bottom = max(limits[0], low - 0.5 * (high - low) - 0.01)
+    if bottom >= high:  # these are no accuracies
+        return limits
     return bottom, high + 0.02 * (high - bottom)
 
 
@@ -224,7 +226,9 @@ def _name_lines(axes: Any, lines: Sequence[_Line], share: float) -> None:
     scale = axes.transScale.transform
 
     def level(y: float) -> float:
-        bottom, top, place = (scale((0, max(value, 1e-300)))[1] for value in (low, high, y))
+        # On a logarithmic axis zero and less are at the bottom.
+        least = low if axes.get_yscale() == "log" else y
+        bottom, top, place = (scale((0, value))[1] for value in (low, high, max(y, least)))
         return float(np.clip((place - bottom) / (top - bottom), 0, 1))
 
     gap = 12 / height

@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import gpunet as gn
 from gpunet.history import History, named, smoothed
@@ -114,6 +116,48 @@ def test_smoothing_is_the_mean_of_as_many_neighbours_on_both_sides():
     values = np.array([4.0, 0.0, 2.0, 6.0, 1.0])
     np.testing.assert_allclose(smoothed(values, 0), values)
     np.testing.assert_allclose(smoothed(values, 2), [4, 2, 13 / 5, 3, 1])
+
+
+values = st.one_of(
+    st.none(), st.booleans(), st.floats(), st.integers(), st.integers(-(10**400), 10**400), st.text(max_size=3),
+    st.lists(st.integers(), max_size=1),
+)  # fmt: skip
+names = st.sampled_from(
+    ["event", "iteration", "epoch", "loss", "accuracy", "learning_rate", "validation_loss", "test_loss"]
+)
+lines = st.dictionaries(names, values | st.sampled_from(["step", "result"]) | st.integers(0, 9)).map(json.dumps)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(lines | st.text(max_size=5), max_size=6))
+def test_whatever_stands_in_a_file_is_a_history_or_a_sentence(written):
+    from gpunet.cli import terminal
+
+    text = "\n".join(written)
+    try:
+        history = History.parse(text, "a", "a.jsonl")
+    except gn.DataError:
+        return
+    for log in (False, True):
+        terminal.curves([history], log=log)
+    terminal.curves([history, history])
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"loss": 1e300, "accuracy": -5},
+        {"loss": 10**400},
+        {"loss": float("inf"), "accuracy": float("nan"), "learning_rate": "fast", "epoch": 0},
+        {"loss": -3.0, "accuracy": 1e99, "learning_rate": -1, "epoch": -1.0},
+        {},
+    ],
+)
+@pytest.mark.parametrize("log", [False, True])
+def test_odd_numbers_are_drawn_or_left_out(record, log, tmp_path):
+    records = [{"event": "step", "iteration": index, **record} for index in (0, 7)]
+    plots.save(plots.curves(records, log=log), tmp_path / "odd.svg")
+    plots.save(plots.curves([History.of(records), History.of(steps())], log=log), tmp_path / "odd.svg")
 
 
 # --- curves ---------------------------------------------------------------------------------------------
