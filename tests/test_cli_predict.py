@@ -13,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import gpunet as gn
 from gpunet import idx
+from gpunet.cli import errors
+from gpunet.cli.app import app
 
 Image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
 
@@ -231,10 +234,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_files_that_are_refused(tmp_path, model, name):
+def test_files_that_are_refused(tmp_path, model, name, capsys):
     make, sentence = REFUSED[name]
     make(tmp_path / name)
-    said = gpunet("predict", model, tmp_path / name, code=1).stderr
+    # In this process, for there are many of them; what the program does at its end is the same.
+    command = typer.main.get_command(app)
+    arguments = ["predict", str(model), str(tmp_path / name)]
+    assert errors.run(lambda: command.main(arguments, prog_name="gpunet", standalone_mode=False)) == 1
+    said = capsys.readouterr().err
     assert sentence in said
     assert said.startswith("Error: ")
     assert said.count("\n") == 1
