@@ -76,6 +76,7 @@ from gpunet.schedules import (
     Schedule as Schedule,
     Step as Step,
 )
-from gpunet.sweeps import Sweep as Sweep
+from gpunet.settings import Settings as Settings
+from gpunet.sweeps import Sweep as Sweep, sweep as sweep
 from gpunet.training import Trainer as Trainer, train as train, training_steps as training_steps
 from gpunet.version import __version__ as __version__
