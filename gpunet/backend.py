@@ -309,7 +309,7 @@ _KNOWN = [
      'install them with pip install "gpunet[cuda13]" (or "gpunet[cuda12]"), whose CuPy wheel brings them as [ctk]'),
     ("libnvrtc|libcudart|libcublas|libcuda\\.so|NVRTC_ERROR_BUILTIN", "a CUDA library cannot be loaded",
      'install CuPy\'s wheel with its [ctk] extra: pip install "gpunet[cuda13]" (or "gpunet[cuda12]")'),
-    ("OutOfMemory|cudaErrorMemoryAllocation|out of memory", "the CUDA device has no free memory",
+    ("OutOfMemory|cudaErrorMemoryAllocation|STATUS_ALLOC_FAILED|out of memory", "the CUDA device has no free memory",
      "close what else uses it (nvidia-smi lists it) or use the CPU"),
     ("cudaErrorNoKernelImageForDevice|CUDA_ERROR_NO_BINARY_FOR_GPU|no kernel image|"
      "invalid value for --gpu-architecture", "the device is too new or too old for this CuPy wheel",
