@@ -34,3 +34,26 @@ def seed(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**64:
         raise UsageError(f"the seed must be a whole number from 0 to 2^64 - 1, not {value!r}.")
     return int(value)
+
+
+def whole(name: str, value: Any) -> int:
+    """`value` as a whole number of at least 1.
+
+    Raises:
+        UsageError: it is none; the sentence begins with `name`.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}.")
+    return int(value)
+
+
+def positive(name: str, value: Any, zero: bool = False) -> float:
+    """`value` as a finite number above 0, or of at least 0 with `zero`.
+
+    Raises:
+        UsageError: it is none; the sentence begins with `name`.
+    """
+    result = float(value) if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) else math.nan
+    if not (result >= 0 if zero else result > 0) or result == math.inf:
+        raise UsageError(f"{name} must be a number {'of at least' if zero else 'above'} 0, not {value!r}.")
+    return result

@@ -19,6 +19,7 @@ import numpy as np
 from gpunet import state
 from gpunet.batches import Order
 from gpunet.callbacks import Timer, as_callbacks
+from gpunet.checks import positive, whole
 from gpunet.checks import seed as check_seed
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.graph import StepGraph, choose_way
@@ -100,7 +101,7 @@ class Trainer:
         # A copy, because a schedule may remember validations, and those of another run are none of its business.
         self.schedule = copy.copy(as_schedule(self.optimizer.learning_rate))
         examples = len(data.train)
-        self.batch = examples if batch_size == "all" else _whole("batch_size", batch_size)
+        self.batch = examples if batch_size == "all" else whole("batch_size", batch_size)
         if self.batch > examples:
             raise UsageError(
                 f"a batch of {self.batch} examples is larger than the training set, which has {examples}; "
@@ -109,16 +110,16 @@ class Trainer:
         if iterations is not None and epochs is not None:
             raise UsageError("give iterations or epochs, not both.")
         if epochs is not None:
-            iterations = math.ceil(_positive("epochs", epochs) * examples / self.batch)
-        self.iterations = DEFAULT_ITERATIONS if iterations is None else _whole("iterations", iterations)
-        self.log_every = _whole("log_every", log_every)
-        self.l2, self.l1 = _positive("l2", l2, zero=True), _positive("l1", l1, zero=True)
-        self.max_norm = None if max_norm is None else _positive("max_norm", max_norm)
-        self.clip_norm = None if clip_norm is None else _positive("clip_norm", clip_norm)
-        self.patience = None if early_stopping is None else _whole("early_stopping", early_stopping)
+            iterations = math.ceil(positive("epochs", epochs) * examples / self.batch)
+        self.iterations = DEFAULT_ITERATIONS if iterations is None else whole("iterations", iterations)
+        self.log_every = whole("log_every", log_every)
+        self.l2, self.l1 = positive("l2", l2, zero=True), positive("l1", l1, zero=True)
+        self.max_norm = None if max_norm is None else positive("max_norm", max_norm)
+        self.clip_norm = None if clip_norm is None else positive("clip_norm", clip_norm)
+        self.patience = None if early_stopping is None else whole("early_stopping", early_stopping)
         if self.patience is not None and data.validation is None:
             raise UsageError("early stopping needs a validation split; hold one out of the training set first.")
-        every = math.ceil(examples / self.batch) if validate_every is None else _whole("validate_every", validate_every)
+        every = math.ceil(examples / self.batch) if validate_every is None else whole("validate_every", validate_every)
         self.validate_every = every if data.validation is not None else 0
         if self.schedule.watches_validation and data.validation is None:
             raise UsageError(
@@ -132,8 +133,8 @@ class Trainer:
         self.seed = model.seed if seed is None else check_seed(seed)
         self.callbacks = as_callbacks(callbacks)
         self.checkpoints = Timer(
-            None if checkpoint_every is None else _whole("checkpoint_every", checkpoint_every),
-            None if checkpoint_seconds is None else _positive("checkpoint_seconds", checkpoint_seconds),
+            None if checkpoint_every is None else whole("checkpoint_every", checkpoint_every),
+            None if checkpoint_seconds is None else positive("checkpoint_seconds", checkpoint_seconds),
         )
         self._check_fit()
         model.input_scale = data.scale
@@ -461,16 +462,3 @@ def train(model: MLP, data: Any, **options: Any) -> TrainingResult:
     result = records[-1]
     assert isinstance(result, ResultRecord)
     return TrainingResult(result, [record for record in records if isinstance(record, StepRecord)], model)
-
-
-def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}.")
-    return int(value)
-
-
-def _positive(name: str, value: Any, zero: bool = False) -> float:
-    number = float(value) if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) else math.nan
-    if not (number >= 0 if zero else number > 0) or number == math.inf:
-        raise UsageError(f"{name} must be a number {'of at least' if zero else 'above'} 0, not {value!r}.")
-    return number
