@@ -130,10 +130,11 @@ class Sweep:
         return build_dataset(settings, progress)
 
     def _key(self, settings: Settings, checksum: str) -> str:
+        # Only what differs from the defaults, so that an option that a later version brings changes no key.
         told = {
             name: value
             for name, value in settings.to_dict().items()
-            if name not in _ELSEWHERE or (name in self.varying)
+            if getattr(settings, name) != FIELDS[name].default and (name not in _ELSEWHERE or name in self.varying)
         }
         text = json.dumps([told, checksum], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
