@@ -56,7 +56,7 @@ class ResultRecord(Record):
         device: "cpu" or "cuda:N".
         iterations: steps done.
         train_seconds: training time, without evaluations.
-        stopped: "completed" or "early stopping".
+        stopped: "completed", "early stopping", or "stopped" by a callback.
         best_iteration: the step whose weights were given back, with early stopping.
     """
 

@@ -442,7 +442,7 @@ class Trainer:
             validation_loss=validation.loss if validation else None,
             test_accuracy=test.accuracy if test else None,
             test_loss=test.loss if test else None,
-            stopped=self.stopped or "completed",
+            stopped=self.stopped or "stopped",
             best_iteration=best,
         )
 
@@ -453,12 +453,12 @@ def training_steps(model: MLP, data: Any, **options: Any) -> Iterator[Record]:
 
 
 def train(model: MLP, data: Any, **options: Any) -> TrainingResult:
-    """Train to the end; see `Trainer` for the options.
+    """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` for the options.
 
     Returns:
         The final accuracies and losses, the history of records, and the model.
     """
-    records = list(training_steps(model, data, **options))
-    result = records[-1]
-    assert isinstance(result, ResultRecord)
+    trainer = Trainer(model, data, **options)
+    records = list(trainer.steps())
+    result = records[-1] if records and isinstance(records[-1], ResultRecord) else trainer._result(0, 0.0)
     return TrainingResult(result, [record for record in records if isinstance(record, StepRecord)], model)

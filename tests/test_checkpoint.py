@@ -310,6 +310,17 @@ def test_callbacks_are_told_in_order(rng):
     assert [record.event for record in told] == ["step", "step", "step", "result"]
 
 
+def test_a_callback_may_end_training(rng):
+    class Enough(Callback):
+        def on_record(self, record, trainer) -> None:
+            trainer.stop()
+
+    options = {"iterations": 50, "batch_size": 20, "log_every": 10, "callbacks": [Enough()]}
+    result = gn.train(gn.MLP([12, 3]), small_data(rng), **options)
+    assert (result.stopped, result.iterations, len(result.history)) == ("stopped", 10, 1)
+    assert result.test_accuracy >= 0
+
+
 def test_what_is_no_callback_is_refused(rng):
     with pytest.raises(gn.UsageError, match="callbacks are"):
         trainer_for("sgd", small_data(rng), "cpu", callbacks=["print"])

@@ -23,7 +23,7 @@ from gpunet.cli import errors
 from gpunet.cli.app import app
 from gpunet.settings import FIELDS
 
-EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+EXAMPLES = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 #: A run so small that each example costs little.
 OPTIONS = (
     "--data", "mnist-5k", "--device", "cpu", "--hidden", "2", "--iterations", "30", "--batch-size", "10",
