@@ -324,3 +324,45 @@ def test_all_settings_can_be_swept() -> None:
     # A new setting whose value has commas has to be named in LISTS.
     plain = {name for name in Settings().to_dict() if isinstance(Settings().to_dict()[name], list)}
     assert plain <= grids.LISTS
+
+
+# --- the picture ---------------------------------------------------------------------------------------------
+
+
+def drawn(data: gn.Dataset, grid: dict, test: bool = False) -> object:
+    pytest.importorskip("matplotlib")
+    from gpunet.sweep_plots import accuracies
+
+    plan = Sweep({**SMALL, "iterations": 5, "log_every": 5}, grid, seeds=2, data=data)
+    list(plan.run())
+    if test:
+        plan.measure([plan.choose()])
+    return accuracies(plan).axes[0]
+
+
+def labels(axes) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_numbers_stand_at_their_place_in_the_picture(data: gn.Dataset) -> None:
+    axes = drawn(data, {"hidden": "2;5;100"}, test=True)
+    assert axes.get_xscale() == "log"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "5", "100"]
+    assert list(axes.get_xticks()) == [2, 5, 100]
+    assert axes.get_xlabel() == "neurons in the hidden layer"
+    assert labels(axes) == ["train", "validation", "test"]
+
+
+def test_names_stand_side_by_side_and_the_rest_are_colours(data: gn.Dataset) -> None:
+    axes = drawn(data, {"activation": "relu,tanh", "lr": [0.1, 0.2]})
+    assert axes.get_xscale() == "linear"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["relu", "tanh"]
+    assert labels(axes) == ["train", "validation", "lr 0.1", "lr 0.2"]
+
+
+def test_a_picture_of_no_results_is_refused(data: gn.Dataset) -> None:
+    pytest.importorskip("matplotlib")
+    from gpunet.sweep_plots import accuracies
+
+    with pytest.raises(gn.DataError, match="no results"):
+        accuracies(Sweep(SMALL, {}, data=data))
