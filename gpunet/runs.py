@@ -235,16 +235,16 @@ class RunFolder:
             cut_lines(self.timings, trainer.iteration or -1, json_iteration)
         except OSError as error:
             raise CheckpointError(f"{self.path}: the run cannot be written ({error.strerror or error}).") from None
-        for path, _ in damaged:  # lest it takes the place of a good one when the next is written
+        for path, _ in damaged:  # out of the way, lest it takes the place of a good one when the next is written
             with contextlib.suppress(OSError):
-                path.unlink()
+                path.replace(path.with_name(f"{path.name}.damaged"))
         return [f"{error} The run goes on from an older checkpoint, to the same end." for _, error in damaged]
 
     def _cut_metrics(self, place: Any) -> None:
         """Cut metrics.jsonl back to the length that it had at a checkpoint, after checking that it is that file."""
         try:
             length, crc = int(place["bytes"]), int(place["crc32"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise CheckpointError(f"{self.path}: the checkpoint is damaged, it does not know the records.") from None
         if not self.metrics.exists() and length == 0:
             return

@@ -100,7 +100,7 @@ def put_back(trainer: Trainer, arrays: dict[str, np.ndarray], facts: dict[str, A
         fits = 0 <= iteration <= trainer.iterations and (stopped is None or isinstance(stopped, str))
         if hasattr(trainer.schedule, "restore"):
             trainer.schedule.restore(facts["schedule"])
-    except (KeyError, TypeError, ValueError, OverflowError, GpunetError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, GpunetError):
         fits = False
     if not fits:
         raise CheckpointError("the checkpoint does not say where training stood; it is damaged.")

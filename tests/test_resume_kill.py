@@ -144,4 +144,5 @@ def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(tmp_path, plain):
     said = run("--resume", str(folder))
     assert "goes on from an older checkpoint" in said
     assert_same(folder, plain[0])
-    assert len(list(folder.glob("checkpoint*"))) == 3
+    assert len(list(folder.glob("checkpoint*.safetensors"))) == 3
+    assert (folder / "checkpoint.safetensors.damaged").exists()
