@@ -386,7 +386,7 @@ class Trainer:
     def _running(self) -> Iterator[None]:
         # An overflow is reported once, as the step whose loss is not finite, and not by NumPy's warnings.
         memory = explaining(self.model, self.data, self.optimizer, self.batch)
-        with memory, self.backend.use(), np.errstate(over="ignore", invalid="ignore"):
+        with memory, self.backend.use(), self.threads.held(), np.errstate(over="ignore", invalid="ignore"):
             yield
 
     def _read(self) -> tuple[float, float]:
