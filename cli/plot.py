@@ -251,7 +251,8 @@ def _draw(
             Tile(tile / limit, neuron_name(opened.model, number), signed=True)
             for tile, number in zip(found, numbers, strict=True)
         ]
-        display.line(f"{opened.name}: {weights_title(opened.model, len(tiles))}")
+        title = weights_title(opened.model, len(tiles))
+        display.line(f"{opened.name}: {title[0].lower()}{title[1:]}")
     else:
         part, name = opened.split(split)
         mistakes = worst_mistakes(opened.model, part, count)

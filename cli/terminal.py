@@ -28,13 +28,17 @@ Curve = tuple[str, np.ndarray, np.ndarray]
 
 def curves(histories: Sequence[History], log: bool = False, smooth: int | None = None) -> list[str]:
     """Loss, accuracy and, where it changes, the learning rate, as lines of text."""
-    lines: list[str] = []
+    panels = []
     for name in ("loss", "accuracy"):
         drawn, title = _curves(histories, name, smooth)
-        lines += panel(title, drawn, height=11, log=log and name == "loss", from_zero=name == "loss" and not log)
+        panels.append(panel(title, drawn, height=11, log=log and name == "loss", from_zero=name == "loss" and not log))
     rates = [(history.name, *history.column("learning_rate")) for history in histories]
     if any(len(set(values.tolist())) > 1 for _, _, values in rates):
-        lines += panel("Learning rate", rates if len(rates) > 1 else [("", *rates[0][1:])], height=5, from_zero=True)
+        rates = rates if len(rates) > 1 else [("", *rates[0][1:])]
+        panels.append(panel("Learning rate", rates, height=5, from_zero=True))
+    lines: list[str] = []
+    for each in filter(None, panels):
+        lines += ["", *each] if lines else each
     return lines
 
 

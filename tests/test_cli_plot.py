@@ -90,7 +90,7 @@ def test_weights_and_mistakes_fit_the_terminal(runs):
     columns = 60
     done = gpunet("plot", runs / "a", "--weights", "--wrong", "-t", "-n", "4", COLUMNS=str(columns))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Weights into 4 of 12 neurons" in done.stdout
+    assert "a: weights into 4 of 12 neurons of the first layer" in done.stdout
     assert "mistakes in test" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= columns
 
