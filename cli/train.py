@@ -192,8 +192,9 @@ def header(run: Run) -> list[tuple[str, str]]:
         ("network", f"{model.description}, {model.parameter_count:,} parameters"),
         ("device", f"{plan['device']}: {plan['reason']}" if plan.get("reason") else plan["device"]),
     ]
-    if plan.get("graph"):
-        rows.append(("steps", plan["graph"]))
+    threads = plan["threads"]
+    shared = f", {threads} thread{'s' if threads > 1 else ''} for the matrix products" if threads else ""
+    rows.append(("steps", plan["graph"] + shared))
     return rows
 
 

@@ -164,6 +164,8 @@ class Settings:
         "Number type of weights and computation.", names=("float32", "float64"))  # fmt: skip
     graph: str = setting("auto", read.choice(("auto", "on", "off"), "way to run steps"), RUN, "auto|on|off",
         "Capture a step once as a CUDA graph and replay it.", names=("auto", "on", "off"))  # fmt: skip
+    threads: int | None = setting(None, read.optional(read.whole(1, example="1")), RUN, "N",
+        "Threads of the matrix products on the CPU; on a busy machine 1 is fastest.", "by their size")  # fmt: skip
     log_every: int = setting(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
 
     def __post_init__(self) -> None:
@@ -409,4 +411,5 @@ def build_trainer(settings: Settings, model: MLP, data: Dataset) -> Trainer:
         early_stopping=settings.early_stopping,
         validate_every=settings.validate_every,
         graph=settings.graph,
+        threads=settings.threads,
     )

@@ -34,7 +34,7 @@ from gpunet.trials import OF_THE_DATA, Result, Row, Trial, data_text, dataset, f
 #: The share of the training examples that is held out to choose by, where the data has no validation split.
 HELD_OUT = 0.1
 #: Settings that say where and how a run is done and not what comes out of it (but for rounding).
-_ELSEWHERE = ("data_dir", "device", "graph", "log_every")
+_ELSEWHERE = ("data_dir", "device", "graph", "threads", "log_every")
 #: Settings that `build_dataset` holds against the data.
 _CHECKED_WITH_DATA = ("batch_size", "class_weights", "loss", "label_smoothing", "early_stopping", "validate_every")
 

@@ -207,6 +207,7 @@ class Trainer:
             "device": self.backend.device,
             "reason": self.backend.reason,
             "graph": self.how,
+            "threads": self.threads.number,
             "iterations": self.iterations,
             "batch_size": self.batch,
         }

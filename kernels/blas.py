@@ -18,9 +18,9 @@ from gpunet.errors import UsageError
 #: What one core's matrix product reaches at least, in GFLOP/s, by the kernels that OpenBLAS says it uses.
 _GFLOPS = {"SkylakeX": 90.0, "Cooperlake": 90.0, "SapphireRapids": 90.0}
 _GFLOPS_OTHERS = 40.0
-#: A product shorter than this many microseconds on one core stays there: waking a second thread, and fetching what
-#: it wrote out of the other core's cache, costs more than half of it.
-_WORTH_SHARING = 120.0
+#: A thread wants at least this many microseconds of a product: waking it, and fetching what it wrote out of another
+#: core's cache, costs tens of them.
+_WORTH_A_THREAD = 80.0
 
 
 @functools.cache
@@ -60,7 +60,7 @@ class BlasThreads:
         if threads is None:
             rate = min((_GFLOPS.get(one.get("architecture", ""), _GFLOPS_OTHERS) for one in describe()), default=40.0)
             largest = 2.0 * batch * max(m * n for m, n in pairwise(sizes))
-            self.number = there if largest / rate / 1e3 > _WORTH_SHARING else 1
+            self.number = min(max(int(largest / rate / 1e3 / _WORTH_A_THREAD), 1), there)
         _touch_buffers()
 
     @contextlib.contextmanager
