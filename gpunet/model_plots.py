@@ -92,16 +92,19 @@ def weights(model: Any, *, units: int = 64, title: str | None = None) -> Any:
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
 
-        figure, cells = _grid(len(tiles), columns, tiles.shape[2] / tiles.shape[1], 0.9, 0.18)
+        figure, cells = _grid(len(tiles), columns, tiles.shape[2] / tiles.shape[1], 0.9, 0.16, right=0.95)
         for axes, tile, number in zip(cells, tiles, numbers, strict=True):
             axes.imshow(tile, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
             axes.set_title(neuron_name(model, number), fontsize=7, color=GREY, fontweight="normal", pad=2, loc="center")
-        bar = figure.colorbar(
-            ScalarMappable(Normalize(-limit, limit), "RdBu_r"), ax=cells, shrink=0.6, aspect=25, pad=0.02
-        )
+        # The scale stands right of the last column, as high as the rows are but for two inches at most.
+        width, height = figure.get_size_inches()
+        box = cells[min(columns, len(cells)) - 1].get_position()
+        tall = min(2.0, height - 0.7)
+        place = (box.x1 + 0.15 / width, box.y1 - tall / height, 0.12 / width, tall / height)
+        bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit), "RdBu_r"), cax=figure.add_axes(place))
         bar.outline.set_visible(False)
         bar.set_label("weight")
-        figure.suptitle(title or weights_title(model, len(tiles)), x=0.01, ha="left", fontweight="bold", fontsize=11)
+        _heading(figure, title or weights_title(model, len(tiles)))
         return figure
 
 
@@ -120,37 +123,55 @@ def mistakes(model: Any, split: Any, *, count: int = 24, title: str | None = Non
         raise DataError("every example is answered right; there is no mistake to draw.")
     with style():
         columns = min(8, max(3, len(found)))
+        long = any(len(one.truth) + len(one.answer) > 6 for one in found)  # names that need two lines
+        between = "\n" if long else " "
         tiles = [found_one.picture for found_one in found]
-        figure, cells = _grid(len(tiles), columns, tiles[0].shape[1] / tiles[0].shape[0], 1.05, 0.42)
+        figure, cells = _grid(len(tiles), columns, tiles[0].shape[1] / tiles[0].shape[0], 1.05, 0.46 if long else 0.34)
         for axes, one in zip(cells, found, strict=True):
             axes.imshow(one.picture, cmap="gray_r", interpolation="nearest")
             certain = "" if one.probability is None else f"\n{one.probability:.0%} sure"
             axes.set_title(
-                f"{one.truth}, read as {one.answer}{certain}",
+                f"{one.truth},{between}read as {one.answer}{certain}",
                 fontsize=7.5,
                 color="#303030",
                 fontweight="normal",
                 pad=3,
                 loc="center",
             )
-        figure.suptitle(title or "Mistakes, the most certain first", x=0.01, ha="left", fontweight="bold", fontsize=11)
+        _heading(figure, title or "Mistakes, the most certain first")
         return figure
 
 
-def _grid(count: int, columns: int, aspect: float, inch: float, extra: float) -> tuple[Any, list[Any]]:
-    """A figure of `count` pictures without axes, `inch` high, `extra` inches of text over each."""
+def _grid(
+    count: int, columns: int, aspect: float, inch: float, text: float, right: float = 0.1
+) -> tuple[Any, list[Any]]:
+    """A figure with `count` axes for pictures, each `inch` high with `text` inches over it for a caption.
+
+    The places are computed here: they are regular, and a layout engine takes seconds for many axes. `right` is the
+    margin on the right, in inches.
+    """
     from matplotlib.figure import Figure
 
+    left, gap, head = 0.1, 0.08, 0.34
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    width = max(4.2, columns * (inch * aspect + 0.08) + 0.9)
-    figure = Figure(figsize=(width, rows * (inch + extra) + 0.5), layout="constrained")
-    cells = np.atleast_1d(figure.subplots(rows, columns)).ravel().tolist()
-    for axes in cells:
+    across, down = inch * aspect + gap, inch + text + gap
+    width, height = max(4.2, left + columns * across + right), head + rows * down + 0.04
+    figure = Figure(figsize=(width, height))
+    cells = []
+    for index in range(count):
+        row, column = divmod(index, columns)
+        x, y = left + column * across, height - head - (row + 1) * down + gap
+        axes = figure.add_axes((x / width, y / height, inch * aspect / width, inch / height))
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set(visible=True, color="#D0D0D0", linewidth=0.6)
-    for axes in cells[count:]:
-        axes.remove()
-    return figure, cells[:count]
+        cells.append(axes)
+    return figure, cells
+
+
+def _heading(figure: Any, text: str) -> None:
+    """The title over a grid, in its upper left corner."""
+    width, height = figure.get_size_inches()
+    figure.text(0.1 / width, 1 - 0.08 / height, text, ha="left", va="top", fontweight="bold", fontsize=11)
