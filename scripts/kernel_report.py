@@ -151,6 +151,7 @@ def record() -> list[dict[str, Any]]:
 
     import gpunet as gn
     from gpunet.kernels import gemm
+    from gpunet.kernels.column_sum import column_sum
     from gpunet.kernels.losses import softmax
 
     backend = gn.get_backend("cuda")
@@ -187,6 +188,7 @@ def record() -> list[dict[str, Any]]:
         for dtype in ("float16", "float32", "float64"):
             with backend.use():
                 logits = backend.to_device(rng.standard_normal((5, 4)).astype(dtype))
+                column_sum(logits, backend.empty(4, dtype))
                 softmax(logits, logits)
                 gn.softmax_cross_entropy(logits, backend.to_device(np.zeros(5, np.int32)))
                 for name in gn.ACTIVATIONS if dtype == "float32" else ():
@@ -218,7 +220,7 @@ def describe(source: str) -> str:
     if defines.get("SOFT") == "1":
         parts.append("soft targets")
     if "IMAGE" in defines:
-        parts.append("bytes to" if defines["IMAGE"] == "unsigned char" else "copy")
+        parts.append("images of bytes" if defines["IMAGE"] == "unsigned char" else "images of floats")
     typedef = re.search(r"typedef (\w+) T;", source)
     parts.append(TYPES.get(defines.get("REAL", typedef.group(1) if typedef else "float"), "float16"))
     return ", ".join(parts)
