@@ -5,8 +5,8 @@
 
 GB/s count what has to be read and written: two arrays for an activation forward, three backward, and so on. The plain
 NumPy forms are written as one writes them. The contenders take turns and each figure is the best of many turns, so a
-machine that is busy for a moment does not decide. torch is left out, with a word, where it is not installed; it and
-NumPy get one thread each. Run it with OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE unset.
+machine that is busy for a moment does not decide. torch, which takes all cores as gpunet does for large arrays, is left
+out, with a word, where it is not installed. Run it with OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE unset.
 """
 
 from __future__ import annotations
@@ -61,7 +61,6 @@ def torch_forms() -> dict[str, Callable]:
     except ModuleNotFoundError:
         print("torch is not installed; its column stays empty\n")
         return {}
-    t.set_num_threads(1)
     f = t.nn.functional
     return {
         "relu": f.relu, "sigmoid": t.sigmoid, "tanh": t.tanh, "leaky-relu": f.leaky_relu, "elu": f.elu, "selu": f.selu,

@@ -39,9 +39,7 @@ class MissingExtra(GpunetError):
     """An optional package is needed and not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f'{purpose} needs the package {package}; install it with: pip install "gpunet[{extra}]".'
-        )
+        super().__init__(f'{purpose} needs the package {package}; install it with: pip install "gpunet[{extra}]".')
 
 
 class TrainingDiverged(GpunetError):

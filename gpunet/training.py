@@ -225,8 +225,7 @@ class Trainer:
         """One training step: batch, forward, loss, backward, update. The host waits for nothing.
 
         Args:
-            want_rows: whether the loss and the right answers of each example go to `rows`; on CUDA they
-                always do.
+            want_rows: whether the loss and the right answers of each example go to `rows`.
         """
         model, control = self.model, self.control
         layers, spaces = model.layers, self.spaces
@@ -235,7 +234,7 @@ class Trainer:
         for layer, space in zip(layers, spaces, strict=True):
             inputs.append(layer.forward(inputs[-1], space, control))
         top = layers[-1]
-        rows = self.rows if want_rows or self.backend.name == "cuda" else None
+        rows = self.rows if want_rows else None
         grad_bias = top.early_grad_bias(spaces[-1])
         loss_step(inputs[-1], top.bias, self.targets, self.loss, spaces[-1].delta, grad_bias, rows, control)
         for index in range(len(layers) - 1, -1, -1):

@@ -108,7 +108,7 @@ def _tanh_backward(grad: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
 
 register(
     Activation(
-        "tanh", lambda x, out: np.tanh(x, out=out), _tanh_backward, "tanh(x)", "ACC(1) - y * y",
+        "tanh", blockwise(lambda x, out: np.tanh(x, out=out)), _tanh_backward, "tanh(x)", "ACC(1) - y * y",
         formula="(exp(x) - exp(-x)) / (exp(x) + exp(-x))", source="LeCun et al. 1998, Efficient BackProp",
     )
 )  # fmt: skip

@@ -19,6 +19,7 @@ import numpy as np
 from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
+from gpunet.kernels.blocks import over_pieces
 from gpunet.kernels.build import is_cuda, operation, raw, same_device, types
 from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.elementwise_losses import (
@@ -38,9 +39,10 @@ THREAD_PER_ROW = 64
 SINGLE_BLOCK = 1024
 
 
-#: Rows up to this long are turned over by the NumPy form, BLOCK_ROWS at a time.
+#: Rows up to this long are turned over by the NumPy form, BLOCK_ROWS at a time; of longer ones it takes PIECE elements.
 FEW_CLASSES = 32
-BLOCK_ROWS = 8192
+PIECE = 1 << 16
+BLOCK_ROWS = 4096
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -87,18 +89,26 @@ class SoftmaxCrossEntropy(Loss):
     def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
         batch, classes = logits.shape
         half = logits.dtype == np.float16  # stored in 16 bits, computed in 32
-        if not half and (classes > FEW_CLASSES or logits.flags.f_contiguous):
+        if not half and logits.flags.f_contiguous:
             self._rows(logits, targets, delta, rows, batch)
             return
-        # A few logits a row are reduced along the short axis. Turned over, block by block in the cache, the axis of the
-        # batch is the contiguous one, and NumPy runs along it.
-        real = np.float32 if half else logits.dtype
-        for start in range(0, batch, BLOCK_ROWS):
-            part = slice(start, min(start + BLOCK_ROWS, batch))
-            turned = np.array(logits[part], real, order="F")
-            slope = np.empty_like(turned)
-            self._rows(turned, targets[part], slope, None if rows is None else rows[:, part], batch)
+        turn = classes <= FEW_CLASSES
+        piece = BLOCK_ROWS if turn else max(PIECE // classes, 1)
+
+        def work(start: int) -> None:
+            part = slice(start, min(start + piece, batch))
+            mine = None if rows is None else rows[:, part]
+            if not half and not turn:
+                self._rows(logits[part], targets[part], delta[part], mine, batch)
+                return
+            # A few logits a row are reduced along the short axis. Turned over, in the cache, the axis of the batch is
+            # the contiguous one, and NumPy runs along it.
+            wide = np.array(logits[part], np.float32 if half else logits.dtype, order="F" if turn else "C")
+            slope = np.empty_like(wide)
+            self._rows(wide, targets[part], slope, mine, batch)
             delta[part] = slope
+
+        over_pieces(work, batch, piece, logits.size)
 
     def _rows(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> None:
         """`numpy` for some rows of a batch of `batch`."""
