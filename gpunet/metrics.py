@@ -11,6 +11,9 @@ from gpunet.errors import DataError
 from gpunet.kernels.losses import get_loss, loss_step
 from gpunet.model import CHUNK, MLP
 
+#: Logits that are held at a time; bounds the memory of an evaluation with very many classes.
+LOGITS = 1 << 20
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -74,8 +77,9 @@ def evaluate(model: MLP, split: Any, loss: Any = None) -> Evaluation:
     with backend.use(), np.errstate(over="ignore", invalid="ignore"):  # what overflows shows in the loss
         rows = xp.empty((2, len(labels)), wide)
         predictions = xp.empty(len(labels), xp.int64)
-        for start in range(0, len(labels), CHUNK):
-            part = slice(start, min(start + CHUNK, len(labels)))
+        step = max(CHUNK, LOGITS // model.outputs)
+        for start in range(0, len(labels), step):
+            part = slice(start, min(start + step, len(labels)))
             logits = model.forward(images[part])
             targets = backend.to_device(labels[part], np.int32 if labels.ndim == 1 else model.dtype)
             chunk = xp.empty((2, len(logits)), wide)

@@ -24,7 +24,7 @@ from gpunet.kernels.random import Stream, generator, purpose
 from gpunet.layers import Dense
 
 #: Examples per forward pass of `predict` and `evaluate`; bounds the memory that inference takes.
-CHUNK = 1000
+CHUNK = 500
 #: Each matrix starts at a multiple of this many elements, so that vector loads are aligned.
 ALIGNMENT = 16
 
@@ -174,10 +174,14 @@ class MLP:
         with self.backend.use():
             target[...] = self.backend.to_device(values, self.dtype)
 
-    def prepare(self, x: Any) -> Any:
+    def prepare(self, x: Any, room: Any = None) -> Any:
         """Images (n, features) or (n, rows, columns) as a C-contiguous (n, features) array of the model's dtype.
 
         Integer images are multiplied with `input_scale`; floating-point images are taken as they are.
+
+        Args:
+            x: the images.
+            room: an array (at least n, features) of the model's dtype to put them into; a new one by default.
 
         Raises:
             UsageError: the number of features is not the model's.
@@ -189,9 +193,11 @@ class MLP:
                 raise UsageError(
                     f"the model takes {self.sizes[0]} features per example, and the data has {images.shape[1]}."
                 )
-            scale = self.input_scale if images.dtype.kind in "iub" else 1.0
-            ready = self.backend.xp.ascontiguousarray(images, self.dtype)
-            return ready * self.dtype.type(scale) if scale != 1.0 else ready
+            ready = self.backend.empty(images.shape, self.dtype) if room is None else room[: len(images)]
+            ready[...] = images
+            if images.dtype.kind in "iub" and self.input_scale != 1.0:
+                ready *= self.dtype.type(self.input_scale)
+            return ready
 
     def forward(self, x: Any) -> Any:
         """The logits (n, outputs) of images (n, features), on the model's device.
@@ -204,9 +210,10 @@ class MLP:
             x = x[None, :]
         with self.backend.use():
             out = self.backend.empty((len(x), self.outputs), self.dtype)
-            spaces = [layer.space(self.backend, min(len(x), CHUNK), training=False) for layer in self.layers]
+            room = self.backend.empty((min(len(x), CHUNK), self.sizes[0]), self.dtype)
+            spaces = [layer.space(self.backend, len(room), training=False) for layer in self.layers]
             for start in range(0, len(x), CHUNK):
-                h = self.prepare(x[start : start + CHUNK])
+                h = self.prepare(x[start : start + CHUNK], room)
                 for layer, space in zip(self.layers, spaces, strict=True):
                     if len(h) != len(space.output):
                         space = layer.space(self.backend, len(h), training=False)
