@@ -64,8 +64,10 @@ class Dense:
         """Room for one batch; without `training` only what the forward pass writes. `own` as in `Space`."""
         shape, dtype = (batch, self.weights.shape[1]), self.weights.dtype
         # The rows of a few logits are reduced along the short axis; with the batch contiguous NumPy does that
-        # several times faster. CUDA kernels take C order.
-        order = "F" if self.last and shape[1] <= 32 and backend.name == "cpu" else "C"
+        # several times faster. BLAS writes that order more slowly; with many inputs the product counts for more, and
+        # the loss turns the logits over by itself. CUDA kernels take C order.
+        few = shape[1] <= 32 and self.weights.shape[0] <= 128
+        order = "F" if self.last and few and backend.name == "cpu" else "C"
         output = backend.empty(shape, dtype, order)
         saves_input = training and not self.last and self.activation.saves == "input"
         drops = training and self.dropout > 0

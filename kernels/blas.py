@@ -18,9 +18,10 @@ from gpunet.errors import UsageError
 #: What one core's matrix product reaches at least, in GFLOP/s, by the kernels that OpenBLAS says it uses.
 _GFLOPS = {"SkylakeX": 90.0, "Cooperlake": 90.0, "SapphireRapids": 90.0}
 _GFLOPS_OTHERS = 40.0
-#: A thread wants at least this many microseconds of a product: waking it, and fetching what it wrote out of another
-#: core's cache, costs tens of them.
-_WORTH_A_THREAD = 80.0
+#: A thread wants at least this many microseconds of a product, since it has to be woken and what it wrote fetched out
+#: of another core's cache. Measured on two cores: (100, 784) times (784, 10) takes 64 microseconds on one of them and
+#: 40 on both, (100, 50) times (50, 30) gains nothing.
+_WORTH_A_THREAD = 15.0
 
 
 @functools.cache

@@ -11,6 +11,7 @@ CUDA expressions of the entry); those are in `elementwise_losses.py`.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -43,6 +44,12 @@ SINGLE_BLOCK = 1024
 FEW_CLASSES = 32
 PIECE = 1 << 16
 BLOCK_ROWS = 4096
+
+
+@functools.lru_cache(maxsize=8)
+def _shares(classes: int, batch: int, dtype: str) -> np.ndarray:
+    """The one-hot columns of the classes, each 1 / batch."""
+    return np.eye(classes, dtype=dtype) * np.dtype(dtype).type(1 / batch)
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -89,26 +96,50 @@ class SoftmaxCrossEntropy(Loss):
     def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
         batch, classes = logits.shape
         half = logits.dtype == np.float16  # stored in 16 bits, computed in 32
-        if not half and logits.flags.f_contiguous:
-            self._rows(logits, targets, delta, rows, batch)
-            return
+        plain = targets.ndim == 1 and not self.label_smoothing and self.class_weights is None
         turn = classes <= FEW_CLASSES
+        if turn and plain and logits.flags.f_contiguous and delta.flags.f_contiguous:
+            self._columns(logits.T, targets, delta.T, rows, batch)
+            return
         piece = BLOCK_ROWS if turn else max(PIECE // classes, 1)
 
         def work(start: int) -> None:
             part = slice(start, min(start + piece, batch))
             mine = None if rows is None else rows[:, part]
-            if not half and not turn:
+            if turn and plain:
+                turned = np.array(logits[part].T, np.float32 if half else logits.dtype, order="C")
+                self._columns(turned, targets[part], turned, mine, batch)
+                delta[part] = turned.T
+            elif half:
+                slope = np.empty((part.stop - part.start, classes), np.float32)
+                self._rows(logits[part].astype(np.float32), targets[part], slope, mine, batch)
+                delta[part] = slope
+            else:
                 self._rows(logits[part], targets[part], delta[part], mine, batch)
-                return
-            # A few logits a row are reduced along the short axis. Turned over, in the cache, the axis of the batch is
-            # the contiguous one, and NumPy runs along it.
-            wide = np.array(logits[part], np.float32 if half else logits.dtype, order="F" if turn else "C")
-            slope = np.empty_like(wide)
-            self._rows(wide, targets[part], slope, mine, batch)
-            delta[part] = slope
 
         over_pieces(work, batch, piece, logits.size)
+
+    def _columns(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> None:
+        """`numpy` for class indices and few classes, turned over: an example is a column of (classes, count).
+
+        A few logits an example are then reduced along an axis that is not contiguous, which NumPy does several
+        examples at a time. `delta` may be `logits`.
+        """
+        classes, count = logits.shape
+        real = logits.dtype.type
+        np.subtract(logits, np.maximum.reduce(logits, axis=0), out=delta)
+        if rows is not None:
+            behind = delta[targets, np.arange(count)]  # how far the label's logit is behind the largest
+            np.negative(behind, out=rows[0])
+            # Where the largest logit is the only one, it is the answer; else the first of the largest.
+            only = np.count_nonzero(delta == 0) == count
+            rows[1] = behind == 0 if only else (delta == 0).argmax(axis=0) == targets
+        np.exp(delta, out=delta)
+        total = np.add.reduce(delta, axis=0)
+        if rows is not None:
+            rows[0] += np.log(total)
+        np.multiply(delta, np.divide(real(1 / batch), total, out=total), out=delta)
+        delta -= _shares(classes, batch, logits.dtype.char).take(targets, axis=1)
 
     def _rows(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> None:
         """`numpy` for some rows of a batch of `batch`."""
@@ -117,22 +148,16 @@ class SoftmaxCrossEntropy(Loss):
         weights = self._weights(classes)
         np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), out=delta)
         if targets.ndim == 1 and not self.label_smoothing and weights is None:
-            # Where the entries of the labels lie in memory: one index array is faster than a pair.
-            flat, (down, across) = delta.ravel("K"), (stride // delta.itemsize for stride in delta.strides)
-            chosen = np.multiply(targets, across, dtype=np.intp)
-            chosen += np.arange(0, count * down, down)
+            each = np.arange(count)
             if rows is not None:
-                behind = flat[chosen]  # how far the label's logit is behind the largest
-                np.negative(behind, out=rows[0])
-                # Without ties the label is the answer where it is not behind.
-                ties = np.count_nonzero(delta == 0) != count
-                rows[1] = count_right(logits, targets, self.threshold) if ties else behind == 0
+                np.negative(delta[each, targets], out=rows[0])
+                rows[1] = count_right(logits, targets, self.threshold)
             np.exp(delta, out=delta)
             total = np.add.reduce(delta, axis=1, keepdims=True)
             if rows is not None:
                 rows[0] += np.log(total[:, 0])
             delta *= np.divide(real(1 / batch), total, out=total)
-            flat[chosen] -= real(1 / batch)
+            delta[each, targets] -= real(1 / batch)
         else:
             wanted = one_hot(targets, classes, logits.dtype)
             if self.label_smoothing:

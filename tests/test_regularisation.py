@@ -194,9 +194,7 @@ def test_without_early_stopping_the_last_weights_stay() -> None:
 
 
 def test_a_run_that_ends_while_it_gets_better_has_the_best_weights_too() -> None:
-    result = gn.train(
-        gn.MLP([5, 8, 2]), blobs(), iterations=20, batch_size=50, validate_every=5, early_stopping=50
-    )
+    result = gn.train(gn.MLP([5, 8, 2]), blobs(), iterations=20, batch_size=50, validate_every=5, early_stopping=50)
     assert result.stopped == "completed"
     assert result.best_iteration == 20
 

@@ -79,9 +79,7 @@ def test_bad_values_get_one_sentence(name, value, words):
 def test_settings_that_do_not_go_together():
     with pytest.raises(gn.UsageError, match="--iterations and --epochs"):
         Settings(iterations=5, epochs=5)
-    with pytest.raises(
-        gn.UsageError, match=r"--momentum 0[.]9: the optimizer adam has none; take --optimizer mom"
-    ):
+    with pytest.raises(gn.UsageError, match=r"--momentum 0[.]9: the optimizer adam has none; take --optimizer mom"):
         Settings(optimizer="adam", momentum=0.9)
     with pytest.raises(gn.UsageError, match=r"--label-smoothing 0[.]1: the loss binary-cross-entropy has none"):
         Settings(loss="binary-cross-entropy", label_smoothing=0.1)
