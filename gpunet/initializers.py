@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.checks import number
+from gpunet.checks import entry, number
 from gpunet.errors import UsageError
 
 
@@ -210,12 +210,4 @@ def get_initializer(initializer: str | Initializer | type[Initializer], **hyperp
     Raises:
         UsageError: there is no such name, or it has no such hyperparameter.
     """
-    if isinstance(initializer, Initializer):
-        return initializer
-    entry = INITIALIZERS.get(initializer) if isinstance(initializer, str) else initializer
-    if not isinstance(entry, type) or not issubclass(entry, Initializer):
-        raise UsageError(f"unknown initializer {initializer!r}; choose one of {', '.join(INITIALIZERS)}.")
-    try:
-        return entry(**hyperparameters)
-    except TypeError as error:
-        raise UsageError(f"initializer {entry.name!r}: {error}.") from None
+    return entry("initializer", INITIALIZERS, Initializer, initializer, hyperparameters)

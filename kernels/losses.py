@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.checks import number
+from gpunet.checks import entry, number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import over_pieces
@@ -206,15 +206,7 @@ def get_loss(loss: str | Loss | type[Loss], **hyperparameters: Any) -> Loss:
     Raises:
         UsageError: there is no such name, or it has no such hyperparameter.
     """
-    if isinstance(loss, Loss):
-        return loss
-    entry: Any = LOSSES.get(loss) if isinstance(loss, str) else loss
-    if not hasattr(entry, "numpy") or not hasattr(entry, "name"):
-        raise UsageError(f"unknown loss {loss!r}; choose one of {', '.join(LOSSES)}.")
-    try:
-        return entry(**hyperparameters)
-    except TypeError as error:
-        raise UsageError(f"loss {entry.name!r}: {error}.") from None
+    return entry("loss", LOSSES, Loss, loss, hyperparameters)
 
 
 @operation

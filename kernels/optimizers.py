@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.checks import number
+from gpunet.checks import entry, number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import scratch
@@ -324,15 +324,7 @@ def get_optimizer(optimizer: str | Optimizer | type[Optimizer], **hyperparameter
     Raises:
         UsageError: there is no such name, or it has no such hyperparameter.
     """
-    if isinstance(optimizer, Optimizer):
-        return optimizer
-    entry = OPTIMIZERS.get(optimizer) if isinstance(optimizer, str) else optimizer
-    if not isinstance(entry, type) or not issubclass(entry, Optimizer):
-        raise UsageError(f"unknown optimizer {optimizer!r}; choose one of {', '.join(OPTIMIZERS)}.")
-    try:
-        return entry(**hyperparameters)
-    except TypeError as error:
-        raise UsageError(f"optimizer {entry.name!r}: {error}.") from None
+    return entry("optimizer", OPTIMIZERS, Optimizer, optimizer, hyperparameters)
 
 
 @operation
