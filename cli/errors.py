@@ -55,6 +55,7 @@ def run(command: Callable[[], Any]) -> int:
         report(f"not enough memory: {error or 'an array does not fit'}; use a smaller network, batch or data set.")
     except OSError as error:
         report(describe_os_error(error))
+        _forget_output()  # where the disk is full, what is left of the output cannot be written at exit either
     except Exception as error:
         if hasattr(error, "format_message"):  # the option parser's own errors, whichever package holds them
             report(_usage_sentence(error))
@@ -95,7 +96,7 @@ def _usage_sentence(error: Any) -> str:
 
 
 def _forget_output() -> None:
-    """Point both outputs at nothing, so that the interpreter's last flush cannot fail on a closed pipe."""
+    """Point both outputs at nothing, so that the interpreter's last flush cannot fail; one that works is left."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

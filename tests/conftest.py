@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 
 # One BLAS thread, here and in the command lines that tests start: their networks are small, and several threads wait
 # for each other on a machine that is busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell without job control has its background commands ignore Ctrl-C, and what they start inherits that; the tests
+# that send it to a command line need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
