@@ -26,6 +26,7 @@ import numpy as np
 
 import gpunet as gn
 from gpunet.graph import step_flop
+from gpunet.kernels import control as control_block
 from gpunet.kernels import gemm
 from gpunet.kernels.activation import activation_forward
 from gpunet.kernels.column_sum import column_sum
@@ -172,7 +173,7 @@ def kernels(backend: gn.Backend, rows: int, width: int) -> dict[str, tuple[Calla
 
     x, y, z, mask, flat = array(rows, width), array(rows, width), array(rows, width), array(rows, width), array(size)
     bias, slopes, weights, grad = array(width), array(width), array(width, width), array(width, width)
-    control = backend.to_device(np.array([0, 0, -1, 0], np.int64))
+    control = backend.to_device(control_block.fresh())
     relu = gn.ACTIVATIONS["relu"]
     images = backend.to_device(rng.integers(0, 256, (rows, width), dtype=np.uint8))
     labels = backend.to_device(rng.integers(0, min(10, width), rows).astype(np.int32))

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import gpunet as gn
+from gpunet.kernels import control as control_block
 from gpunet.kernels.activations import activation_backward, activation_forward
 from gpunet.kernels.optimizers import update
 
@@ -144,7 +145,7 @@ def optimizer_row(name: str, elements: int, turns: int) -> dict:
     state = [np.zeros(elements, np.float32) for _ in optimizer.state_names]
     rate = optimizer.learning_rate
     table = optimizer.coefficients(np.ones(1), np.full(1, rate)).astype(np.float32)
-    control = np.array([0, 0, -1, 0])
+    control = control_block.fresh()
     moved = (3 + 2 * len(state)) * p.nbytes
     times = best({"gpunet": lambda: update(p, g, state, optimizer, table, control, elements)}, turns)
     return {"kernel": f"{name} update", "bytes": moved, **times}

@@ -22,6 +22,7 @@ from gpunet.backend import (
     versions,
 )
 from gpunet.errors import DeviceError, GpunetError
+from gpunet.kernels import blas
 
 
 @dataclass(frozen=True)
@@ -76,17 +77,12 @@ def _processor() -> str:
 
 def _blas() -> dict[str, Any]:
     """The BLAS that NumPy has loaded, its version and its number of threads."""
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        return {}
-    for library in threadpool_info():
-        if library.get("user_api") == "blas":
-            return {
-                "blas": library.get("internal_api"),
-                "blas_version": library.get("version"),
-                "blas_threads": library.get("num_threads"),
-            }
+    for library in blas.describe():
+        return {
+            "blas": library.get("internal_api"),
+            "blas_version": library.get("version"),
+            "blas_threads": library.get("num_threads"),
+        }
     return {}
 
 

@@ -178,7 +178,7 @@ class Trainer:
             self.images = backend.to_device(images)
             self.labels = backend.to_device(train.labels, np.int32 if train.labels.ndim == 1 else model.dtype)
             self.order = Order(backend, len(train), self.batch, self.seed)
-            self.control = backend.to_device(np.array([0, 0, -1, 0], np.int64))
+            self.control = backend.to_device(at.fresh())
             width = self.optimizer.coefficients(np.ones(1), np.ones(1)).shape[1]
             self.table = backend.zeros((min(TABLE_ROWS, self.iterations), width), model.dtype)
             self._table_end = 0

@@ -8,6 +8,8 @@ the batch gather copies NEXT to STEP, all later kernels read STEP, and the optim
 
 from __future__ import annotations
 
+import numpy as np
+
 #: Index of the step that comes next (0-based); written by the optimizer update, read by the gather.
 NEXT = 0
 #: Index of the step being done (0-based); written by the gather, read by everything after it.
@@ -16,5 +18,10 @@ STEP = 1
 NONFINITE = 2
 #: The step that row 0 of the coefficient table belongs to; written by the host between steps.
 BASE = 3
-#: Number of counters (int64).
-SIZE = 4
+
+
+def fresh() -> np.ndarray:
+    """The control block (4,) int64 before the first step, in host memory."""
+    block = np.zeros(4, np.int64)
+    block[NONFINITE] = -1
+    return block

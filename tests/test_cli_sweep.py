@@ -111,12 +111,16 @@ def test_ctrl_c_leaves_a_sweep_that_goes_on(tmp_path: Path, jobs: str) -> None:
         start_new_session=True,
     )
     results = out / "results.jsonl"
-    for _ in range(600):
-        if results.exists() and results.read_text().count("\n") == 2:
-            break
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        for _ in range(600):
+            if results.exists() and results.read_text().count("\n") == 2:
+                break
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # its workers too, which would train for minutes
     assert process.returncode == 130
     assert error.startswith("Error: stopped after 2 of 4 runs; the same command goes on")
     assert "Traceback" not in error

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet.kernels import control as control_block
 from gpunet.kernels.blocks import scratch
 from gpunet.kernels.optimizers import BLOCK, get_optimizer, update
 
@@ -25,7 +26,7 @@ def run(
         p = device.to_device(start.copy())
         state = [device.zeros(p.shape, p.dtype) for _ in optimizer.state_names]
         table = device.to_device(optimizer.coefficients(np.arange(steps) + 1.0, rates).astype(start.dtype))
-        control = device.to_device(np.array([0, 0, -1, 0], np.int64))
+        control = device.to_device(control_block.fresh())
         for _ in range(steps):
             g = device.to_device(slope(device.to_host(p).copy()))
             control[1] = control[0]
