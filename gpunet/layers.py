@@ -1,7 +1,7 @@
 """The dense layer: what it holds, and the room that one batch needs in it.
 
 A layer knows its weights, its activation and `kernels`; it does not know what device it is on. `forward`
-reads like the formula and `backward` walks it in reverse.
+and `backward` make ready what is then run again and again, on the arrays of a `Space`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpunet.kernels.activations import Activation
+from gpunet.kernels.build import Ready
 from gpunet.kernels.dense import Below, dense_backward, dense_forward
 from gpunet.kernels.dropout import Drop
 from gpunet.kernels.random import Stream
@@ -80,25 +81,24 @@ class Dense:
             own=own,
         )
 
-    def forward(self, x: Any, space: Space, control: Any = None) -> Any:
-        """f(x W + b) into `space`, with dropout if a control block is given; the last layer gives x W alone.
+    def forward(self, x: Any, space: Space, control: Any = None) -> Ready:
+        """f(x W + b) into `space`, made ready to be run; the last layer gives x W alone.
 
         Args:
             x: (batch, fan in).
-            space: the layer's room for this batch.
-            control: the control block of a training step, or None for inference.
+            space: the layer's room for this batch; what the next layer reads will be in its `kept`.
+            control: the control block of a training step, which has room for dropout; None for inference.
         """
         bias = None if self.last else self.bias
         drop = None
         if space.mask is not None and control is not None:
             drop = Drop(self.stream, self.dropout, control, space.mask, space.kept)
-        dense_forward(x, self.weights, bias, self.activation, space.pre, space.output, drop, space.own)
-        return space.output if drop is None else space.kept
+        return dense_forward.prepare(x, self.weights, bias, self.activation, space.pre, space.output, drop, space.own)
 
-    def backward(self, x: Any, space: Space, below: Below | None) -> None:
+    def backward(self, x: Any, space: Space, below: Below | None) -> Ready:
         """The gradient of the weights from `space.delta`, the delta of the layer below, and one bias gradient."""
         grad_bias = self.grad_bias if space.own else None
-        dense_backward(space.delta, x, self.weights, self.grad_weights, grad_bias, below, space.own)
+        return dense_backward.prepare(space.delta, x, self.weights, self.grad_weights, grad_bias, below, space.own)
 
     def as_below(self, space: Space) -> Below:
         """What the layer above writes into this one when it goes backward."""

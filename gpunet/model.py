@@ -19,6 +19,7 @@ from gpunet.checks import seed as check_seed
 from gpunet.errors import UsageError
 from gpunet.initializers import Initializer, TruncatedNormal, get_initializer
 from gpunet.kernels.activations import ACTIVATIONS, Activation, activation_forward, get_activation
+from gpunet.kernels.build import Ready
 from gpunet.kernels.losses import Loss, get_loss, softmax
 from gpunet.kernels.random import Stream, generator, purpose
 from gpunet.layers import Dense
@@ -211,15 +212,25 @@ class MLP:
         with self.backend.use():
             out = self.backend.empty((len(x), self.outputs), self.dtype)
             room = self.backend.empty((min(len(x), CHUNK), self.sizes[0]), self.dtype)
-            spaces = [layer.space(self.backend, len(room), training=False) for layer in self.layers]
+            passes: list[Ready] = []
             for start in range(0, len(x), CHUNK):
+                part = out[start : start + CHUNK]
                 h = self.prepare(x[start : start + CHUNK], room)
-                for layer, space in zip(self.layers, spaces, strict=True):
-                    if len(h) != len(space.output):
-                        space = layer.space(self.backend, len(h), training=False)
-                    h = layer.forward(h, space)
-                self.backend.xp.add(h, self.layers[-1].bias, out=out[start : start + CHUNK])
+                if start == 0 or len(part) < CHUNK:
+                    passes, logits = self._passes(h)
+                for layer_pass in passes:
+                    layer_pass()
+                self.backend.xp.add(logits, self.layers[-1].bias, out=part)
             return out
+
+    def _passes(self, x: Any) -> tuple[list[Ready], Any]:
+        """The forward pass of each layer in turn for inputs (n, features), made ready, and where x W of the last is."""
+        passes = []
+        for layer in self.layers:
+            space = layer.space(self.backend, len(x), training=False)
+            passes.append(layer.forward(x, space))
+            x = space.kept
+        return passes, x
 
     def predict_proba(self, x: Any) -> Any:
         """Probabilities (n, classes), on the model's device; with a single output, of class 0 and class 1.

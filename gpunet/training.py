@@ -1,8 +1,10 @@
 """Training: the step that everything uses, the loop around it, and the records that it yields.
 
-A step is `Trainer.step`, and it is written once for both devices. What changes from step to step lies in
-device memory (the control block, the table of coefficients, the ring of permutations); the host refills
-them at boundaries and reads loss and accuracy at log steps, and does nothing else in between.
+What a step does says `Trainer.operations`, once for both devices. All arrays of a step exist before the first
+one, so its operations are made ready for them once and then run again and again (on CUDA also as one graph).
+What changes from step to step lies in device memory (the control block, the table of coefficients, the ring
+of permutations); the host refills them at boundaries and reads loss and accuracy at log steps, and does
+nothing else in between.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.graph import StepGraph, choose_way
 from gpunet.kernels import control as at
 from gpunet.kernels.blas import BlasThreads
+from gpunet.kernels.build import Ready
 from gpunet.kernels.gather import gather
 from gpunet.kernels.losses import get_loss, loss_step
 from gpunet.kernels.optimizers import SGD, get_optimizer, update
@@ -193,6 +196,7 @@ class Trainer:
             wide = np.float64 if model.dtype == np.float64 else np.float32
             self.rows = backend.zeros((2, self.batch), wide)
             self.partial_sums = backend.empty(PARTIAL_SUMS, wide)
+            self._ready = {want_rows: list(self.operations(want_rows)) for want_rows in (False, True)}
         self._graph = StepGraph(backend, self.step, self.way.required) if self.way.captured else None
         self._boundary = 0
 
@@ -221,34 +225,43 @@ class Trainer:
 
     # --- the step ------------------------------------------------------------------------------------
 
-    def step(self, want_rows: bool = True) -> None:
-        """One training step: batch, forward, loss, backward, update. The host waits for nothing.
+    def operations(self, want_rows: bool) -> Iterator[Ready]:
+        """What a step does, in its order: batch, forward, loss, backward, update; each made ready to be run.
 
         Args:
             want_rows: whether the loss and the right answers of each example go to `rows`.
         """
-        model, control = self.model, self.control
+        model, data, control = self.model, self.data, self.control
         layers, spaces = model.layers, self.spaces
-        gather(self.images, self.labels, self.order.ring, control, self.data.scale, self.x, self.targets, self.raw_rows)
-        inputs = [self.x]
-        for layer, space in zip(layers, spaces, strict=True):
-            inputs.append(layer.forward(inputs[-1], space, control))
-        top = layers[-1]
-        rows = self.rows if want_rows else None
-        grad_bias = top.early_grad_bias(spaces[-1])
-        loss_step(inputs[-1], top.bias, self.targets, self.loss, spaces[-1].delta, grad_bias, rows, control)
+        ring, rows = self.order.ring, self.rows if want_rows else None
+        yield gather.prepare(self.images, self.labels, ring, control, data.scale, self.x, self.targets, self.raw_rows)
+        inputs = [self.x, *(space.kept for space in spaces)]
+        for x, layer, space in zip(inputs, layers, spaces, strict=False):
+            yield layer.forward(x, space, control)
+        top, delta, grad_bias = layers[-1], spaces[-1].delta, layers[-1].early_grad_bias(spaces[-1])
+        yield loss_step.prepare(inputs[-1], top.bias, self.targets, self.loss, delta, grad_bias, rows, control)
         for index in range(len(layers) - 1, -1, -1):
             below = layers[index - 1].as_below(spaces[index - 1]) if index else None
-            layers[index].backward(inputs[index], spaces[index], below)
+            yield layers[index].backward(inputs[index], spaces[index], below)
+        gradients, weights = model.flat_gradients, model.weight_count
         if self.l2 or self.l1:
-            add_penalty(model.flat_gradients, model.flat, model.weight_count, self.l2, self.l1)
+            yield add_penalty.prepare(gradients, model.flat, weights, self.l2, self.l1)
         if self.clip_norm is not None:
-            clip_by_norm(model.flat_gradients, self.clip_norm, self.partial_sums)
+            yield clip_by_norm.prepare(gradients, self.clip_norm, self.partial_sums)
         moved = self.optimizer_state
-        update(model.flat, model.flat_gradients, moved, self.optimizer, self.table, control, model.weight_count)
+        yield update.prepare(model.flat, gradients, moved, self.optimizer, self.table, control, weights)
         if self.max_norm is not None:
             for layer in layers:
-                clip_columns(layer.weights, self.max_norm)
+                yield clip_columns.prepare(layer.weights, self.max_norm)
+
+    def step(self, want_rows: bool = True) -> None:
+        """One training step. The host waits for nothing.
+
+        Args:
+            want_rows: see `operations`.
+        """
+        for run in self._ready[want_rows]:
+            run()
 
     def _prepare(self) -> None:
         """Refill what the coming steps read; sets the step at which this is needed again."""

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.kernels.build import Ready
+
 #: Elements in a piece: few enough that what one pass writes is in cache for the next, and so many that the
 #: microsecond which NumPy takes to begin a pass does not count.
 BLOCK = 1 << 15
@@ -102,36 +104,54 @@ def over_pieces(work: Callable[[int], Any], length: int, piece: int, elements: i
         other.result()
 
 
-def blockwise(form: Callable[..., Any]) -> Callable[..., Any]:
+class Blockwise:
+    """An elementwise form that takes arrays of any shape, size and strides; made by `blockwise`."""
+
+    def __init__(self, form: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, form)
+        self.form = form
+
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        self.prepare(*arrays)()
+        return arrays[-1]
+
+    def prepare(self, *arrays: np.ndarray) -> Ready:
+        """The form on these arrays, to be run as often as one likes."""
+        if not all(array.flags.c_contiguous for array in arrays):
+            return self._in_other_order(arrays)
+        form, size = self.form, arrays[-1].size
+        flat = [array.ravel() for array in arrays]  # views, since they are contiguous
+        if size <= BLOCK:
+            return functools.partial(form, *flat)
+
+        def piece(start: int) -> None:
+            form(*[array[start : start + BLOCK] for array in flat])
+
+        return functools.partial(over_pieces, piece, size, BLOCK, size)
+
+    def _in_other_order(self, arrays: tuple[np.ndarray, ...]) -> Ready:
+        """Arrays that are not all in C order: their transposes if those are, else copies."""
+        if all(array.flags.f_contiguous for array in arrays):
+            return self.prepare(*(array.T for array in arrays))
+        *inputs, out = arrays
+
+        def through_copies() -> None:
+            out[...] = self(*(np.ascontiguousarray(array) for array in inputs), np.empty(out.shape, out.dtype))
+
+        return through_copies
+
+
+def blockwise(form: Callable[..., Any]) -> Blockwise:
     """Let an elementwise form take arrays of any shape, size and strides.
 
     The form is called with one-dimensional arrays of at most `BLOCK` elements, the last of which is the
     output; an input may be the output.
     """
-
-    @functools.wraps(form)
-    def run(*arrays: np.ndarray) -> np.ndarray:
-        out = arrays[-1]
-        flat = []
-        for array in arrays:
-            if not array.flags.c_contiguous:
-                return _in_other_order(run, arrays)
-            flat.append(array.ravel())  # a view, since it is contiguous
-        size = out.size
-        if size <= BLOCK:
-            form(*flat)
-        else:
-            over_pieces(lambda start: form(*[array[start : start + BLOCK] for array in flat]), size, BLOCK, size)
-        return out
-
-    return run
+    return Blockwise(form)
 
 
-def _in_other_order(run: Callable[..., np.ndarray], arrays: tuple[np.ndarray, ...]) -> np.ndarray:
-    """`run` for arrays that are not all in C order: their transposes if those are, else copies."""
-    out = arrays[-1]
-    if all(array.flags.f_contiguous for array in arrays):
-        run(*(array.T for array in arrays))
-    else:
-        out[...] = run(*(np.ascontiguousarray(array) for array in arrays[:-1]), np.empty(out.shape, out.dtype))
-    return out
+def prepare(form: Callable[..., Any], *arrays: np.ndarray) -> Ready:
+    """An elementwise form on these arrays, blockwise or not, to be run as often as one likes."""
+    if isinstance(form, Blockwise):
+        return form.prepare(*arrays)
+    return functools.partial(form, *arrays)

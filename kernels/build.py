@@ -1,8 +1,9 @@
 """How an operation is built: its NumPy form and its CUDA form under one name, and the makers of CUDA kernels.
 
-An `Operation` is called with arrays and runs the form that belongs to the device they live on. The
-makers (`elementwise`, `reduction`, `raw`) hand CUDA source to CuPy once and remember the kernel,
-because making one costs more than launching it a thousand times (cupy#391).
+An `Operation` is called with arrays and runs the form that belongs to the device they live on; or it is
+prepared for its arrays once and then run again and again, as a training step does. The makers
+(`elementwise`, `reduction`, `raw`) hand CUDA source to CuPy once and remember the kernel, because making
+one costs more than launching it a thousand times (cupy#391).
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ C_TYPES = {
 }
 
 
+#: Something that is ready to be run: it takes nothing, because it knows the arrays that it works on.
+Ready = Callable[[], Any]
+
+
 class Operation:
     """One numerical operation with a NumPy form and a CUDA form.
 
@@ -34,9 +39,10 @@ class Operation:
     form, which imports CuPy when it is first used.
     """
 
-    def __init__(self, numpy_form: Callable[..., Any]) -> None:
+    def __init__(self, numpy_form: Callable[..., Any], prepares: bool) -> None:
         functools.update_wrapper(self, numpy_form)
         self.numpy = numpy_form
+        self.prepares = prepares
         self.cuda_form: Callable[..., Any] | None = None
 
     def cuda(self, form: Callable[..., Any]) -> Operation:
@@ -44,15 +50,35 @@ class Operation:
         self.cuda_form = form
         return self
 
+    def prepare(self, first: Any, *args: Any, **options: Any) -> Ready:
+        """The operation on these arrays, to be run as often as one likes.
+
+        What depends on the arrays' shapes and types alone is done here, once; each run reads and writes
+        what is in them at that time.
+        """
+        if type(first) is not np.ndarray and self.cuda_form is not None:
+            return functools.partial(self.cuda_form, first, *args, **options)
+        if self.prepares:
+            ready: Ready = self.numpy(first, *args, **options)
+            return ready
+        return functools.partial(self.numpy, first, *args, **options)
+
     def __call__(self, first: Any, *args: Any, **options: Any) -> Any:
-        if type(first) is np.ndarray or self.cuda_form is None:
-            return self.numpy(first, *args, **options)
-        return self.cuda_form(first, *args, **options)
+        return self.prepare(first, *args, **options)()
 
 
 def operation(numpy_form: Callable[..., Any]) -> Operation:
     """Make an `Operation` of its NumPy form; add the CUDA form with `@name.cuda`."""
-    return Operation(numpy_form)
+    return Operation(numpy_form, prepares=False)
+
+
+def prepared_operation(numpy_form: Callable[..., Any]) -> Operation:
+    """The same of a NumPy form that looks at its arrays and returns the function that does the work.
+
+    A step of a small network is a few dozen NumPy calls of two or three microseconds each, and what is
+    looked up between them takes as long; such operations do it beforehand.
+    """
+    return Operation(numpy_form, prepares=True)
 
 
 def is_cuda(array: Any) -> bool:

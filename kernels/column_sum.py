@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.build import operation, raw, types
+from gpunet.kernels.build import Ready, prepared_operation, raw, types
 
 
 @functools.lru_cache(maxsize=16)
@@ -15,8 +15,8 @@ def _ones(count: int, dtype: Any) -> np.ndarray:
     return np.ones(count, dtype)
 
 
-@operation
-def column_sum(matrix: Any, out: Any) -> None:
+@prepared_operation
+def column_sum(matrix: Any, out: Any) -> Ready:
     """out = matrix.sum(axis=0), in an order that is fixed by the shape, accumulated in at least float32.
 
     Args:
@@ -24,10 +24,13 @@ def column_sum(matrix: Any, out: Any) -> None:
         out: (columns,), of the same dtype, written.
     """
     if matrix.dtype == np.float16:
-        out[...] = np.add.reduce(matrix, axis=0, dtype=np.float32)
-    else:
-        # A product with a vector of ones: BLAS walks the rows once, NumPy's reduction takes four times as long.
-        np.dot(_ones(len(matrix), matrix.dtype), matrix, out=out)
+
+        def half() -> None:
+            out[...] = np.add.reduce(matrix, axis=0, dtype=np.float32)
+
+        return half
+    # A product with a vector of ones: BLAS walks the rows once, NumPy's reduction takes four times as long.
+    return functools.partial(np.dot, _ones(len(matrix), matrix.dtype), matrix, out)
 
 
 @column_sum.cuda

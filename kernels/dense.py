@@ -18,7 +18,8 @@ import numpy as np
 
 from gpunet.kernels import gemm
 from gpunet.kernels.activations import Activation
-from gpunet.kernels.build import C_TYPES, elementwise, operation, raw, types
+from gpunet.kernels.blocks import prepare
+from gpunet.kernels.build import C_TYPES, Ready, elementwise, prepared_operation, raw, types
 from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.dropout import Drop, dropout
 
@@ -42,11 +43,11 @@ class Below:
     grad_bias: Any
 
 
-@operation
+@prepared_operation
 def dense_forward(
     x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None = None,
     own: bool = False,
-) -> None:  # fmt: skip
+) -> Ready:  # fmt: skip
     """out = f(x W + b), and behind it dropout.
 
     Args:
@@ -58,12 +59,17 @@ def dense_forward(
         own: whether to take our own matrix products on CUDA.
     """
     z = out if pre is None else pre
-    np.matmul(x, weights, out=z)
-    if bias is not None:
-        np.add(z, bias, out=z)
-        activation.forward(z, out)
-    if drop is not None:
-        dropout(out, drop.stream, drop.rate, drop.control, drop.mask, drop.kept)
+    activate = prepare(activation.forward, z, out)
+
+    def run() -> None:
+        np.matmul(x, weights, out=z)
+        if bias is not None:
+            np.add(z, bias, out=z)
+            activate()
+        if drop is not None:
+            dropout(out, drop.stream, drop.rate, drop.control, drop.mask, drop.kept)
+
+    return run
 
 
 @dense_forward.cuda
@@ -96,10 +102,10 @@ def _bias_activation(bias: Any, activation: Activation, pre: Any, out: Any) -> N
     kernel(bias, len(bias), *outputs)
 
 
-@operation
+@prepared_operation
 def dense_backward(
     delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, own: bool = False
-) -> None:
+) -> Ready:
     """The gradients of a dense layer: grad_W = x^T delta, and below.delta = (delta W^T) * mask * f'.
 
     Args:
@@ -111,17 +117,34 @@ def dense_backward(
         below: the layer that `x` comes from, or None for the first layer.
         own: whether to take our own matrix products on CUDA; they want `grad_bias`, and no `below.grad_bias`.
     """
-    if grad_bias is not None:
-        column_sum(delta, grad_bias)
-    np.matmul(x.T, delta, out=grad_weights)
+    sum_delta = _sums(delta, grad_bias)
+    x_transposed, weights_transposed = x.T, weights.T
     if below is None:
-        return
-    np.matmul(delta, weights.T, out=below.delta)
-    if below.mask is not None:
-        np.multiply(below.delta, below.mask, out=below.delta)
-    below.activation.backward(below.delta, below.saved, below.delta)
-    if below.grad_bias is not None:
-        column_sum(below.delta, below.grad_bias)
+
+        def run_first() -> None:
+            sum_delta()
+            np.matmul(x_transposed, delta, out=grad_weights)
+
+        return run_first
+    delta_below, mask = below.delta, below.mask
+    times_derivative = prepare(below.activation.backward, delta_below, below.saved, delta_below)
+    sum_below = _sums(delta_below, below.grad_bias)
+
+    def run() -> None:
+        sum_delta()
+        np.matmul(x_transposed, delta, out=grad_weights)
+        np.matmul(delta, weights_transposed, out=delta_below)
+        if mask is not None:
+            np.multiply(delta_below, mask, out=delta_below)
+        times_derivative()
+        sum_below()
+
+    return run
+
+
+def _sums(delta: Any, grad_bias: Any) -> Ready:
+    """The bias gradient, if it is asked for here."""
+    return (lambda: None) if grad_bias is None else column_sum.prepare(delta, grad_bias)
 
 
 @dense_backward.cuda

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from gpunet.kernels import control as at
-from gpunet.kernels.build import operation, raw, types
+from gpunet.kernels.build import Ready, prepared_operation, raw, types
 
 
-@operation
+@prepared_operation
 def gather(
     images: Any, labels: Any, order: Any, control: Any, scale: float, x: Any, targets: Any, raw_rows: Any
-) -> None:
+) -> Ready:
     """Take the next batch: `x = images[rows] * scale`, `targets = labels[rows]`, STEP = NEXT.
 
     Args:
@@ -33,21 +33,27 @@ def gather(
         raw_rows: (batch, features) of the dtype of `images`, room for the rows before they are scaled;
             unused on CUDA, where they pass through registers.
     """
-    batch, ring = len(x), len(order)
-    control[at.STEP] = control[at.NEXT]
-    start = int(control[at.STEP]) * batch % ring
-    rows = order[start : start + batch]
-    if len(rows) < batch:
-        rows = np.concatenate((rows, order[: batch - len(rows)]))
-    # mode="clip" lets NumPy skip a bounds check per row and write straight into `out`; the order is ours.
-    labels.take(rows, 0, targets, "clip")
-    if images.dtype == x.dtype:
-        images.take(rows, 0, x, "clip")
+    batch, ring, factor = len(x), len(order), x.dtype.type(scale)
+    rows = np.empty(batch, np.intp)  # the type of index that `take` wants
+    taken = x if images.dtype == x.dtype else raw_rows
+
+    def run() -> None:
+        step = control[at.STEP] = control[at.NEXT]
+        start = int(step) * batch % ring
+        in_ring = min(batch, ring - start)
+        rows[:in_ring] = order[start : start + in_ring]
+        if in_ring < batch:
+            rows[in_ring:] = order[: batch - in_ring]
+        # mode="clip" lets NumPy skip a bounds check per row and write straight into the target; the order is ours.
+        labels.take(rows, 0, targets, "clip")
+        images.take(rows, 0, taken, "clip")
+        if taken is not x:
+            # Converting and then multiplying is faster than both at once, which NumPy does through a small buffer.
+            np.copyto(x, taken, casting="unsafe")
         if scale != 1.0:
-            np.multiply(x, x.dtype.type(scale), out=x)
-    else:
-        images.take(rows, 0, raw_rows, "clip")
-        np.multiply(raw_rows, x.dtype.type(scale), out=x, dtype=x.dtype, casting="unsafe")
+            np.multiply(x, factor, out=x)
+
+    return run
 
 
 @gather.cuda

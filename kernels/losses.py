@@ -21,7 +21,7 @@ from gpunet.checks import entry, number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import over_pieces
-from gpunet.kernels.build import is_cuda, operation, raw, same_device, types
+from gpunet.kernels.build import Ready, is_cuda, operation, prepared_operation, raw, same_device, types
 from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.elementwise_losses import (
     BinaryCrossEntropy,
@@ -209,10 +209,10 @@ def get_loss(loss: str | Loss | type[Loss], **hyperparameters: Any) -> Loss:
     return entry("loss", LOSSES, Loss, loss, hyperparameters)
 
 
-@operation
+@prepared_operation
 def loss_step(
     logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, rows: Any, control: Any
-) -> None:
+) -> Ready:
     """The last layer's bias, the loss and its gradient in one pass over the logits.
 
     Args:
@@ -226,14 +226,19 @@ def loss_step(
             NumPy form leaves them out where None; on CUDA they cost nothing and are always asked for.
         control: the control block, or None; its NONFINITE is set at the first step whose loss is not finite.
     """
-    if bias is not None:
-        np.add(logits, bias, out=logits)
-    loss.numpy(logits, targets, delta, rows)
-    if grad_bias is not None:
-        column_sum(delta, grad_bias)
-        # A logit that is not finite makes a gradient that is not finite; the bias gradient sums them all.
-        if control is not None and not math.isfinite(np.dot(grad_bias, grad_bias)) and control[at.NONFINITE] < 0:
-            control[at.NONFINITE] = control[at.STEP]
+    sum_delta = None if grad_bias is None else column_sum.prepare(delta, grad_bias)
+
+    def run() -> None:
+        if bias is not None:
+            np.add(logits, bias, out=logits)
+        loss.numpy(logits, targets, delta, rows)
+        if sum_delta is not None:
+            sum_delta()
+            # A logit that is not finite makes a gradient that is not finite; the bias gradient sums them all.
+            if control is not None and not math.isfinite(np.dot(grad_bias, grad_bias)) and control[at.NONFINITE] < 0:
+                control[at.NONFINITE] = control[at.STEP]
+
+    return run
 
 
 @loss_step.cuda

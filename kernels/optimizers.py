@@ -19,7 +19,7 @@ from gpunet.checks import entry, number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import scratch
-from gpunet.kernels.build import C_TYPES, elementwise, operation
+from gpunet.kernels.build import C_TYPES, Ready, elementwise, prepared_operation
 
 #: Elements that the NumPy form updates at a time, so that what one pass writes is in cache for the next.
 BLOCK = 1 << 16
@@ -327,10 +327,10 @@ def get_optimizer(optimizer: str | Optimizer | type[Optimizer], **hyperparameter
     return entry("optimizer", OPTIMIZERS, Optimizer, optimizer, hyperparameters)
 
 
-@operation
+@prepared_operation
 def update(
     parameters: Any, gradients: Any, state: list[Any], optimizer: Optimizer, table: Any, control: Any, decayed: int
-) -> None:
+) -> Ready:
     """One step of an optimizer on the flat buffers; then the control block's NEXT is one more than STEP.
 
     Args:
@@ -342,17 +342,20 @@ def update(
         control: the control block.
         decayed: how many elements at the front are weights.
     """
-    step = int(control[at.STEP])
-    c = table[step - int(control[at.BASE])]
-    size = len(parameters)
-    if size <= BLOCK:
-        optimizer.numpy(parameters, gradients, state, c, decayed)
-    else:
-        for start in range(0, size, BLOCK):
-            part = slice(start, min(start + BLOCK, size))
-            inside = min(max(decayed - start, 0), part.stop - start)
-            optimizer.numpy(parameters[part], gradients[part], [s[part] for s in state], c, inside)
-    control[at.NEXT] = step + 1
+    pieces = []
+    for start in range(0, len(parameters), BLOCK):
+        part = slice(start, min(start + BLOCK, len(parameters)))
+        inside = min(max(decayed - start, 0), part.stop - start)
+        pieces.append((parameters[part], gradients[part], [vector[part] for vector in state], inside))
+
+    def run() -> None:
+        step = int(control[at.STEP])
+        coefficients = table[step - int(control[at.BASE])]
+        for p, g, vectors, inside in pieces:
+            optimizer.numpy(p, g, vectors, coefficients, inside)
+        control[at.NEXT] = step + 1
+
+    return run
 
 
 @update.cuda
