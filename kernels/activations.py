@@ -16,7 +16,7 @@ import numpy as np
 from gpunet.errors import UsageError
 from gpunet.kernels.activation import Activation, activation_backward, activation_forward, from_functions
 from gpunet.kernels.blocks import blockwise, constant, scratch
-from gpunet.kernels.normal import upper_tail
+from gpunet.kernels.series import log1p, upper_tail
 
 __all__ = [
     "ACTIVATIONS", "Activation", "activation_backward", "activation_forward", "from_functions", "get_activation",
@@ -328,20 +328,14 @@ register(
 
 @blockwise
 def _softplus(x: np.ndarray, out: np.ndarray) -> None:
-    # max(x, 0) + log(1 + e) with e = exp(-|x|). What 1 + e loses of e is put back to first order (Goldberg 1991,
-    # theorem 4): log(1 + e) = log(u) - ((u - 1) - e) / u with u = 1 + e. NumPy's log1p is not vectorised.
-    e, u, lost = scratch(x, 0), scratch(x, 1), scratch(x, 2)
+    # max(x, 0) + log(1 + exp(-|x|))
+    e, rest = scratch(x, 0), scratch(x, 1)
     np.abs(x, out=e)
     np.negative(e, out=e)
     np.exp(e, out=e)
-    np.add(e, 1, out=u)
-    np.subtract(u, 1, out=lost)
-    np.subtract(lost, e, out=lost)
-    np.divide(lost, u, out=lost)
-    np.log(u, out=u)
-    np.subtract(u, lost, out=u)
+    log1p(e, rest)
     np.maximum(x, constant(0, x), out=out)
-    np.add(out, u, out=out)
+    np.add(out, rest, out=out)
 
 
 @blockwise

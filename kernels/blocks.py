@@ -19,9 +19,10 @@ import numpy as np
 
 from gpunet.kernels.build import Ready
 
-#: Elements in a piece: few enough that what one pass writes is in cache for the next, and so many that the
-#: microsecond which NumPy takes to begin a pass does not count.
-BLOCK = 1 << 15
+#: Elements in a piece: few enough that what one pass writes is in cache for the next, and so many that beginning
+#: a pass does not count. That takes a microsecond, and with several threads many, since each pass lets go of the
+#: interpreter and asks for it again: with half of this, a backward pass of five takes half as long again.
+BLOCK = 1 << 16
 #: An array of at least this many elements is worth waking other cores for.
 SHARED = 1 << 19
 

@@ -18,11 +18,8 @@ import numpy as np
 from gpunet.checks import entry, number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
-from gpunet.kernels.blocks import scratch
+from gpunet.kernels.blocks import BLOCK, over_pieces, scratch
 from gpunet.kernels.build import C_TYPES, Ready, elementwise, prepared_operation
-
-#: Elements that the NumPy form updates at a time, so that what one pass writes is in cache for the next.
-BLOCK = 1 << 16
 
 
 class Optimizer:
@@ -342,17 +339,22 @@ def update(
         control: the control block.
         decayed: how many elements at the front are weights.
     """
-    pieces = []
-    for start in range(0, len(parameters), BLOCK):
-        part = slice(start, min(start + BLOCK, len(parameters)))
+    size = len(parameters)
+    pieces = {}
+    for start in range(0, size, BLOCK):
+        part = slice(start, min(start + BLOCK, size))
         inside = min(max(decayed - start, 0), part.stop - start)
-        pieces.append((parameters[part], gradients[part], [vector[part] for vector in state], inside))
+        pieces[start] = (parameters[part], gradients[part], [vector[part] for vector in state], inside)
 
     def run() -> None:
         step = int(control[at.STEP])
         coefficients = table[step - int(control[at.BASE])]
-        for p, g, vectors, inside in pieces:
+
+        def piece(start: int) -> None:
+            p, g, vectors, inside = pieces[start]
             optimizer.numpy(p, g, vectors, coefficients, inside)
+
+        over_pieces(piece, size, BLOCK, size)
         control[at.NEXT] = step + 1
 
     return run

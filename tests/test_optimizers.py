@@ -10,8 +10,8 @@ import pytest
 
 import gpunet as gn
 from gpunet.kernels import control as control_block
-from gpunet.kernels.blocks import scratch
-from gpunet.kernels.optimizers import BLOCK, get_optimizer, update
+from gpunet.kernels.blocks import BLOCK, scratch
+from gpunet.kernels.optimizers import get_optimizer, update
 
 STEPS = 50
 
