@@ -15,6 +15,9 @@ import numpy as np
 from gpunet.kernels import control as at
 from gpunet.kernels.build import Ready, prepared_operation, raw, types
 
+#: Elements that are converted and scaled at a time; what the first pass writes is in cache for the second.
+PIECE = 1 << 17
+
 
 @prepared_operation
 def gather(
@@ -37,6 +40,9 @@ def gather(
     rows = np.empty(batch, np.intp)  # the type of index that `take` wants
     taken = x if images.dtype == x.dtype else raw_rows
 
+    flat, flat_taken = x.reshape(-1), taken.reshape(-1)
+    pieces = [(flat_taken[k : k + PIECE], flat[k : k + PIECE]) for k in range(0, x.size, PIECE)]
+
     def run() -> None:
         step = control[at.STEP] = control[at.NEXT]
         start = int(step) * batch % ring
@@ -47,11 +53,12 @@ def gather(
         # mode="clip" lets NumPy skip a bounds check per row and write straight into the target; the order is ours.
         labels.take(rows, 0, targets, "clip")
         images.take(rows, 0, taken, "clip")
-        if taken is not x:
-            # Converting and then multiplying is faster than both at once, which NumPy does through a small buffer.
-            np.copyto(x, taken, casting="unsafe")
-        if scale != 1.0:
-            np.multiply(x, factor, out=x)
+        for values, scaled in pieces:
+            if taken is not x:
+                # Converting and then multiplying is faster than both at once, which NumPy does through a small buffer.
+                np.copyto(scaled, values, casting="unsafe")
+            if scale != 1.0:
+                np.multiply(scaled, factor, out=scaled)
 
     return run
 

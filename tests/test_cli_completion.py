@@ -16,7 +16,10 @@ import gpunet as gn
 #: The installed command; a shell completes it by its name.
 COMMAND = shutil.which("gpunet", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
-pytestmark = pytest.mark.skipif(COMMAND is None, reason="the command gpunet is not installed")
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(COMMAND is None, reason="the command gpunet is not installed"),
+]
 
 
 def run(*command: str, **environment: str) -> str:

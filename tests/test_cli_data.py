@@ -14,6 +14,8 @@ import pytest
 
 from gpunet.catalog import BUNDLED, DATASETS
 
+pytestmark = pytest.mark.host
+
 ROOT = Path(__file__).resolve().parents[1]
 FULL = os.environ.get("GPUNET_DATA", "")
 

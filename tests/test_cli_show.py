@@ -13,6 +13,8 @@ import pytest
 
 import gpunet as gn
 
+pytestmark = pytest.mark.host
+
 PLAIN = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -17,6 +17,8 @@ from gpunet.download import cache_dir, download, mirrors_first, sha256_of
 from gpunet.errors import DataError
 from gpunet.idx import write_idx
 
+pytestmark = pytest.mark.host
+
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 

@@ -15,6 +15,8 @@ from gpunet.data import load_dataset
 from gpunet.errors import DataError, MissingExtra
 from gpunet.idx import write_idx
 
+pytestmark = pytest.mark.host
+
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 5, 4), dtype=np.uint8)
 LABELS = np.arange(12, dtype=np.uint8) % 3

@@ -23,6 +23,8 @@ from gpunet.cli import errors
 from gpunet.cli.app import app
 from gpunet.settings import FIELDS
 
+pytestmark = pytest.mark.host
+
 EXAMPLES = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 #: A run so small that each example costs little.
 OPTIONS = (

@@ -11,6 +11,8 @@ import pytest
 
 import gpunet as gn
 
+pytestmark = pytest.mark.host
+
 
 def test_every_public_name_can_be_had() -> None:
     for name in gn.__all__:

@@ -13,6 +13,8 @@ import gpunet as gn
 from gpunet import pictures
 from gpunet.pictures import Tile
 
+pytestmark = pytest.mark.host
+
 PLAIN = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -19,6 +19,8 @@ pytest.importorskip("matplotlib", reason="the extra plot")
 
 from gpunet import plots
 
+pytestmark = pytest.mark.host
+
 
 def steps(count=20, every=10, validation=False, rate=0.1):
     """Step records with a loss that falls from 2."""

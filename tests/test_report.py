@@ -18,6 +18,8 @@ pytest.importorskip("matplotlib", reason="the extra plot")
 
 from gpunet import report
 
+pytestmark = pytest.mark.host
+
 VOID = {"meta", "img", "br", "link", "input", "hr", "path", "use", "rect", "circle"}
 
 
