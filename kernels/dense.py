@@ -12,6 +12,7 @@ where the delta is read for the product with x^T. Whoever does not take them is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,10 +60,11 @@ def dense_forward(
         own: whether to take our own matrix products on CUDA.
     """
     z = out if pre is None else pre
+    to_z = product(x, weights, z)
     activate = prepare(activation.forward, z, out)
 
     def run() -> None:
-        np.matmul(x, weights, out=z)
+        to_z()
         if bias is not None:
             np.add(z, bias, out=z)
             activate()
@@ -117,29 +119,39 @@ def dense_backward(
         below: the layer that `x` comes from, or None for the first layer.
         own: whether to take our own matrix products on CUDA; they want `grad_bias`, and no `below.grad_bias`.
     """
-    sum_delta = _sums(delta, grad_bias)
-    x_transposed, weights_transposed = x.T, weights.T
+    sum_delta, to_grad_weights = _sums(delta, grad_bias), product(x.T, delta, grad_weights)
     if below is None:
 
         def run_first() -> None:
             sum_delta()
-            np.matmul(x_transposed, delta, out=grad_weights)
+            to_grad_weights()
 
         return run_first
     delta_below, mask = below.delta, below.mask
+    to_delta_below = product(delta, weights.T, delta_below)
     times_derivative = prepare(below.activation.backward, delta_below, below.saved, delta_below)
     sum_below = _sums(delta_below, below.grad_bias)
 
     def run() -> None:
         sum_delta()
-        np.matmul(x_transposed, delta, out=grad_weights)
-        np.matmul(delta, weights_transposed, out=delta_below)
+        to_grad_weights()
+        to_delta_below()
         if mask is not None:
             np.multiply(delta_below, mask, out=delta_below)
         times_derivative()
         sum_below()
 
     return run
+
+
+def product(a: Any, b: Any, out: Any) -> Ready:
+    """out = a b of NumPy matrices, in C or Fortran order.
+
+    `np.dot` is at the BLAS a microsecond sooner than `np.matmul`, but writes C order alone: (a b)^T is b^T a^T.
+    """
+    if out.flags.c_contiguous:
+        return partial(np.dot, a, b, out)
+    return partial(np.dot, b.T, a.T, out.T)
 
 
 def _sums(delta: Any, grad_bias: Any) -> Ready:

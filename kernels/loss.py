@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from gpunet.errors import UsageError
+from gpunet.kernels.build import Ready
 
 
 class Loss:
@@ -33,6 +35,10 @@ class Loss:
     def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
         """The NumPy form: write `delta` and, unless it is None, `rows` (see `loss_step`)."""
         raise UsageError(f"loss {self.name!r} has no NumPy form.")
+
+    def prepare(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> Ready:
+        """The NumPy form on these arrays, to be run as often as one likes."""
+        return functools.partial(self.numpy, logits, targets, delta, rows)
 
     def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
         """The CUDA form: the `.cu` file, the `#define`s it needs and its extra arguments."""

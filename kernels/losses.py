@@ -11,7 +11,6 @@ CUDA expressions of the entry); those are in `elementwise_losses.py`.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -44,12 +43,6 @@ SINGLE_BLOCK = 1024
 FEW_CLASSES = 32
 PIECE = 1 << 16
 BLOCK_ROWS = 4096
-
-
-@functools.lru_cache(maxsize=8)
-def _shares(classes: int, batch: int, dtype: str) -> np.ndarray:
-    """The one-hot columns of the classes, each 1 / batch."""
-    return np.eye(classes, dtype=dtype) * np.dtype(dtype).type(1 / batch)
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -93,23 +86,29 @@ class SoftmaxCrossEntropy(Loss):
             raise UsageError(f"there are {len(self.class_weights)} class weights for {classes} classes.")
         return np.array(self.class_weights)
 
+    def prepare(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> Ready:
+        if not self._turns(logits, targets) or len(logits) > BLOCK_ROWS:
+            return super().prepare(logits, targets, delta, rows)
+        if logits.flags.f_contiguous and delta.flags.f_contiguous:
+            return self._columns(logits.T, targets, delta.T, rows, len(logits))
+        return self._turned(logits, targets, delta, rows, len(logits))
+
+    def _turns(self, logits: np.ndarray, targets: np.ndarray) -> bool:
+        """Whether `_columns` is the way to go."""
+        plain = targets.ndim == 1 and not self.label_smoothing and self.class_weights is None
+        return plain and logits.shape[1] <= FEW_CLASSES
+
     def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
         batch, classes = logits.shape
         half = logits.dtype == np.float16  # stored in 16 bits, computed in 32
-        plain = targets.ndim == 1 and not self.label_smoothing and self.class_weights is None
-        turn = classes <= FEW_CLASSES
-        if turn and plain and logits.flags.f_contiguous and delta.flags.f_contiguous:
-            self._columns(logits.T, targets, delta.T, rows, batch)
-            return
-        piece = BLOCK_ROWS if turn else max(PIECE // classes, 1)
+        turn = self._turns(logits, targets)
+        piece = BLOCK_ROWS if classes <= FEW_CLASSES else max(PIECE // classes, 1)
 
         def work(start: int) -> None:
             part = slice(start, min(start + piece, batch))
             mine = None if rows is None else rows[:, part]
-            if turn and plain:
-                turned = np.array(logits[part].T, np.float32 if half else logits.dtype, order="C")
-                self._columns(turned, targets[part], turned, mine, batch)
-                delta[part] = turned.T
+            if turn:
+                self._turned(logits[part], targets[part], delta[part], mine, batch)()
             elif half:
                 slope = np.empty((part.stop - part.start, classes), np.float32)
                 self._rows(logits[part].astype(np.float32), targets[part], slope, mine, batch)
@@ -119,27 +118,48 @@ class SoftmaxCrossEntropy(Loss):
 
         over_pieces(work, batch, piece, logits.size)
 
-    def _columns(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> None:
+    def _turned(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> Ready:
+        """`_columns` for logits in C order: they are turned over, and the gradient is turned back."""
+        turned = np.empty(logits.shape[::-1], np.float32 if logits.dtype == np.float16 else logits.dtype)
+        columns = self._columns(turned, targets, turned, rows, batch)
+
+        def run() -> None:
+            np.copyto(turned, logits.T)
+            columns()
+            np.copyto(delta, turned.T, casting="same_kind")
+
+        return run
+
+    def _columns(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> Ready:
         """`numpy` for class indices and few classes, turned over: an example is a column of (classes, count).
 
         A few logits an example are then reduced along an axis that is not contiguous, which NumPy does several
         examples at a time. `delta` may be `logits`.
         """
         classes, count = logits.shape
-        real = logits.dtype.type
-        np.subtract(logits, np.maximum.reduce(logits, axis=0), out=delta)
-        if rows is not None:
-            behind = delta[targets, np.arange(count)]  # how far the label's logit is behind the largest
-            np.negative(behind, out=rows[0])
-            # Where the largest logit is the only one, it is the answer; else the first of the largest.
-            only = np.count_nonzero(delta == 0) == count
-            rows[1] = behind == 0 if only else (delta == 0).argmax(axis=0) == targets
-        np.exp(delta, out=delta)
-        total = np.add.reduce(delta, axis=0)
-        if rows is not None:
-            rows[0] += np.log(total)
-        np.multiply(delta, np.divide(real(1 / batch), total, out=total), out=delta)
-        delta -= _shares(classes, batch, logits.dtype.char).take(targets, axis=1)
+        share = logits.dtype.type(1 / batch)
+        shares = np.eye(classes, dtype=logits.dtype) * share
+        largest, total, wanted = np.empty(count, logits.dtype), np.empty(count, logits.dtype), np.empty_like(logits)
+
+        def run() -> None:
+            np.maximum.reduce(logits, axis=0, out=largest)
+            np.subtract(logits, largest, out=delta)
+            if rows is not None:
+                behind = delta[targets, np.arange(count)]  # how far the label's logit is behind the largest
+                np.negative(behind, out=rows[0])
+                # Where the largest logit is the only one, it is the answer; else the first of the largest.
+                only = np.count_nonzero(delta == 0) == count
+                rows[1] = behind == 0 if only else (delta == 0).argmax(axis=0) == targets
+            np.exp(delta, out=delta)
+            np.add.reduce(delta, axis=0, out=total)
+            if rows is not None:
+                rows[0] += np.log(total)
+            np.divide(share, total, out=total)
+            np.multiply(delta, total, out=delta)
+            shares.take(targets, 1, wanted, "clip")
+            np.subtract(delta, wanted, out=delta)
+
+        return run
 
     def _rows(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> None:
         """`numpy` for some rows of a batch of `batch`."""
@@ -226,12 +246,13 @@ def loss_step(
             NumPy form leaves them out where None; on CUDA they cost nothing and are always asked for.
         control: the control block, or None; its NONFINITE is set at the first step whose loss is not finite.
     """
+    to_delta = loss.prepare(logits, targets, delta, rows)
     sum_delta = None if grad_bias is None else column_sum.prepare(delta, grad_bias)
 
     def run() -> None:
         if bias is not None:
             np.add(logits, bias, out=logits)
-        loss.numpy(logits, targets, delta, rows)
+        to_delta()
         if sum_delta is not None:
             sum_delta()
             # A logit that is not finite makes a gradient that is not finite; the bias gradient sums them all.
