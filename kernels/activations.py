@@ -340,9 +340,12 @@ def _softplus(x: np.ndarray, out: np.ndarray) -> None:
 
 @blockwise
 def _softplus_backward(grad: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    s = scratch(x)
-    _sigmoid_piece(x, s)
-    np.multiply(grad, s, out=out)
+    below = scratch(x)
+    np.negative(x, out=below)
+    with np.errstate(over="ignore"):  # what is infinite divides to the 0 that it should be
+        np.exp(below, out=below)
+    np.add(below, 1, out=below)
+    np.divide(grad, below, out=out)
 
 
 register(

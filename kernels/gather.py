@@ -15,7 +15,7 @@ import numpy as np
 from gpunet.kernels import control as at
 from gpunet.kernels.build import Ready, prepared_operation, raw, types
 
-#: Elements that are converted and scaled at a time; what the first pass writes is in cache for the second.
+#: Elements that are taken, converted and scaled at a time; what one pass writes is in cache for the next.
 PIECE = 1 << 17
 
 
@@ -33,15 +33,16 @@ def gather(
         scale: what images are multiplied with; 1.0 copies.
         x: (batch, features), written.
         targets: (batch,) or (batch, k), written.
-        raw_rows: (batch, features) of the dtype of `images`, room for the rows before they are scaled;
-            unused on CUDA, where they pass through registers.
+        raw_rows: (batch, features) of the dtype of `images`, room for rows before they are scaled, or None if that is
+            the dtype of `x`; unused on CUDA, where they pass through registers.
     """
-    batch, ring, factor = len(x), len(order), x.dtype.type(scale)
+    (batch, features), ring, factor = x.shape, len(order), x.dtype.type(scale)
     rows = np.empty(batch, np.intp)  # the type of index that `take` wants
-    taken = x if images.dtype == x.dtype else raw_rows
-
-    flat, flat_taken = x.reshape(-1), taken.reshape(-1)
-    pieces = [(flat_taken[k : k + PIECE], flat[k : k + PIECE]) for k in range(0, x.size, PIECE)]
+    pieces = []
+    for first in range(0, batch, max(PIECE // features, 1)):
+        part = slice(first, first + max(PIECE // features, 1))
+        scaled = x[part]
+        pieces.append((rows[part], scaled if images.dtype == x.dtype else raw_rows[: len(scaled)], scaled))
 
     def run() -> None:
         step = control[at.STEP] = control[at.NEXT]
@@ -52,11 +53,11 @@ def gather(
             rows[in_ring:] = order[: batch - in_ring]
         # mode="clip" lets NumPy skip a bounds check per row and write straight into the target; the order is ours.
         labels.take(rows, 0, targets, "clip")
-        images.take(rows, 0, taken, "clip")
-        for values, scaled in pieces:
-            if taken is not x:
+        for some, taken, scaled in pieces:
+            images.take(some, 0, taken, "clip")
+            if taken is not scaled:
                 # Converting and then multiplying is faster than both at once, which NumPy does through a small buffer.
-                np.copyto(scaled, values, casting="unsafe")
+                np.copyto(scaled, taken, casting="unsafe")
             if scale != 1.0:
                 np.multiply(scaled, factor, out=scaled)
 
