@@ -41,8 +41,8 @@ SINGLE_BLOCK = 1024
 
 #: Rows up to this long are turned over by the NumPy form, BLOCK_ROWS at a time; of longer ones it takes PIECE elements.
 FEW_CLASSES = 32
-PIECE = 1 << 16
-BLOCK_ROWS = 4096
+PIECE = 1 << 18
+BLOCK_ROWS = 8192
 
 
 class SoftmaxCrossEntropy(Loss):
