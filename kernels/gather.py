@@ -38,9 +38,9 @@ def gather(
     """
     (batch, features), ring, factor = x.shape, len(order), x.dtype.type(scale)
     rows = np.empty(batch, np.intp)  # the type of index that `take` wants
-    pieces = []
-    for first in range(0, batch, max(PIECE // features, 1)):
-        part = slice(first, first + max(PIECE // features, 1))
+    pieces, length = [], max(PIECE // features, 1)
+    for first in range(0, batch, length):
+        part = slice(first, first + length)
         scaled = x[part]
         pieces.append((rows[part], scaled if images.dtype == x.dtype else raw_rows[: len(scaled)], scaled))
 

@@ -38,7 +38,6 @@ THREAD_PER_ROW = 64
 #: A batch up to this many rows (of at most THREAD_PER_ROW outputs) is done by a single block.
 SINGLE_BLOCK = 1024
 
-
 #: Rows up to this long are turned over by the NumPy form, BLOCK_ROWS at a time; of longer ones it takes PIECE elements.
 FEW_CLASSES = 32
 PIECE = 1 << 18
@@ -93,10 +92,13 @@ class SoftmaxCrossEntropy(Loss):
             return self._columns(logits.T, targets, delta.T, rows, len(logits))
         return self._turned(logits, targets, delta, rows, len(logits))
 
+    def _plain(self, targets: np.ndarray) -> bool:
+        """Whether each example has one class as its target, with a share of 1."""
+        return targets.ndim == 1 and not self.label_smoothing and self.class_weights is None
+
     def _turns(self, logits: np.ndarray, targets: np.ndarray) -> bool:
         """Whether `_columns` is the way to go."""
-        plain = targets.ndim == 1 and not self.label_smoothing and self.class_weights is None
-        return plain and logits.shape[1] <= FEW_CLASSES
+        return self._plain(targets) and logits.shape[1] <= FEW_CLASSES
 
     def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
         batch, classes = logits.shape
@@ -165,9 +167,8 @@ class SoftmaxCrossEntropy(Loss):
         """`numpy` for some rows of a batch of `batch`."""
         count, classes = logits.shape
         real = logits.dtype.type
-        weights = self._weights(classes)
         np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), out=delta)
-        if targets.ndim == 1 and not self.label_smoothing and weights is None:
+        if self._plain(targets):
             each = np.arange(count)
             if rows is not None:
                 np.negative(delta[each, targets], out=rows[0])
@@ -179,6 +180,7 @@ class SoftmaxCrossEntropy(Loss):
             delta *= np.divide(real(1 / batch), total, out=total)
             delta[each, targets] -= real(1 / batch)
         else:
+            weights = self._weights(classes)
             wanted = one_hot(targets, classes, logits.dtype)
             if self.label_smoothing:
                 wanted *= real(1 - self.label_smoothing)
