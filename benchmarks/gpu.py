@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 import gpunet as gn
+from gpunet.cli import errors
 from gpunet.graph import step_flop
 from gpunet.kernels import control as control_block
 from gpunet.kernels import gemm
@@ -321,4 +322,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(errors.run(main))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import gpunet as gn
+from gpunet.cli import errors
 from gpunet.kernels import control as control_block
 from gpunet.kernels.activations import activation_backward, activation_forward
 from gpunet.kernels.optimizers import update
@@ -179,4 +181,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(errors.run(main))
