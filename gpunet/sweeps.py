@@ -152,8 +152,13 @@ class Sweep:
         if self.folder.exists() and not results.exists() and any(self.folder.iterdir()):
             raise UsageError(f"{self.folder} is no folder of a sweep and holds other files; name a new folder.")
         (self.folder / "models").mkdir(parents=True, exist_ok=True)
+        results.touch()
+        self._read()
+
+    def _read(self) -> None:
+        """Take the results that the folder holds."""
         wanted = {trial.key: trial for trial in self.trials}
-        for record in _read_lines(results):
+        for record in _read_lines(self.folder / "results.jsonl"):
             trial = wanted.get(record.get("key", ""))
             if trial is not None:
                 told: dict[str, Any] = {field.name: record.get(field.name) for field in dataclasses.fields(Result)}
@@ -162,7 +167,6 @@ class Sweep:
         for record in _read_lines(self.folder / "tests.jsonl"):
             if record.get("key") in wanted:
                 self.tests[record["key"]] = record["test_accuracy"]
-        results.touch()
 
     def _add(self, trial: Trial, outcome: dict[str, Any], parameters: list[np.ndarray]) -> Result:
         result = Result(key=trial.key, varied=trial.varied, seed=trial.settings.seed, **outcome)
@@ -214,10 +218,14 @@ class Sweep:
         lock = Lock(self.folder)
         outputs: Any = in_turn(calls) if jobs == 1 and backend == "loky" else in_parallel(calls, jobs, backend)
         with contextlib.closing(outputs), _released(lock):
-            for key, outcome, parameters in outputs:
-                if "fatal" in outcome:
-                    raise UsageError(outcome["fatal"])
-                yield self._add(trials[key], outcome, parameters)
+            try:
+                for key, outcome, parameters in outputs:
+                    if "fatal" in outcome:
+                        raise UsageError(outcome["fatal"])
+                    yield self._add(trials[key], outcome, parameters)
+            except KeyboardInterrupt:
+                self._read()  # Ctrl-C may have come after a result was written and before it was noted here
+                raise
 
     # --- choosing --------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunet as gn
-from gpunet import grids, trials
+from gpunet import grids, sweeps, trials
 from gpunet.settings import Settings
 from gpunet.sweeps import Sweep, sweep
 from gpunet.trials import Spread
@@ -183,6 +184,23 @@ def test_a_stopped_sweep_goes_on_where_it_was(data: gn.Dataset, tmp_path: Path) 
     assert {key: result.validation_accuracy for key, result in second.results.items()} == expected
     third = Sweep(SMALL, {"lr": [0.1, 0.2, 0.3, 0.4]}, seeds=2, data=data, out=tmp_path / "sweep")
     assert len(third.missing) == 2
+
+
+def test_ctrl_c_while_a_result_is_written_loses_no_count(
+    data: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = Sweep(SMALL, {"lr": "0.1,0.2"}, data=data, out=tmp_path / "sweep")
+
+    def interrupted(stream: IO[str]) -> None:
+        stream.flush()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweeps, "sync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(started.run())
+    assert len(started.results) == 1
+    monkeypatch.undo()
+    assert [result.varied for result in started.run()] == [{"lr": "0.2"}]
 
 
 def test_other_data_or_settings_are_not_taken_for_done(data: gn.Dataset, tmp_path: Path) -> None:
