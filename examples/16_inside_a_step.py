@@ -14,7 +14,7 @@ W1, b1, W2, b2, W3, b3 = (parameter.copy() for parameter in model.parameters)
 
 # A batch: 100 images in a row each, pixels from 0 to 1, and their labels.
 trainer = gn.Trainer(model, data, optimizer=gn.SGD(0.1), batch_size=100, iterations=1)
-rows = trainer.order.permutation(0)[:100]
+rows = trainer.step.order.permutation(0)[:100]
 x, labels = data.train.images[rows] / 255, data.train.labels[rows]
 print(f"x {x.shape}, labels {labels.shape}")
 

@@ -22,7 +22,7 @@ from gpunet.backend import (
     versions,
 )
 from gpunet.errors import DeviceError, GpunetError
-from gpunet.kernels import blas
+from gpunet.kernels import threads
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _processor() -> str:
 
 def _blas() -> dict[str, Any]:
     """The BLAS that NumPy has loaded, its version and its number of threads."""
-    for library in blas.describe():
+    for library in threads.describe():
         return {
             "blas": library.get("internal_api"),
             "blas_version": library.get("version"),

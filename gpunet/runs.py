@@ -26,7 +26,7 @@ from gpunet.callbacks import Callback
 from gpunet.checkpoint import CHECKPOINT, describe, load_model, model_of_checkpoint, read, save_model, write
 from gpunet.errors import CheckpointError, TrainingDiverged
 from gpunet.files import Lock, remove_leftovers, sync_folder, write_atomic
-from gpunet.kernels import blas
+from gpunet.kernels import threads
 from gpunet.logs import Lines, as_json, cut_lines, json_iteration
 from gpunet.records import Record, ResultRecord
 from gpunet.version import __version__
@@ -340,7 +340,7 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
     versions = {"gpunet": __version__, "python": platform.python_version(), "numpy": np.__version__}
     if trainer.backend.name == "cuda":
         versions["cupy"] = trainer.backend.xp.__version__
-    for library in blas.describe() if trainer.backend.name == "cpu" else ():
+    for library in threads.describe() if trainer.backend.name == "cpu" else ():
         # Another library, other kernels or another number of threads add up in another order.
         named = [str(library.get(key, "")) for key in ("internal_api", "version", "architecture")]
         versions["blas"] = f"{' '.join(named)} with {trainer.threads.number} threads"

@@ -165,7 +165,7 @@ class Settings:
     graph: str = setting("auto", read.choice(("auto", "on", "off"), "way to run steps"), RUN, "auto|on|off",
         "Capture a step once as a CUDA graph and replay it.", names=("auto", "on", "off"))  # fmt: skip
     threads: int | None = setting(None, read.optional(read.whole(1, example="1")), RUN, "N",
-        "Threads of the matrix products on the CPU; on a busy machine 1 is fastest.", "by their size")  # fmt: skip
+        "Threads on the CPU, at most; on a busy machine 1 is fastest.", "by the work")  # fmt: skip
     log_every: int = setting(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
 
     def __post_init__(self) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.errors import CheckpointError, GpunetError
-from gpunet.kernels import control as at
 
 if TYPE_CHECKING:
     from gpunet.training import Trainer
@@ -63,7 +62,7 @@ def take(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     backend = trainer.backend
     # Copies, because on the CPU `to_host` hands out the very buffers that training goes on in.
     arrays = {"parameters": np.array(backend.to_host(trainer.model.flat))}
-    for name, vector in zip(trainer.optimizer.state_names, trainer.optimizer_state, strict=True):
+    for name, vector in zip(trainer.optimizer.state_names, trainer.step.optimizer_state, strict=True):
         arrays[f"optimizer.{name}"] = np.array(backend.to_host(vector))
     if trainer._best_flat is not None:
         arrays["best"] = np.array(backend.to_host(trainer._best_flat))
@@ -86,7 +85,7 @@ def put_back(trainer: Trainer, arrays: dict[str, np.ndarray], facts: dict[str, A
     """Bring a fresh trainer to the state that `take` took; see `Trainer.restore`."""
     _check_identity(facts.get("identity"), identity(trainer))
     targets = {"parameters": trainer.model.flat}
-    for name, vector in zip(trainer.optimizer.state_names, trainer.optimizer_state, strict=True):
+    for name, vector in zip(trainer.optimizer.state_names, trainer.step.optimizer_state, strict=True):
         targets[f"optimizer.{name}"] = vector
     for name, target in targets.items():
         _check_vector(name, arrays.get(name), target)
@@ -110,11 +109,8 @@ def put_back(trainer: Trainer, arrays: dict[str, np.ndarray], facts: dict[str, A
             target[...] = backend.to_device(arrays[name], target.dtype)
         if "best" in arrays:
             trainer._best_flat = backend.to_device(arrays["best"], trainer.model.dtype).copy()
-        trainer.control[at.NEXT] = iteration
-        trainer.control[at.STEP] = max(iteration - 1, 0)
-        trainer.control[at.NONFINITE] = -1
     trainer.iteration, trainer.seconds, trainer.stopped, trainer.best = iteration, seconds, stopped, best
-    trainer.forget_prepared()
+    trainer.step.go_on_from(iteration)
 
 
 def _check_identity(theirs: Any, ours: dict[str, Any]) -> None:

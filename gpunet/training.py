@@ -1,10 +1,6 @@
-"""Training: the step that everything uses, the loop around it, and the records that it yields.
+"""Training: the loop around the step, what it judges by, and the records that it yields.
 
-What a step does says `Trainer.operations`, once for both devices. All arrays of a step exist before the first
-one, so its operations are made ready for them once and then run again and again (on CUDA also as one graph).
-What changes from step to step lies in device memory (the control block, the table of coefficients, the ring
-of permutations); the host refills them at boundaries and reads loss and accuracy at log steps, and does
-nothing else in between.
+The host reads loss and accuracy at log steps; in between it only asks for steps (see `gpunet/step.py`).
 """
 
 from __future__ import annotations
@@ -19,27 +15,21 @@ from typing import Any
 import numpy as np
 
 from gpunet import state
-from gpunet.batches import Order
 from gpunet.callbacks import Timer, as_callbacks
 from gpunet.checks import positive, whole
 from gpunet.checks import seed as check_seed
 from gpunet.errors import TrainingDiverged, UsageError
-from gpunet.graph import StepGraph, choose_way
-from gpunet.kernels import control as at
-from gpunet.kernels.blas import BlasThreads
-from gpunet.kernels.build import Ready
-from gpunet.kernels.gather import gather
-from gpunet.kernels.losses import get_loss, loss_step
-from gpunet.kernels.optimizers import SGD, get_optimizer, update
-from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns, penalty
+from gpunet.graph import choose_way
+from gpunet.kernels.losses import get_loss
+from gpunet.kernels.optimizers import SGD, get_optimizer
+from gpunet.kernels.threads import Threads
 from gpunet.memory import explaining
-from gpunet.metrics import evaluate
+from gpunet.metrics import Evaluation, evaluate
 from gpunet.model import MLP
 from gpunet.records import Record, ResultRecord, StepRecord, TrainingResult
 from gpunet.schedules import as_schedule
+from gpunet.step import Step
 
-#: Steps whose coefficients are computed (and, on a GPU, copied) at a time.
-TABLE_ROWS = 8192
 #: The write-up's number of steps.
 DEFAULT_ITERATIONS = 5000
 
@@ -62,10 +52,16 @@ class Trainer:
         early_stopping: stop after this many validations without a lower loss, and give back the best weights.
         validate_every: steps between two validations; an epoch by default.
         graph: "auto", "on" or "off": whether the steps are replayed as a CUDA graph.
-        threads: threads of the matrix products on the CPU; by default chosen by their size (`kernels/blas.py`).
+        threads: threads on the CPU, at most; by default the size of the matrix products says (`kernels/threads.py`).
         callbacks: objects that are told what happens (see `Callback`); a function is told of each record.
         checkpoint_every: steps between two calls of the callbacks' `on_checkpoint`.
         checkpoint_seconds: seconds between two such calls, about; both may be given.
+
+    Attributes:
+        step: the step that is done again and again, with its arrays (see `gpunet/step.py`).
+        iteration: how many steps are done.
+        seconds: how long they took.
+        stopped: why training is over, or None while it is not.
 
     Raises:
         UsageError: an option that cannot be used, or data that does not fit the model.
@@ -132,7 +128,7 @@ class Trainer:
             raise UsageError(f'graph must be "auto", "on" or "off", not {graph!r}.')
         self.graph = graph
         self.way = choose_way(graph, self.backend, model.sizes, self.batch)
-        self.threads = BlasThreads(self.backend, model.sizes, self.batch, threads)
+        self.threads = Threads(self.backend, model.sizes, self.batch, threads)
         self.seed = model.seed if seed is None else check_seed(seed)
         self.callbacks = as_callbacks(callbacks)
         self.checkpoints = Timer(
@@ -145,15 +141,16 @@ class Trainer:
         model.image_shape = data.image_shape
         self.iteration = 0
         self.seconds = 0.0
-        #: Why training is over, or None while it is not.
         self.stopped: str | None = None
         self._stop_asked = False
         self._pace = 0.0  # seconds per step, lately
         self.best: dict[str, Any] = {"loss": math.inf, "iteration": 0, "waited": 0}
         self._best_flat: Any = None
-        #: The penalty of the weights before the last step, on the device.
-        self._penalty: Any = 0.0
-        self._make_room()
+        with explaining(model, data, self.optimizer, self.batch):
+            self.step = Step(
+                model, data, self.loss, self.optimizer, self.schedule, batch=self.batch, iterations=self.iterations,
+                seed=self.seed, way=self.way, l2=self.l2, l1=self.l1, max_norm=self.max_norm, clip_norm=self.clip_norm,
+            )  # fmt: skip
 
     def _check_fit(self) -> None:
         data, model = self.data, self.model
@@ -170,35 +167,6 @@ class Trainer:
             raise UsageError(
                 "the softmax of a single output is always 1; take two outputs, or the loss binary-cross-entropy."
             )
-
-    def _make_room(self) -> None:
-        """Everything a step touches, allocated once: data, workspace, optimizer state, tables, counters."""
-        model, backend, train = self.model, self.backend, self.data.train
-        with explaining(model, self.data, self.optimizer, self.batch), backend.use():
-            images = train.images
-            if images.dtype != np.uint8:
-                images = images.astype(model.dtype, copy=False)
-            self.images = backend.to_device(images)
-            self.labels = backend.to_device(train.labels, np.int32 if train.labels.ndim == 1 else model.dtype)
-            self.order = Order(backend, len(train), self.batch, self.seed)
-            self.control = backend.to_device(at.fresh())
-            width = self.optimizer.coefficients(np.ones(1), np.ones(1)).shape[1]
-            self.table = backend.zeros((min(TABLE_ROWS, self.iterations), width), model.dtype)
-            self._table_end = 0
-            self.optimizer_state = [backend.zeros(model.flat.shape, model.dtype) for _ in self.optimizer.state_names]
-            features = model.sizes[0]
-            self.x = backend.empty((self.batch, features), model.dtype)
-            same = self.images.dtype == model.dtype
-            self.raw_rows = None if same else backend.empty((self.batch, features), self.images.dtype)
-            self.targets = backend.empty((self.batch, *self.labels.shape[1:]), self.labels.dtype)
-            own = self.way.captured
-            self.spaces = [layer.space(backend, self.batch, training=True, own=own) for layer in model.layers]
-            wide = np.float64 if model.dtype == np.float64 else np.float32
-            self.rows = backend.zeros((2, self.batch), wide)
-            self.partial_sums = backend.empty(PARTIAL_SUMS, wide)
-            self._ready = {want_rows: list(self.operations(want_rows)) for want_rows in (False, True)}
-        self._graph = StepGraph(backend, self.step, self.way.required) if self.way.captured else None
-        self._boundary = 0
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -219,77 +187,8 @@ class Trainer:
     @property
     def how(self) -> str:
         """How the steps are run and why so, in a few words."""
-        if self._graph is not None and self._graph.refused:
-            return f"kernels launched one by one; {self._graph.refused}"
-        return self.way.told
-
-    # --- the step ------------------------------------------------------------------------------------
-
-    def operations(self, want_rows: bool) -> Iterator[Ready]:
-        """What a step does, in its order: batch, forward, loss, backward, update; each made ready to be run.
-
-        Args:
-            want_rows: whether the loss and the right answers of each example go to `rows`.
-        """
-        model, data, control = self.model, self.data, self.control
-        layers, spaces = model.layers, self.spaces
-        ring, rows = self.order.ring, self.rows if want_rows else None
-        yield gather.prepare(self.images, self.labels, ring, control, data.scale, self.x, self.targets, self.raw_rows)
-        inputs = [self.x, *(space.kept for space in spaces)]
-        for x, layer, space in zip(inputs, layers, spaces, strict=False):
-            yield layer.forward(x, space, control)
-        top, delta, grad_bias = layers[-1], spaces[-1].delta, layers[-1].early_grad_bias(spaces[-1])
-        yield loss_step.prepare(inputs[-1], top.bias, self.targets, self.loss, delta, grad_bias, rows, control)
-        for index in range(len(layers) - 1, -1, -1):
-            below = layers[index - 1].as_below(spaces[index - 1]) if index else None
-            yield layers[index].backward(inputs[index], spaces[index], below)
-        gradients, weights = model.flat_gradients, model.weight_count
-        if self.l2 or self.l1:
-            yield add_penalty.prepare(gradients, model.flat, weights, self.l2, self.l1)
-        if self.clip_norm is not None:
-            yield clip_by_norm.prepare(gradients, self.clip_norm, self.partial_sums)
-        moved = self.optimizer_state
-        yield update.prepare(model.flat, gradients, moved, self.optimizer, self.table, control, weights)
-        if self.max_norm is not None:
-            for layer in layers:
-                yield clip_columns.prepare(layer.weights, self.max_norm)
-
-    def step(self, want_rows: bool = True) -> None:
-        """One training step. The host waits for nothing.
-
-        Args:
-            want_rows: see `operations`.
-        """
-        for run in self._ready[want_rows]:
-            run()
-
-    def _prepare(self) -> None:
-        """Refill what the coming steps read; sets the step at which this is needed again."""
-        step = self.iteration
-        again = self.order.prepare(step)
-        if step >= self._table_end:
-            self._fill_table(step)
-        self._boundary = min(again, self._table_end)
-
-    def forget_prepared(self) -> None:
-        """Have everything that steps read ahead refilled before the next one; `iteration` was changed."""
-        self.order.forget()
-        self._boundary = self._table_end = self.iteration
-
-    def _fill_table(self, step: int) -> None:
-        """Coefficients of the steps around `step`, and BASE."""
-        # Windows begin at multiples of their length, wherever a run was resumed, so that the same numbers are
-        # computed in arrays of the same shape and come out the same to the last bit.
-        first = step - step % len(self.table)
-        steps = np.arange(first, min(first + len(self.table), self.iterations))
-        rates = self.schedule.rates(steps, self.iterations)
-        self.rates = rates
-        self._table_start, self._table_end = first, first + len(steps)
-        with self.backend.use():
-            self.table[: len(steps)] = self.backend.to_device(
-                self.optimizer.coefficients(steps + 1.0, rates).astype(self.model.dtype)
-            )
-            self.control[at.BASE] = first
+        refused = self.step.refused
+        return f"kernels launched one by one; {refused}" if refused else self.way.told
 
     # --- the loop ------------------------------------------------------------------------------------
 
@@ -315,7 +214,7 @@ class Trainer:
             clock = time.perf_counter()
             with self._running():
                 self._run_to(goal)
-                loss, accuracy = self._read()
+                loss, accuracy = self.step.read()
             spent = time.perf_counter() - clock
             self.seconds += spent
             self._pace = spent / max(self.iteration - first, 1)
@@ -324,7 +223,7 @@ class Trainer:
                 break  # `stop` was called in between, where nothing is recorded
             validation = None
             if self.validate_every and (goal % self.validate_every == 0 or goal == self.iterations):
-                validation = evaluate(self.model, self.data.validation, self.loss)
+                validation = self._evaluate(self.data.validation)
             if validation is not None and self._judge(validation.loss):
                 self.stopped = "early stopping"
             if goal % self.log_every == 0 or goal == self.iterations or self.stopped or validation:
@@ -335,7 +234,7 @@ class Trainer:
                         epoch=goal * self.batch / len(self.data.train),
                         accuracy=accuracy,
                         loss=loss,
-                        learning_rate=float(self.rates[goal - 1 - self._table_start]),
+                        learning_rate=self.step.rate(goal - 1),
                         seconds=self.seconds,
                         steps_per_second=(goal - began) / spent if spent else 0.0,
                         validation_loss=validation.loss if validation else None,
@@ -383,14 +282,9 @@ class Trainer:
 
     def _run_to(self, goal: int) -> None:
         while self.iteration < goal:
-            if self.iteration >= self._boundary:
-                self._prepare()
-            if self.iteration == goal - 1 and (self.l2 or self.l1):
-                self._penalty = penalty(self.model.flat, self.model.weight_count, self.l2, self.l1)
-            if self._graph is not None:
-                self._graph.launch()
-            else:
-                self.step(want_rows=self.iteration == goal - 1)
+            if self.iteration >= self.step.boundary:
+                self.step.prepare(self.iteration)
+            self.step.run(want_rows=self.iteration == goal - 1)
             self.iteration += 1
             if self._stop_asked:
                 break
@@ -402,21 +296,20 @@ class Trainer:
         with memory, self.backend.use(), self.threads.held(), np.errstate(over="ignore", invalid="ignore"):
             yield
 
-    def _read(self) -> tuple[float, float]:
-        """Loss (with penalties) and accuracy of the last step's batch; waits for the device."""
-        loss, accuracy = self.backend.to_host(self.rows).mean(axis=1, dtype=np.float64)
-        if self.l2 or self.l1:
-            loss += float(self._penalty)
-        return float(loss), float(accuracy)
-
     def _check_finite(self) -> None:
-        step = int(self.control[at.NONFINITE])
+        step = self.step.first_nonfinite()
         if step >= 0:
             raise TrainingDiverged(
                 f"the loss is not a finite number since iteration {step + 1}; lower the learning rate "
                 f"(it is {float(self.schedule.initial):g}), or clip the gradient with clip_norm.",
                 step + 1,
             )
+
+    def _evaluate(self, split: Any) -> Evaluation | None:
+        if split is None:
+            return None
+        with self.threads.bounded():
+            return evaluate(self.model, split, self.loss)
 
     def _judge(self, loss: float) -> bool:
         """Note a validation loss; whether to stop. The best weights are kept, on the device."""
@@ -427,7 +320,7 @@ class Trainer:
         else:
             self.best["waited"] += 1
         if self.schedule.observe(loss):
-            self._boundary = self._table_end = self.iteration  # the coming steps have other rates than the table
+            self.step.new_rates(self.iteration)
         return self.patience is not None and self.best["waited"] >= self.patience
 
     def _result(self, began: int, started: float) -> ResultRecord:
@@ -436,12 +329,7 @@ class Trainer:
             with self.backend.use():
                 self.model.flat[...] = self._best_flat
             best = self.best["iteration"]
-        data = self.data
-        found = [
-            evaluate(self.model, split, self.loss) if split is not None else None
-            for split in (data.train, data.validation, data.test)
-        ]
-        train, validation, test = found
+        train, validation, test = map(self._evaluate, (self.data.train, self.data.validation, self.data.test))
         spent = self.seconds - started
         assert train is not None
         return ResultRecord(

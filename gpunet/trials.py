@@ -143,8 +143,6 @@ def run_trial(
     What goes wrong comes back as a text, since not every exception survives the way between processes: a
     diverged run as "error", anything that every other trial would meet as well as "fatal".
     """
-    from threadpoolctl import threadpool_limits
-
     if own_process:
         import signal
 
@@ -159,9 +157,9 @@ def run_trial(
             whole.name, whole.train, whole.validation, class_names=whole.class_names, image_shape=whole.image_shape
         )  # fmt: skip
         backend = get_backend(device)
-        with threadpool_limits(1):
-            model = build_model(settings, seen, backend)
-            *_, end = build_trainer(settings, model, seen).steps()
+        model = build_model(settings, seen, backend)
+        # One thread: there are other trials for the other cores.
+        *_, end = build_trainer(settings.with_changes(threads=settings.threads or 1), model, seen).steps()
     except TrainingDiverged as error:
         return key, {"error": str(error)}, []
     except MemoryError:

@@ -8,11 +8,12 @@ the cores; they do not depend on each other, so the results are the same to the 
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -79,13 +80,30 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads do not come along into the child
 
 
+_most: contextvars.ContextVar[int | None] = contextvars.ContextVar("most", default=None)
+
+
+@contextlib.contextmanager
+def at_most(threads: int | None) -> Iterator[None]:
+    """Take no more threads than this inside a `with` block; None bounds nothing."""
+    before = _most.set(_most.get() if threads is None else threads)
+    try:
+        yield
+    finally:
+        _most.reset(before)
+
+
 def over_pieces(work: Callable[[int], Any], length: int, piece: int, elements: int) -> None:
     """Call `work(start)` for the start of each piece, on several cores if there are at least SHARED elements.
 
     NumPy lets go of the interpreter while it computes, so threads do run side by side.
     """
     starts = range(0, length, piece)
-    pool, helpers = _helpers() if elements >= SHARED else (None, 0)
+    most = _most.get()
+    alone = elements < SHARED or most == 1
+    pool, helpers = (None, 0) if alone else _helpers()
+    if most is not None:
+        helpers = min(helpers, most - 1)
 
     def run(own: range) -> None:
         for start in own:

@@ -264,13 +264,13 @@ def count_steps() -> list[list[str]]:
     trainer.backend.synchronize()
     with trainer._running():
         cusim.reset()
-        trainer._read()
+        trainer.step.read()
         trainer._check_finite()
         columns.append(cusim.stats())
-        trainer._run_to(trainer._boundary)
+        trainer._run_to(trainer.step.boundary)
         trainer.backend.synchronize()
         cusim.reset()
-        trainer._prepare()
+        trainer.step.prepare(trainer.iteration)
         columns.append(cusim.stats())
     return [[name, *(f"{count(column):,}" for column in columns)] for name, count in COUNTS]
 

@@ -263,7 +263,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, rng, backe
     rest = untimed(resumed.steps())
     assert rest == [record for record in records if record.get("iteration", 99) > 33]
     assert host(resumed.model).tobytes() == host(plain.model).tobytes()
-    for ours, theirs in zip(resumed.optimizer_state, plain.optimizer_state, strict=True):
+    for ours, theirs in zip(resumed.step.optimizer_state, plain.step.optimizer_state, strict=True):
         assert backend.to_host(ours).tobytes() == backend.to_host(theirs).tobytes()
 
 
@@ -343,18 +343,18 @@ def test_stop_ends_between_two_steps_and_goes_on(rng, backend):
     records = untimed(plain.steps())
     trainer = trainer_for("adam", data, backend)
     trainer.callbacks.append(keep := Keep())
-    prepare = trainer.order.prepare
+    prepare = trainer.step.order.prepare
 
     def stopping(step: int) -> int:  # as a signal would, somewhere between two records
         if step:
             trainer.stop()
         return prepare(step)
 
-    trainer.order.prepare = stopping
+    trainer.step.order.prepare = stopping
     first = untimed(trainer.steps())
     assert trainer.iteration % 10
     assert trainer.iteration < 60
-    trainer.order.prepare = prepare
+    trainer.step.order.prepare = prepare
     assert keep.seen[-2:] == [f"checkpoint {trainer.iteration}", "end"]
     assert "result" not in {record["event"] for record in first}
     resumed = trainer_for("adam", data, backend)

@@ -53,11 +53,11 @@ def test_weights_batches_and_masks_are_exactly_the_same(cuda: gn.Backend, small:
             with one._running():
                 one._run_to(one.iteration + 1)
         cpu, gpu = pair
-        assert np.array_equal(cuda.to_host(gpu.x), cpu.x)
-        assert np.array_equal(cuda.to_host(gpu.targets), cpu.targets)
-        for a, b in zip(cpu.spaces[:-1], gpu.spaces[:-1], strict=True):
+        assert np.array_equal(cuda.to_host(gpu.step.x), cpu.step.x)
+        assert np.array_equal(cuda.to_host(gpu.step.targets), cpu.step.targets)
+        for a, b in zip(cpu.step.spaces[:-1], gpu.step.spaces[:-1], strict=True):
             assert np.array_equal(cuda.to_host(b.mask), a.mask)
-    assert pair[1]._graph._graph is not None
+    assert pair[1].step._graph._graph is not None
 
 
 def test_after_200_steps_the_losses_agree(cuda: gn.Backend, mnist_5k: gn.Dataset) -> None:
@@ -112,7 +112,7 @@ OPTIONS = {
 def test_graph_gives_the_same_numbers(cuda: gn.Backend, small: gn.Dataset, options: dict) -> None:
     captured = trainer(small, cuda, graph="on", **options)
     losses, result, parameters = finish(captured)
-    assert captured._graph._graph is not None
+    assert captured.step._graph._graph is not None
     eager, expected, wanted = finish(trainer(small, cuda, graph="off", **options))
     plain, _, _ = finish(trainer(small, CPU, **options))
     assert losses == pytest.approx(eager, abs=1e-4)
@@ -228,7 +228,7 @@ def test_a_step_allocates_nothing(cuda: gn.Backend, small: gn.Dataset, graph: st
 
     with one._running():
         one._run_to(3)
-        step = one.step if one._graph is None else one._graph.launch
+        step = one.step.run_operations if one.step._graph is None else one.step._graph.launch
         with Counter():
             for _ in range(5):
                 step()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet.kernels import blocks, threads
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import BLOCK, blockwise, prepare
 from gpunet.kernels.dense import Below, dense_backward, dense_forward, product
@@ -113,6 +115,44 @@ def test_pieces_of_any_order_see_what_changes() -> None:
                 assert (out == value / 2).all()
 
 
+@pytest.mark.parametrize(("most", "taken"), [(None, 3), (2, 2), (1, 1)])
+def test_pieces_take_no_more_threads_than_they_may(
+    most: int | None, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    blocks._helpers.cache_clear()
+    seen, all_there = set(), threading.Barrier(taken)
+
+    def work(start: int) -> None:
+        if threading.get_ident() not in seen:
+            seen.add(threading.get_ident())
+            all_there.wait(60)
+
+    try:
+        with blocks.at_most(most), blocks.at_most(None):
+            blocks.over_pieces(work, 6, 1, blocks.SHARED)
+    finally:
+        blocks._helpers()[0].shutdown()
+        blocks._helpers.cache_clear()
+    assert len(seen) == taken
+
+
+def test_what_was_asked_for_bounds_evaluations_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not threads.describe():
+        pytest.skip("the BLAS of this NumPy is none whose threads can be set")
+    data = gn.Dataset.from_arrays(np.eye(8, dtype=np.float32), np.arange(8) % 2, validation=2)
+    found = []
+
+    def spy(*_: Any) -> gn.Evaluation:
+        found.append(({library["num_threads"] for library in threads.describe()}, blocks._most.get()))
+        return evaluate(*_)
+
+    evaluate = gn.evaluate
+    monkeypatch.setattr("gpunet.training.evaluate", spy)
+    gn.train(gn.MLP([8, 2]), data, iterations=2, batch_size=3, threads=2)
+    assert found == [({2}, 2)] * 3  # after the last step, and for the result: two splits
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5, 3), (5, 1, 3), (4, 6, 1), (7, 5, 3)])
 def test_a_product_into_either_order(shape: tuple[int, int, int], order: Any, rng: np.random.Generator) -> None:
@@ -138,4 +178,4 @@ def test_log1p_keeps_the_digits_of_small_results(dtype: Any, rtol: float) -> Non
 def test_a_step_is_a_list_of_operations(mnist_5k: gn.Dataset) -> None:
     trainer = gn.Trainer(gn.MLP([784, 8, 6, 10]), mnist_5k, l2=1e-4, clip_norm=1.0, max_norm=3.0)
     # The batch, three layers forward, the loss, three backward, the penalty, the clipping, the update, three norms.
-    assert len(list(trainer.operations(want_rows=False))) == 1 + 3 + 1 + 3 + 1 + 1 + 1 + 3
+    assert len(list(trainer.step.operations(want_rows=False))) == 1 + 3 + 1 + 3 + 1 + 1 + 1 + 3

@@ -37,7 +37,7 @@ def seen(trainer: gn.Trainer) -> list[int]:
     order = []
     for record in trainer.steps():
         if record.event == "step":
-            order += trainer.backend.to_host(trainer.x)[:, 0].astype(int).tolist()
+            order += trainer.backend.to_host(trainer.step.x)[:, 0].astype(int).tolist()
     return order
 
 
@@ -80,7 +80,7 @@ def test_labels_stay_with_their_images(backend: gn.Backend) -> None:
     trainer = gn.Trainer(gn.MLP([1, 2], backend=backend), numbered(31), batch_size=7, iterations=9, log_every=1)
     for record in trainer.steps():
         if record.event == "step":
-            images, labels = backend.to_host(trainer.x)[:, 0], backend.to_host(trainer.targets)
+            images, labels = backend.to_host(trainer.step.x)[:, 0], backend.to_host(trainer.step.targets)
             np.testing.assert_array_equal(images.astype(int) % 2, labels)
 
 
@@ -89,9 +89,9 @@ def test_images_are_scaled_on_the_way(backend: gn.Backend, dtype: str) -> None:
     data = numbered(200, dtype)
     trainer = gn.Trainer(gn.MLP([1, 2], backend=backend), data, batch_size=200, iterations=1)
     next(iter(trainer.steps()))
-    got = np.sort(backend.to_host(trainer.x)[:, 0])
+    got = np.sort(backend.to_host(trainer.step.x)[:, 0])
     np.testing.assert_allclose(got, np.arange(200) / (255 if dtype == "uint8" else 1), rtol=1e-6)
-    assert trainer.x.dtype == np.float32
+    assert trainer.step.x.dtype == np.float32
     assert trainer.model.input_scale == data.scale
 
 
@@ -224,7 +224,7 @@ def test_the_step_of_a_loss_that_is_not_finite_is_exact(backend: gn.Backend, los
     model = gn.MLP([3, 4, 2], loss=loss, backend=backend, initializer=gn.Fill(0.3))
     options = {"iterations": 200, "batch_size": 8, "optimizer": gn.SGD(0.001), "seed": 6}
     trainer = gn.Trainer(model, data, log_every=log_every, **options)
-    wanted = int(np.flatnonzero(trainer.order.permutation(0) == 21)[0]) // 8 + 1
+    wanted = int(np.flatnonzero(trainer.step.order.permutation(0) == 21)[0]) // 8 + 1
     with pytest.raises(gn.TrainingDiverged, match=rf"iteration {wanted};.*0\.001") as caught:
         list(trainer.steps())
     assert caught.value.iteration == wanted
@@ -249,7 +249,7 @@ def test_the_perceptron_is_rosenblatts_rule(backend: gn.Backend) -> None:
     trainer = gn.Trainer(model, data, batch_size=1, iterations=300, optimizer=gn.SGD(1.0), seed=1)
     weights, bias = np.zeros(4), 0.0
     for epoch in range(10):
-        for example in trainer.order.permutation(epoch).tolist():
+        for example in trainer.step.order.permutation(epoch).tolist():
             sign = 2 * labels[example] - 1
             if sign * (images[example].astype(float) @ weights + bias) <= 0:
                 weights, bias = weights + sign * images[example], bias + sign

@@ -1,6 +1,6 @@
-"""The BLAS behind NumPy's matrix products: how many threads it gets, and a warm-up of its buffers.
+"""The threads of the CPU: how many the matrix products get and the other kernels may take, and the BLAS behind them.
 
-Both are about speed alone, on the CPU alone; on CUDA there is nothing to do here.
+All of it is about speed alone, on the CPU alone; on CUDA there is nothing to do here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import UsageError
+from gpunet.checks import whole
+from gpunet.kernels import blocks
 
 #: What one core's matrix product reaches at least, in GFLOP/s, by the kernels that OpenBLAS says it uses.
 _GFLOPS = {"SkylakeX": 90.0, "Cooperlake": 90.0, "SapphireRapids": 90.0}
@@ -37,40 +38,56 @@ def describe() -> list[dict[str, Any]]:
     return _controller().info()
 
 
-class BlasThreads:
+class Threads:
     """How many threads the matrix products of a network take, chosen by the size of the largest.
 
     The choice depends on the network, the batch and the machine alone, never on a measurement: another number of
     threads changes the last bits of a product, and the same run has to give the same bits.
 
+    Attributes:
+        number: of the products, or None on CUDA.
+
     Args:
         backend: the `Backend`; on CUDA nothing is chosen.
         sizes: the widths of the network.
         batch: examples per step.
-        threads: a number to take instead; None chooses.
+        asked: a number to take instead, which no kernel goes beyond; None chooses.
+
+    Raises:
+        UsageError: the number is none.
     """
 
-    def __init__(self, backend: Any, sizes: Sequence[int], batch: int, threads: int | None = None) -> None:
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise UsageError(f"threads must be a whole number of at least 1, not {threads!r}.")
+    def __init__(self, backend: Any, sizes: Sequence[int], batch: int, asked: int | None = None) -> None:
+        self.asked = None if asked is None else whole("threads", asked)
         self.number: int | None = None
         if backend.name != "cpu":
             return
-        there = max((library["num_threads"] for library in describe()), default=1)
-        self.number = threads
-        if threads is None:
-            rate = min((_GFLOPS.get(one.get("architecture", ""), _GFLOPS_OTHERS) for one in describe()), default=40.0)
+        self.number = self.asked
+        if self.number is None:
+            libraries = describe()
+            there = max((library["num_threads"] for library in libraries), default=1)
+            rates = [_GFLOPS.get(library.get("architecture", ""), _GFLOPS_OTHERS) for library in libraries]
             largest = 2.0 * batch * max(m * n for m, n in pairwise(sizes))
-            self.number = min(max(int(largest / rate / 1e3 / _WORTH_A_THREAD), 1), there)
+            wanted = int(largest / min(rates, default=_GFLOPS_OTHERS) / 1e3 / _WORTH_A_THREAD)
+            self.number = min(max(wanted, 1), there)
         _touch_buffers()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Have the BLAS take this many threads inside a `with` block."""
+        """Have the products of training steps take their number of threads inside a `with` block."""
         if self.number is None:
             yield
             return
-        with _controller().limit(limits=self.number):
+        with _controller().limit(limits=self.number), blocks.at_most(self.asked):
+            yield
+
+    @contextlib.contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Have no more threads than were asked for inside a `with` block; products of any size may come in it."""
+        if self.number is None or self.asked is None:
+            yield
+            return
+        with self.held():
             yield
 
 
