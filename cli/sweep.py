@@ -179,7 +179,7 @@ def command(
       gpunet sweep --hidden "10;50;50,30;200,100" --activation relu,tanh,sigmoid
       gpunet sweep --lr 0.01,0.03,0.1,0.3 --seeds 3 --out sweeps/lr --plot lr.png
       gpunet sweep --lr 0.001..1 --dropout 0,0.2,0.5 --random 20 --epochs 5
-      gpunet sweep --optimizer "sgd;momentum:momentum=0.9;adam" --seeds 3 --json
+      gpunet sweep --optimizer "sgd;momentum;adam:beta1=0.8,beta2=0.99" --seeds 3 --json
     """
     if plot is not None:
         from gpunet.plot_style import check_format, style

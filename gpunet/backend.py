@@ -8,9 +8,11 @@ exist twice.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -36,17 +38,25 @@ class Backend:
         self.ordinal = ordinal
         self.device = "cpu" if name == "cpu" else f"cuda:{ordinal}"
         self.reason = reason
-        self._stream: Any = None
+        self._queue = _queue(ordinal)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return get_backend, (self.device,)  # what goes to another process finds its device there
+
+    def __deepcopy__(self, memo: Any) -> Backend:
+        return self
 
     def __repr__(self) -> str:
         return f"<Backend {self.device}: {self.reason}>"
 
     @contextlib.contextmanager
     def use(self) -> Iterator[None]:
-        """Make this device, and its own stream, the current ones inside a `with` block.
+        """Make this device, and gpunet's stream on it, the current ones inside a `with` block.
 
-        On CUDA the work goes to a stream of the backend's own, since the default stream cannot be
-        captured into a graph.
+        On CUDA the work goes to a stream of gpunet's own, one for each device, since the default stream cannot be
+        captured into a graph. It waits for what was asked of the caller's stream before, and that one waits for what
+        was asked for in the block. One thread at a time is inside, so that no thread's work gets into a graph that
+        another one captures.
 
         Raises:
             OutOfMemory: work in the block asked for more memory than the CUDA device has free.
@@ -54,14 +64,21 @@ class Backend:
         if self.name == "cpu":
             yield
             return
-        with self.xp.cuda.Device(self.ordinal):
-            if self._stream is None:
-                self._stream = self.xp.cuda.Stream(non_blocking=False)
-            with self._stream:
+        with self._queue.lock, self.xp.cuda.Device(self.ordinal):
+            stream = self._queue.stream(self.xp)
+            outer = self.xp.cuda.get_current_stream()
+            # The default stream and ours wait for each other without being told.
+            ordered = outer.ptr in (0, stream.ptr)
+            if not ordered:
+                stream.wait_event(outer.record())
+            with stream:
                 try:
                     yield
                 except self.xp.cuda.memory.OutOfMemoryError as error:
                     raise self._out_of_memory(error) from error
+                finally:
+                    if not ordered:
+                        outer.wait_event(stream.record())
 
     def _out_of_memory(self, error: BaseException) -> OutOfMemory:
         free, total = self.memory()
@@ -142,14 +159,34 @@ class Backend:
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was asked to do."""
-        if self.name == "cuda" and self._stream is not None:
-            self._stream.synchronize()
+        if self.name == "cuda":
+            with self.use():
+                self.xp.cuda.get_current_stream().synchronize()
 
     def owns(self, array: Any) -> bool:
         """Whether an array lives on this device."""
         if self.name == "cpu":
             return isinstance(array, np.ndarray)
         return isinstance(array, self.xp.ndarray) and array.device.id == self.ordinal
+
+
+class _Queue:
+    """The stream that the work for one CUDA device goes to, and the lock of whoever puts work there."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._stream: Any = None
+
+    def stream(self, cupy: Any) -> Any:
+        """The stream; to be asked for with the device as the current one."""
+        if self._stream is None:
+            self._stream = cupy.cuda.Stream(non_blocking=False)
+        return self._stream
+
+
+@functools.cache
+def _queue(ordinal: int) -> _Queue:
+    return _Queue()
 
 
 def _refuse_allocation(size: int) -> Any:
@@ -171,6 +208,8 @@ def as_numpy(array: Any) -> np.ndarray:
         return array
     if hasattr(array, "__cuda_array_interface__") and hasattr(array, "get"):
         return array.get()
+    if hasattr(array, "detach") and hasattr(array, "requires_grad"):
+        array = array.detach()  # torch: its __array__ refuses tensors that want a gradient
     if hasattr(array, "__cuda_array_interface__"):
         return import_cupy().asarray(array).get()
     if not hasattr(array, "__array__") and hasattr(array, "__dlpack__"):

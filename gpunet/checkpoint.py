@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import get_backend
-from gpunet.errors import CheckpointError, GpunetError
+from gpunet.errors import CheckpointError, GpunetError, UsageError
 from gpunet.files import write_atomic
 from gpunet.kernels.activations import ACTIVATIONS, Activation
 from gpunet.kernels.losses import LOSSES
@@ -278,11 +278,19 @@ def save_checkpoint(path: str | os.PathLike[str], trainer: Any, **facts: Any) ->
     Args:
         path: the file.
         trainer: a `Trainer` between two steps, as callbacks see it in `on_checkpoint`.
-        facts: what else to note, as JSON can hold it.
+        facts: what else to note, as JSON can hold it, under other names than the file's own.
 
     Raises:
+        UsageError: a fact has a name that the file uses itself, or JSON cannot hold it.
         CheckpointError: the file cannot be written, or the weights are no longer finite.
     """
+    taken = {"format", "version", "crc32", "gpunet", "state"} & set(facts)
+    if taken:
+        raise UsageError(f"a checkpoint has a {min(taken)} of its own; note yours under another name.")
+    try:
+        facts = json.loads(json.dumps(facts))  # as they will be read back: the checksum is of that
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"a checkpoint can note what JSON can hold, and not this: {error}.") from None
     arrays, state = trainer.state()
     if not np.isfinite(arrays["parameters"]).all():
         raise CheckpointError(f"{path}: no checkpoint was written, the weights are no longer finite.")

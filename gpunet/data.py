@@ -80,7 +80,7 @@ class Split:
         one_hot=False (n,) int32; soft targets come as they are. Raises UsageError unless 1 <= n <=
         len(split).
         """
-        if not 1 <= n <= len(self):
+        if not isinstance(n, (int, np.integer)) or not 1 <= n <= len(self):
             raise UsageError(f"A batch of {n} cannot be taken from {len(self):,} examples; choose 1 to {len(self)}.")
         if self._order is None:
             self._order = self._next_order()
@@ -107,7 +107,7 @@ class Split:
         """(classes,) examples of each class; soft targets count as their likeliest class."""
         labels = self.labels
         if labels.ndim == 2:
-            labels = labels.argmax(axis=1) if labels.shape[1] > 1 else (labels[:, 0] >= 0.5).astype(np.int32)
+            labels = labels.argmax(axis=1) if labels.shape[1] > 1 else (labels[:, 0] > 0.5).astype(np.int32)
         return np.bincount(labels, minlength=self.classes)
 
 
@@ -246,7 +246,7 @@ class Dataset:
                 train.image_shape,
             )
         wrong = isinstance(validation, bool) or not isinstance(validation, (int, float, np.integer, np.floating))
-        if wrong or not validation >= 0 or (validation >= 1 and validation != int(validation)):
+        if wrong or not 0 <= validation < np.inf or (validation >= 1 and validation != int(validation)):
             raise UsageError(f"validation is a number of examples or a fraction below 1, not {validation!r}.")
         count = round(validation * len(train)) if validation < 1 else int(validation)
         if validation and not 1 <= count < len(train):
@@ -266,10 +266,13 @@ class Dataset:
         if any(split.labels.ndim != 1 for split in self.splits().values()):
             raise UsageError("Classes can be selected where labels are class indices, not where they are soft targets.")
         names = self.class_names or [str(c) for c in range(self.classes)]
+        if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__"):
+            raise UsageError(f"Select classes with a list of them, such as [3, 8], not {classes!r}.")
         chosen: list[int] = []
         for item in classes:
-            index = names.index(item) if isinstance(item, str) and item in names else item
-            if isinstance(index, (str, bool)) or not 0 <= int(index) < self.classes or int(index) != index:
+            index: Any = names.index(item) if isinstance(item, str) and item in names else item
+            number = isinstance(index, (int, float, np.number)) and not isinstance(index, bool)
+            if not number or not 0 <= index < self.classes or int(index) != index:
                 raise UsageError(f"There is no class {item!r} in {self.name}; choose from {', '.join(names)}.")
             chosen.append(int(index))
         if not chosen or len(set(chosen)) != len(chosen):

@@ -178,12 +178,18 @@ def facts(model: Any) -> dict[str, Any]:
 
 
 def to_arrays(model: Any) -> dict[str, np.ndarray]:
-    """The model as arrays without pickles: W1, b1, W2, b2 …, `activations`, `input_scale`, `class_names`."""
+    """The model as arrays without pickles.
+
+    W1, b1, W2, b2 …, `activations`, `input_scale` and `class_names`; `output`, what turns logits into probabilities
+    ("softmax", "sigmoid", or "identity" for nothing); and `threshold`, above which a single output means class 1.
+    """
     host = [np.asarray(model.backend.to_host(array)) for array in model.parameters]
     arrays = dict(zip(model.parameter_names, host, strict=True))
     told = facts(model)
     arrays["activations"] = np.array(told["activations"], np.str_)
     arrays["input_scale"] = np.array(told["input_scale"], np.float64)
+    arrays["output"] = np.array(told["output"], np.str_)
+    arrays["threshold"] = np.array(model.loss.threshold, np.float64)
     arrays["class_names"] = np.array(told["class_names"] or [], np.str_)
     return arrays
 

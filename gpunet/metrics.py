@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arrays import as_labels
+from gpunet.data import Split
 from gpunet.errors import DataError
 from gpunet.kernels.losses import get_loss, loss_step
 from gpunet.model import CHUNK, MLP
@@ -54,20 +56,21 @@ def evaluate(model: MLP, split: Any, loss: Any = None) -> Evaluation:
 
     Args:
         model: the model; it is not changed.
-        split: images (n, features) and labels (n,) or soft targets (n, outputs).
+        split: images (n, features) and labels (n,) or soft targets (n, outputs), of any array library.
         loss: another loss than the model's own, a name or a `Loss`.
 
     Raises:
         UsageError: the images are of another width than the model takes.
-        DataError: the split is None or empty, or its labels have no place among the model's outputs.
+        DataError: the split is None or empty, its labels are not as many as its images, or have no place among the
+            model's outputs.
     """
     loss = model.loss if loss is None else get_loss(loss)
     if split is None:
         raise DataError("there is no such split to evaluate; the data set has none.")
-    images, labels = split.images, split.labels
-    if len(labels) == 0:
+    images, classes = split.images, max(model.outputs, 2)
+    if len(split.labels) == 0:
         raise DataError("there are no examples to evaluate.")
-    classes = max(model.outputs, 2)
+    labels = split.labels if isinstance(split, Split) else as_labels(split.labels, len(images))[0]
     if labels.ndim == 1 and int(labels.max()) >= classes:
         raise DataError(f"label {int(labels.max())} has no place among the model's {classes} classes.")
     if labels.ndim == 2 and labels.shape[1] != model.outputs:

@@ -6,6 +6,7 @@ optimizer therefore updates one vector, and weight decay knows the weights by th
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -93,6 +94,20 @@ class MLP:
             initializer = TruncatedNormal()
         makers = [get_initializer(one) for one in _one_each(initializer, hidden + 1, "initializer")]
         self._initialize(makers, number("the model", "bias", bias, -np.inf))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The layers' arrays are views of the flat buffers, and a copy's have to be so too: they are made anew.
+        state = {key: value for key, value in self.__dict__.items() if key != "layers"}
+        return {**state, **{name: self.backend.to_host(state[name]) for name in ("flat", "flat_gradients")}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name in ("flat", "flat_gradients"):
+            vector = self.backend.zeros(state[name].shape, self.dtype)
+            with self.backend.use():
+                vector[...] = self.backend.to_device(state[name])
+            setattr(self, name, vector)
+        self.layers = self._make_layers()
 
     def _make_layers(self) -> list[Dense]:
         parameters, gradients = self._views(self.flat), self._views(self.flat_gradients)
@@ -189,7 +204,7 @@ class MLP:
         """
         with self.backend.use():
             images = self.backend.to_device(x)
-            images = images.reshape(len(images), -1)
+            images = images.reshape(len(images), math.prod(images.shape[1:]))
             if images.shape[1] != self.sizes[0]:
                 raise UsageError(
                     f"the model takes {self.sizes[0]} features per example, and the data has {images.shape[1]}."

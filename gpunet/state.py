@@ -109,7 +109,7 @@ def put_back(trainer: Trainer, arrays: dict[str, np.ndarray], facts: dict[str, A
             target[...] = backend.to_device(arrays[name], target.dtype)
         if "best" in arrays:
             trainer._best_flat = backend.to_device(arrays["best"], trainer.model.dtype).copy()
-    trainer.iteration, trainer.seconds, trainer.stopped, trainer.best = iteration, seconds, stopped, best
+    trainer.seconds, trainer.stopped, trainer.best = seconds, stopped, best
     trainer.step.go_on_from(iteration)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.batches import Order
+from gpunet.errors import UsageError
 from gpunet.graph import StepGraph, Way
 from gpunet.kernels import control as at
 from gpunet.kernels.build import Ready
@@ -48,7 +49,8 @@ class Step:
         x, targets: the batch, (batch, features) and (batch,) or (batch, outputs).
         spaces: the room of each layer.
         rows: (2, batch), the loss of each example and whether it was answered right.
-        boundary: the step before which `prepare` has to be called.
+        done: how many steps are done.
+        boundary: the step (0-based) before which the host has to refill something.
     """
 
     def __init__(
@@ -80,12 +82,12 @@ class Step:
             self.spaces = [layer.space(backend, batch, training=True, own=way.captured) for layer in model.layers]
             wide = np.float64 if model.dtype == np.float64 else np.float32
             self.rows = backend.zeros((2, batch), wide)
-            self.partial_sums = backend.empty(PARTIAL_SUMS, wide)
+            self.partial_sums = backend.empty(PARTIAL_SUMS, np.float64)
             self._ready = {want_rows: list(self.operations(want_rows)) for want_rows in (False, True)}
-        self._graph = StepGraph(backend, self.run_operations, way.required) if way.captured else None
+        self._graph = StepGraph(backend, self._run_operations, way.required) if way.captured else None
         #: The penalty of the weights before the last step that was to be read, on the device.
         self._penalty: Any = 0.0
-        self._table_start = self._table_end = self.boundary = 0
+        self._table_start = self._table_end = self.boundary = self.done = 0
 
     # --- what it does --------------------------------------------------------------------------------
 
@@ -118,27 +120,26 @@ class Step:
             for layer in layers:
                 yield clip_columns.prepare(layer.weights, self.max_norm)
 
-    def run_operations(self, want_rows: bool = True) -> None:
-        """Do one step, operation by operation. The host waits for nothing.
-
-        Args:
-            want_rows: see `operations`.
-        """
+    def _run_operations(self, want_rows: bool = True) -> None:
         for run in self._ready[want_rows]:
             run()
 
-    def run(self, want_rows: bool) -> None:
-        """Do one step, as a CUDA graph where that is the way; `read` may follow if `want_rows`.
+    def run(self, want_rows: bool = True) -> None:
+        """Do the next step, as a CUDA graph where that is the way; `read` may follow if `want_rows`.
 
         Raises:
             DeviceError: the step cannot be captured, and a graph was asked for.
+            UsageError: all steps of the run are done.
         """
+        if self.done >= self.boundary:
+            self.prepare()
         if want_rows and (self.l2 or self.l1):
             self._penalty = penalty(self.model.flat, self.model.weight_count, self.l2, self.l1)
         if self._graph is not None:
             self._graph.launch()
         else:
-            self.run_operations(want_rows)
+            self._run_operations(want_rows)
+        self.done += 1
 
     @property
     def refused(self) -> str | None:
@@ -147,25 +148,32 @@ class Step:
 
     # --- what the host does for it -------------------------------------------------------------------
 
-    def prepare(self, step: int) -> None:
-        """Refill what the steps from `step` (0-based) on read; sets `boundary`."""
-        again = self.order.prepare(step)
-        if step >= self._table_end:
-            self._fill_table(step)
+    def prepare(self) -> None:
+        """Refill what the coming steps read; sets `boundary`.
+
+        Raises:
+            UsageError: all steps of the run are done.
+        """
+        if self.done >= self.iterations:
+            raise UsageError(f"all {self.iterations:,} steps are done; ask for more iterations.")
+        again = self.order.prepare(self.done)
+        if self.done >= self._table_end:
+            self._fill_table(self.done)
         self.boundary = min(again, self._table_end)
 
-    def new_rates(self, step: int) -> None:
-        """Have the learning rates from `step` on asked of the schedule again."""
-        self.boundary = self._table_end = step
+    def ask_rates_again(self) -> None:
+        """Have the learning rates of the coming steps asked of the schedule again."""
+        self.boundary = self._table_end = self.done
 
-    def go_on_from(self, step: int) -> None:
-        """Make `step` the next one, whatever was prepared or done before."""
+    def go_on_from(self, done: int) -> None:
+        """Have `done` steps done, whatever was prepared or done before."""
+        self.done = done
         with self.backend.use():
-            self.control[at.NEXT] = step
-            self.control[at.STEP] = max(step - 1, 0)
+            self.control[at.NEXT] = done
+            self.control[at.STEP] = max(done - 1, 0)
             self.control[at.NONFINITE] = -1
         self.order.forget()
-        self.new_rates(step)
+        self.ask_rates_again()
 
     def rate(self, step: int) -> float:
         """The learning rate of a step (0-based) that was prepared."""

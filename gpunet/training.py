@@ -59,8 +59,7 @@ class Trainer:
 
     Attributes:
         step: the step that is done again and again, with its arrays (see `gpunet/step.py`).
-        iteration: how many steps are done.
-        seconds: how long they took.
+        seconds: how long the steps took that are done.
         stopped: why training is over, or None while it is not.
 
     Raises:
@@ -95,10 +94,9 @@ class Trainer:
         self.data = data
         self.backend = model.backend
         self.loss = model.loss if loss is None else get_loss(loss)
-        model.loss = self.loss
         self.optimizer = SGD(0.1) if optimizer is None else get_optimizer(optimizer)
         # A copy, because a schedule may remember validations, and those of another run are none of its business.
-        self.schedule = copy.copy(as_schedule(self.optimizer.learning_rate))
+        self.schedule = copy.deepcopy(as_schedule(self.optimizer.learning_rate))
         examples = len(data.train)
         self.batch = examples if batch_size == "all" else whole("batch_size", batch_size)
         if self.batch > examples:
@@ -109,7 +107,8 @@ class Trainer:
         if iterations is not None and epochs is not None:
             raise UsageError("give iterations or epochs, not both.")
         if epochs is not None:
-            iterations = math.ceil(positive("epochs", epochs) * examples / self.batch)
+            # Rounded first: 0.07 epochs of 100 examples are 7, and 7.000000000000001 in binary.
+            iterations = math.ceil(round(positive("epochs", epochs) * examples / self.batch, 9))
         self.iterations = DEFAULT_ITERATIONS if iterations is None else whole("iterations", iterations)
         self.log_every = whole("log_every", log_every)
         self.l2, self.l1 = positive("l2", l2, zero=True), positive("l1", l1, zero=True)
@@ -136,13 +135,15 @@ class Trainer:
             None if checkpoint_seconds is None else positive("checkpoint_seconds", checkpoint_seconds),
         )
         self._check_fit()
+        model.loss = self.loss
         model.input_scale = data.scale
-        model.class_names = data.class_names
+        # Fewer names than outputs would leave some predictions without one.
+        model.class_names = data.class_names if data.classes == max(model.outputs, 2) else None
         model.image_shape = data.image_shape
-        self.iteration = 0
         self.seconds = 0.0
         self.stopped: str | None = None
         self._stop_asked = False
+        self._owner: Any = None  # the call of `steps` that told the callbacks of its start last
         self._pace = 0.0  # seconds per step, lately
         self.best: dict[str, Any] = {"loss": math.inf, "iteration": 0, "waited": 0}
         self._best_flat: Any = None
@@ -167,6 +168,11 @@ class Trainer:
             raise UsageError(
                 "the softmax of a single output is always 1; take two outputs, or the loss binary-cross-entropy."
             )
+
+    @property
+    def iteration(self) -> int:
+        """How many steps are done."""
+        return self.step.done
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -200,11 +206,18 @@ class Trainer:
         Raises:
             TrainingDiverged: the loss is no longer finite; the sentence names the step.
         """
+        if self._owner is not None:  # an iterator that was left at a record and is still referred to
+            self.callbacks.end(self)
+        mine = self._owner = object()
+        self.model.loss = self.loss  # another trainer of the model may have set its own
         try:
             self.callbacks.start(self)
             yield from self._steps()
         finally:
-            self.callbacks.end(self)
+            if self._owner is mine:
+                self._owner = None
+                self._stop_asked = False
+                self.callbacks.end(self)
 
     def _steps(self) -> Iterator[Record]:
         began, started = self.iteration, self.seconds
@@ -245,7 +258,6 @@ class Trainer:
             if goal < self.iterations and self.stopped is None and self.checkpoints.is_due(goal):
                 self.callbacks.checkpoint(self)
                 self.checkpoints.restart()
-        self._stop_asked = False
         ended = self.stopped is not None or self.iteration == self.iterations
         if ended and self.stopped is None:
             self.stopped = "completed"
@@ -282,10 +294,7 @@ class Trainer:
 
     def _run_to(self, goal: int) -> None:
         while self.iteration < goal:
-            if self.iteration >= self.step.boundary:
-                self.step.prepare(self.iteration)
             self.step.run(want_rows=self.iteration == goal - 1)
-            self.iteration += 1
             if self._stop_asked:
                 break
 
@@ -320,7 +329,7 @@ class Trainer:
         else:
             self.best["waited"] += 1
         if self.schedule.observe(loss):
-            self.step.new_rates(self.iteration)
+            self.step.ask_rates_again()
         return self.patience is not None and self.best["waited"] >= self.patience
 
     def _result(self, began: int, started: float) -> ResultRecord:

@@ -8,14 +8,20 @@ import functools
 import importlib
 import json
 import statistics
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend import get_backend
-from gpunet.data import Dataset
+from gpunet.data import DATASETS, Dataset
 from gpunet.errors import GpunetError, MissingExtra, TrainingDiverged, UsageError
+from gpunet.initializers import INITIALIZERS
+from gpunet.kernels.activations import ACTIVATIONS
+from gpunet.kernels.losses import LOSSES
+from gpunet.kernels.optimizers import OPTIMIZERS
+from gpunet.schedules import SCHEDULES
 from gpunet.settings import Settings, build_dataset, build_model, build_trainer
 
 #: Settings that make the data of a run.
@@ -135,8 +141,12 @@ def dataset(about: str) -> Dataset:
     return build_dataset(Settings.from_dict({**json.loads(about), "batch_size": 1}))
 
 
+#: The tables that settings name entries of; a worker of another process is given those that were added here.
+TABLES: tuple[dict[str, Any], ...] = (ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES, INITIALIZERS, DATASETS)
+
+
 def run_trial(
-    key: str, given: dict[str, Any], device: str, data: Dataset | None, own_process: bool = False
+    key: str, given: dict[str, Any], device: str, data: Dataset | None, own_process: bool = False, entries: Any = ()
 ) -> tuple[str, dict[str, Any], list[np.ndarray]]:
     """Train one trial; its key, what came out, and the parameters on the host.
 
@@ -149,6 +159,8 @@ def run_trial(
         # Ctrl-C reaches the whole process group; this process is ended by the one that started it.
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for table, sent in zip(TABLES, entries, strict=False):
+        table.update({name: entry for name, entry in sent.items() if name not in table})
     try:
         settings = Settings.from_dict(given)
         whole = fit(data, settings) if data is not None else dataset(data_text(settings))
@@ -189,7 +201,7 @@ def in_parallel(calls: list[tuple[Any, ...]], jobs: int, backend: str) -> Iterat
             stack.enter_context(_dask_client())
         elif backend == "ray":
             _package("ray.util.joblib", backend).register_ray()
-        work = [joblib.delayed(run_trial)(*call, own_process) for call in calls]
+        work = [joblib.delayed(run_trial)(*call, own_process, TABLES) for call in calls]
         try:
             stack.enter_context(joblib.parallel_config(backend=backend, n_jobs=jobs))
             try:
@@ -200,8 +212,13 @@ def in_parallel(calls: list[tuple[Any, ...]], jobs: int, backend: str) -> Iterat
                 outputs = _in_rounds(joblib.Parallel(batch_size=1), work, jobs)  # Ray's, for one
         except (ValueError, ImportError) as error:
             raise UsageError(f"--backend {backend}: {' '.join(str(error).split()).rstrip('.')}.") from None
-        with contextlib.closing(outputs):
+        try:
             yield from outputs
+        finally:
+            with warnings.catch_warnings():
+                # joblib warns of trials that are cancelled, which is what whoever stops here wants.
+                warnings.simplefilter("ignore")
+                outputs.close()
 
 
 def _in_rounds(parallel: Any, work: list[Any], jobs: int) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import difflib
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NoReturn
 
 from gpunet.errors import UsageError
@@ -49,10 +49,9 @@ def text(option: str, value: Any) -> str:
     return value
 
 
-def choice(names: Iterable[str], what: str) -> Reader:
+def choice(names: Collection[str], what: str) -> Reader:
     """A reader of one of a few names."""
-    known = tuple(names)
-    return lambda option, value: one_of(option, value, known, what)
+    return lambda option, value: one_of(option, value, names, what)  # not a copy: a table may grow
 
 
 def optional(reader: Reader) -> Reader:

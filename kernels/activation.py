@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.errors import UsageError
-from gpunet.kernels.build import C_TYPES, elementwise, operation
+from gpunet.kernels.build import C_TYPES, elementwise, one_line, operation
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +54,10 @@ class Activation:
         `derivative` takes f(x) or x, whichever the activation saves.
         """
         kept = "y" if self.saves == "output" else "x"
+        forward, derivative = one_line(self.cuda_forward), one_line(self.cuda_derivative)
         return (
-            f"__device__ __forceinline__ ACC activate{suffix}(ACC x) {{ return {self.cuda_forward}; }}\n"
-            f"__device__ __forceinline__ ACC derivative{suffix}(ACC {kept}) {{ return {self.cuda_derivative}; }}\n"
+            f"__device__ __forceinline__ ACC activate{suffix}(ACC x) {{ return {forward}; }}\n"
+            f"__device__ __forceinline__ ACC derivative{suffix}(ACC {kept}) {{ return {derivative}; }}\n"
         )
 
 

@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -129,6 +130,12 @@ class Blockwise:
     def __init__(self, form: Callable[..., Any]) -> None:
         functools.update_wrapper(self, form)
         self.form = form
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # The form goes under its name by now; pickle finds this object there and not the form.
+        named: str = getattr(self, "__qualname__", "")
+        known = getattr(sys.modules.get(self.form.__module__), named, None) is self
+        return named if known else (Blockwise, (self.form,))
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
         self.prepare(*arrays)()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,11 @@ C_TYPES = {
     "uint8": ("unsigned char", "float"),
     "int32": ("int", "float"),
 }
+
+
+def one_line(expression: str) -> str:
+    """CUDA source without line ends, so that it can stand in a macro or before other source; `//` comments go."""
+    return " ".join(re.sub(r"//.*", "", expression).split())
 
 
 #: Something that is ready to be run: it takes nothing, because it knows the arrays that it works on.

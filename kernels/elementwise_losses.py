@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunet.checks import number
 from gpunet.errors import UsageError
+from gpunet.kernels.build import one_line
 from gpunet.kernels.loss import Loss, count_right, one_hot
 
 
@@ -59,8 +60,8 @@ class ElementwiseLoss(Loss):
     def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
         # The function bodies come in as macros, so that one source serves every elementwise loss.
         defines = (
-            ("LOSS_VALUE(z, t)", f"({self.cuda_value})"),
-            ("LOSS_SLOPE(z, t)", f"({self.cuda_slope})"),
+            ("LOSS_VALUE(z, t)", f"({one_line(self.cuda_value)})"),
+            ("LOSS_SLOPE(z, t)", f"({one_line(self.cuda_slope)})"),
             ("SIGNED", str(int(self.signed))),
         )
         return (

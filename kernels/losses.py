@@ -319,6 +319,8 @@ def softmax_cross_entropy(
         raise UsageError(f"logits must be of shape (batch, classes) and not empty, not {tuple(logits.shape)}.")
     if logits.dtype.name not in ("float16", "float32", "float64"):
         raise UsageError(f"logits must be float16, float32 or float64, not {logits.dtype}.")
+    if labels.ndim == 0:
+        raise UsageError("labels must be an array of one label or one row of targets for each row of the logits.")
     if labels.ndim == 1 and labels.dtype.kind in "iu":
         if xp is np and (labels.min(initial=0) < 0 or labels.max(initial=0) >= logits.shape[1]):
             raise UsageError(f"labels must be class indices from 0 to {logits.shape[1] - 1}.")
@@ -348,6 +350,7 @@ def softmax(logits: Any, out: Any) -> Any:
 
 @softmax.cuda
 def _softmax_cuda(logits: Any, out: Any) -> Any:
-    kernel = raw("softmax.cu", "softmax", *types(REAL=logits.dtype))
-    kernel((len(logits),), (128,), (logits, out, np.int32(logits.shape[1])))
+    if len(logits):
+        kernel = raw("softmax.cu", "softmax", *types(REAL=logits.dtype))
+        kernel((len(logits),), (128,), (logits, out, np.int32(logits.shape[1])))
     return out

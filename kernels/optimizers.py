@@ -11,6 +11,7 @@ acts on the former only.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from gpunet.checks import entry, number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import BLOCK, over_pieces, scratch
-from gpunet.kernels.build import C_TYPES, Ready, elementwise, prepared_operation
+from gpunet.kernels.build import C_TYPES, Ready, elementwise, one_line, prepared_operation
 
 
 class Optimizer:
@@ -372,10 +373,10 @@ def _update_cuda(
         ", ".join(["T p_io", *(f"T {s}_io" for s in states), "raw int64 control"]),
         f"const ACC g = gradient; ACC p = p_io; {load} const bool decays = i < decayed;"
         "const long long row = (control[1] - control[3]) * width;"
-        f"{optimizer.cuda} p_io = p; {keep}"
+        f"{one_line(optimizer.cuda)} p_io = p; {keep}"
         # Only this thread touches NEXT: no other reads it in this kernel.
         "if (i == 0) control[0] = control[1] + 1; (void)decays;",
-        f"update_{optimizer.name.replace('-', '_')}",
+        re.sub(r"\W", "_", f"update_{optimizer.name}"),
         f"typedef {C_TYPES[parameters.dtype.name][1]} ACC;\n#define c(k) ACC(table[row + (k)])\n",
     )
     kernel(gradients, table, decayed, table.shape[1], parameters, *state, control)

@@ -1,44 +1,47 @@
-// Norms and clipping (see penalties.py); sums in a fixed order, so no atomics.
+// Norms and clipping (see penalties.py); sums in a fixed order, so no atomics, and in float64, so that the square of
+// any float32 has room.
 #include "rows.cuh"
 
 // The sum of squares of one block's share of the vector; shares are the same for every launch of a size.
-extern "C" __global__ void sum_of_squares(const REAL* __restrict__ vector, int64 size, ACC* __restrict__ partial) {
-    __shared__ ACC shared[256];
-    ACC total = 0;
-    for (int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += (int64)gridDim.x * blockDim.x)
-        total += load(vector + i) * load(vector + i);
+extern "C" __global__ void sum_of_squares(const REAL* __restrict__ vector, int64 size, double* __restrict__ partial) {
+    __shared__ double shared[256];
+    double total = 0;
+    for (int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += (int64)gridDim.x * blockDim.x) {
+        const double value = load(vector + i);
+        total += value * value;
+    }
     total = block_sum(total, shared);
     if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
 
 // Scale the vector to the norm `limit` if it is longer; every block adds up the partial sums in the same order.
 extern "C" __global__ void clip_by_norm(
-    REAL* __restrict__ vector, int64 size, const ACC* __restrict__ partial, int count, double limit) {
-    __shared__ ACC shared[256];
-    const ACC norm = sqrt(block_sum(threadIdx.x < count ? partial[threadIdx.x] : ACC(0), shared));
-    if (!(norm > (ACC)limit)) return;
-    const ACC factor = (ACC)limit / norm;
+    REAL* __restrict__ vector, int64 size, const double* __restrict__ partial, int count, double limit) {
+    __shared__ double shared[256];
+    const double norm = sqrt(block_sum(threadIdx.x < count ? partial[threadIdx.x] : 0.0, shared));
+    if (!(norm > limit)) return;
+    const ACC factor = (ACC)(limit / norm);
     for (int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += (int64)gridDim.x * blockDim.x)
         store(vector + i, load(vector + i) * factor);
 }
 
 // Scale each column of a matrix to the norm `limit` if it is longer: 32 columns a block, eight partial sums a column.
 extern "C" __global__ void clip_columns(REAL* __restrict__ matrix, int rows, int columns, double limit) {
-    __shared__ ACC partial[8][33];
+    __shared__ double partial[8][33];
     const int column = blockIdx.x * 32 + threadIdx.x;
-    ACC total = 0;
+    double total = 0;
     if (column < columns)
         for (int row = threadIdx.y; row < rows; row += 8) {
-            const ACC value = load(matrix + (int64)row * columns + column);
+            const double value = load(matrix + (int64)row * columns + column);
             total += value * value;
         }
     partial[threadIdx.y][threadIdx.x] = total;
     __syncthreads();
     total = 0;
     for (int i = 0; i < 8; ++i) total += partial[i][threadIdx.x];
-    const ACC norm = sqrt(total);
-    if (column >= columns || !(norm > (ACC)limit)) return;
-    const ACC factor = (ACC)limit / norm;
+    const double norm = sqrt(total);
+    if (column >= columns || !(norm > limit)) return;
+    const ACC factor = (ACC)(limit / norm);
     for (int row = threadIdx.y; row < rows; row += 8) {
         REAL* at = matrix + (int64)row * columns + column;
         store(at, load(at) * factor);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,11 @@ def clip_by_norm(gradients: Any, limit: float, partial: Any = None) -> None:
     Args:
         gradients: (n,), changed.
         limit: the largest norm.
-        partial: room for `PARTIAL_SUMS` numbers of at least float32, on CUDA.
+        partial: room for `PARTIAL_SUMS` float64, on CUDA.
     """
-    norm = float(np.sqrt(np.dot(gradients, gradients)))
+    norm = math.sqrt(np.dot(gradients, gradients))
+    if norm == math.inf:  # the squares of what float32 can hold need more range; on CUDA they are added up in float64
+        norm = float(np.linalg.norm(gradients.astype(np.float64)))
     if norm > limit:
         gradients *= gradients.dtype.type(limit / norm)
 
@@ -65,8 +68,10 @@ def _clip_by_norm_cuda(gradients: Any, limit: float, partial: Any = None) -> Non
 def clip_columns(weights: Any, limit: float) -> None:
     """Scale each column of weights (fan in, fan out), one unit's incoming weights, down to the norm `limit`."""
     norms = np.sqrt(np.einsum("ij,ij->j", weights, weights))
-    limit = weights.dtype.type(limit)
-    weights *= limit / np.maximum(norms, limit)
+    if not np.isfinite(norms).all():  # as above
+        wide = weights.astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->j", wide, wide))
+    weights *= (limit / np.maximum(norms, limit)).astype(weights.dtype, copy=False)
 
 
 @clip_columns.cuda

@@ -3,15 +3,15 @@
 #ifndef GPUNET_ROWS
 #define GPUNET_ROWS
 
-// Sum over the block; `shared` holds one ACC per thread; blockDim.x is a power of two. All threads get the sum.
-__device__ __forceinline__ ACC block_sum(ACC value, ACC* shared) {
+// Sum over the block; `shared` holds one T per thread; blockDim.x is a power of two. All threads get the sum.
+template <typename T> __device__ __forceinline__ T block_sum(T value, T* shared) {
     shared[threadIdx.x] = value;
     __syncthreads();
     for (int half = blockDim.x / 2; half > 0; half /= 2) {
         if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
         __syncthreads();
     }
-    const ACC total = shared[0];
+    const T total = shared[0];
     __syncthreads();  // before `shared` is used again
     return total;
 }

@@ -228,7 +228,7 @@ def test_a_step_allocates_nothing(cuda: gn.Backend, small: gn.Dataset, graph: st
 
     with one._running():
         one._run_to(3)
-        step = one.step.run_operations if one.step._graph is None else one.step._graph.launch
+        step = one.step._run_operations if one.step._graph is None else one.step._graph.launch
         with Counter():
             for _ in range(5):
                 step()

@@ -408,7 +408,7 @@ def test_penalties_and_clipping(cuda: gn.Backend, rng: np.random.Generator, dtyp
     for device in (gn.get_backend("cpu"), cuda):
         with device.use():
             d_g, d_w, d_matrix = on(device, g, w, matrix)
-            partial = device.empty(PARTIAL_SUMS, dtype)
+            partial = device.empty(PARTIAL_SUMS, np.float64)
             add_penalty(d_g, d_w, 4000, 0.1, 0.01)
             penalised = d_g.copy()
             clip_by_norm(d_g, 2.0, partial)
