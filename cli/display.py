@@ -128,7 +128,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     """Write a table to standard output: the first column to the left, the others to the right."""
     body = [[str(cell) for cell in row] for row in rows]
     if not colours(sys.stdout):
-        widths = [max(len(row[i]) for row in [list(columns), *body]) for i in range(len(columns))]
+        widths = [max(len(row[i]) for row in [columns, *body]) for i in range(len(columns))]
         lines = [title] if title else []
         for row in [list(columns), *body]:
             cells = [
@@ -142,15 +142,34 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
 
 
 def drawn_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Any:
-    """A table as something rich can draw: the first column to the left, the others to the right."""
+    """A table as something rich can draw: the first column to the left, the others to the right.
+
+    Where the terminal is too narrow for it, each row becomes lines of its own, a column a line: nothing is cut.
+    """
     from rich.table import Table
 
+    body = [[str(cell) for cell in row] for row in rows]
     grid = Table(title=title, box=None, padding=(0, 2, 0, 0), header_style="cyan", title_justify="left")
+    if table_width(columns, body) > console().width:
+        grid.show_header = False
+        grid.add_column(style="cyan", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for i, row in enumerate(body):
+            if i:
+                grid.add_row("", "")
+            for column, cell in zip(columns, row, strict=True):
+                grid.add_row(column.strip(), cell.strip())
+        return grid
     for i, column in enumerate(columns):
         grid.add_column(column, justify="left" if i == 0 else "right")
-    for row in rows:
+    for row in body:
         grid.add_row(*row)
     return grid
+
+
+def table_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """The columns on the screen that a table takes."""
+    return sum(max(len(row[i]) for row in [columns, *rows]) + 2 for i in range(len(columns))) - 2
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

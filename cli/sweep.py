@@ -79,7 +79,7 @@ def mean(row: Row, name: str) -> float:
 
 
 def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) -> tuple[list[str], list[list[str]]]:
-    """The table of rows, with as many columns as fit into `width`."""
+    """The table of rows, with as many columns as fit into `width`; runs that failed do not count among the runs."""
     several = len(sweep.seeds) > 1
     names = [("train", "train_accuracy"), ("validation", "validation_accuracy")]
     if sweep.tests:
@@ -92,7 +92,7 @@ def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) 
         table = []
         for row in rows:
             line = [row.varied[name] for name in sweep.varying] or ["as given"]
-            line += [f"{len(row.results)}/{len(row.trials)}"] if several else []
+            line += [f"{len(row.results) - len(row.errors)}/{len(row.trials)}"] if several else []
             for _, name in names:
                 spread = row.spread(name)
                 text = "" if spread is None else str(spread) if spreads else f"{spread.mean:.4f}"
@@ -109,10 +109,9 @@ def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) 
 
     for spreads, seconds in ((True, True), (True, False), (False, False)):
         columns, table = make(spreads, seconds)
-        wide = sum(max(len(row[i]) for row in [columns, *table]) + 2 for i in range(len(columns)))
-        if wide <= width + 2:
-            break
-    return columns, table
+        if display.table_width(columns, table) <= width:
+            return columns, table
+    return make(True, True)  # too wide in any case: it will be drawn row by row, where there is room
 
 
 @setting_options
@@ -185,8 +184,11 @@ def command(
         from gpunet.plot_style import check_format, style
 
         check_format(plot)
+        _check_place(plot, "--plot")
         with style():  # a missing matplotlib is said before the work and not after it
             pass
+    if csv is not None:
+        _check_place(csv, "--csv")
     base = Settings.from_dict(read_file(config), source=config) if config else Settings()
     grid = {name: grids.parse(name, text) for name, text in given.items()}
     with display.DownloadBar(quiet=quiet) as progress:
@@ -218,6 +220,13 @@ def command(
             write(sweep, path)
     if out is not None:
         _write_csv(sweep, os.path.join(out, "results.csv"))
+
+
+def _check_place(path: str, option: str) -> None:
+    """Refuse a place where no file can be made, before hours of runs and not after them."""
+    folder = os.path.dirname(path) or "."
+    if not path or os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise UsageError(f"{option} {path}: no file can be written there; name one in a folder that can be written to.")
 
 
 def _split(base: Settings, grid: dict[str, Any], seeds: int) -> tuple[Settings, dict[str, Any], Any]:

@@ -358,13 +358,17 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(whole.splitlines(), 1):
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_constant=_no_number)
         except ValueError:
             record = None
         if not isinstance(record, dict):
             raise DataError(f"{path}, line {number}: this is no record of a sweep; take the line out.")
         records.append(record)
     return records
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no result")
 
 
 @contextlib.contextmanager
@@ -377,5 +381,5 @@ def _released(lock: Lock) -> Iterator[None]:
 
 def _append(path: Path, record: dict[str, Any]) -> None:
     with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(record) + "\n")
+        stream.write(json.dumps(record, allow_nan=False) + "\n")
         sync(stream)

@@ -205,7 +205,8 @@ def in_parallel(calls: list[tuple[Any, ...]], jobs: int, backend: str) -> Iterat
         try:
             stack.enter_context(joblib.parallel_config(backend=backend, n_jobs=jobs))
             try:
-                outputs = joblib.Parallel(return_as="generator_unordered", batch_size=1)(work)
+                with _ctrl_c_held_back() if own_process else contextlib.nullcontext():
+                    outputs = joblib.Parallel(return_as="generator_unordered", batch_size=1)(work)
             except ValueError as error:
                 if "return_as" not in str(error):
                     raise
@@ -219,6 +220,28 @@ def in_parallel(calls: list[tuple[Any, ...]], jobs: int, backend: str) -> Iterat
                 # joblib warns of trials that are cancelled, which is what whoever stops here wants.
                 warnings.simplefilter("ignore")
                 outputs.close()
+
+
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Processes that are started in here never see a Ctrl-C, not while they import either; this one sees it later."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Two helpers of the workers come with the first of them, and would let Ctrl-C through again.
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _in_rounds(parallel: Any, work: list[Any], jobs: int) -> Iterator[Any]:

@@ -47,7 +47,8 @@ def clip_by_norm(gradients: Any, limit: float, partial: Any = None) -> None:
         limit: the largest norm.
         partial: room for `PARTIAL_SUMS` float64, on CUDA.
     """
-    norm = math.sqrt(np.dot(gradients, gradients))
+    with np.errstate(over="ignore"):
+        norm = math.sqrt(np.dot(gradients, gradients))
     if norm == math.inf:  # the squares of what float32 can hold need more range; on CUDA they are added up in float64
         norm = float(np.linalg.norm(gradients.astype(np.float64)))
     if norm > limit:
@@ -67,7 +68,8 @@ def _clip_by_norm_cuda(gradients: Any, limit: float, partial: Any = None) -> Non
 @operation
 def clip_columns(weights: Any, limit: float) -> None:
     """Scale each column of weights (fan in, fan out), one unit's incoming weights, down to the norm `limit`."""
-    norms = np.sqrt(np.einsum("ij,ij->j", weights, weights))
+    with np.errstate(over="ignore"):
+        norms = np.sqrt(np.einsum("ij,ij->j", weights, weights))
     if not np.isfinite(norms).all():  # as above
         wide = weights.astype(np.float64)
         norms = np.sqrt(np.einsum("ij,ij->j", wide, wide))

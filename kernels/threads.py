@@ -35,47 +35,27 @@ def _controller() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
-class _Held:
-    """The number of BLAS threads while training steps are done: one number for the whole process.
+_turn = threading.RLock()
 
-    Steps of several Python threads go on side by side where they want the same number, and wait for each other where
-    they do not, since a number that changes under a product changes its last bits.
+
+@contextlib.contextmanager
+def _limited(number: int | None) -> Iterator[None]:
+    """Have the BLAS take this many threads inside a `with` block; None leaves it as it is.
+
+    The number is one of the whole process, and one that changes under a product changes its last bits. So one Python
+    thread at a time is in here, and trainings in several of them take turns.
     """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._users = 0
-        self._number = 0
-        self._limit: Any = None
-        self._there = 0
-
-    def there(self) -> int:
-        """How many threads the BLAS has while nobody holds another number."""
-        with self._changed:
-            return self._there if self._users else max((library["num_threads"] for library in describe()), default=1)
-
-    @contextlib.contextmanager
-    def at(self, number: int) -> Iterator[None]:
-        """Have the BLAS take this many threads inside a `with` block."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._users or self._number == number)
-            if not self._users:
-                self._there, self._number = self.there(), number
-                self._limit = _controller().limit(limits=number)
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._users -= 1
-                if not self._users:
-                    self._limit.restore_original_limits()
-                    self._changed.notify_all()
+    with _turn, _controller().limit(limits=number):
+        yield
 
 
-_held = _Held()
+def _new_turn() -> None:
+    global _turn
+    _turn = threading.RLock()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_held.__init__)  # type: ignore[misc]  # threads do not come along into the child
+    os.register_at_fork(after_in_child=_new_turn)  # the thread whose turn it was does not come along into the child
 
 
 def describe() -> list[dict[str, Any]]:
@@ -113,7 +93,9 @@ class Threads:
             rates = [_GFLOPS.get(library.get("architecture", ""), _GFLOPS_OTHERS) for library in libraries]
             largest = 2.0 * batch * max(m * n for m, n in pairwise(sizes))
             wanted = int(largest / min(rates, default=_GFLOPS_OTHERS) / 1e3 / _WORTH_A_THREAD)
-            self.number = min(max(wanted, 1), _held.there())
+            with _limited(None):
+                there = max((library["num_threads"] for library in describe()), default=1)
+            self.number = min(max(wanted, 1), there)
         _touch_buffers()
 
     @contextlib.contextmanager
@@ -122,7 +104,7 @@ class Threads:
         if self.number is None:
             yield
             return
-        with _held.at(self.number), blocks.at_most(self.asked):
+        with _limited(self.number), blocks.at_most(self.asked):
             yield
 
     @contextlib.contextmanager
@@ -144,5 +126,5 @@ def _touch_buffers() -> None:
     (100, 784) times (784, 50), took 300 microseconds before one product of this size and 195 after it (NumPy 2.4,
     OpenBLAS 0.3.31, AMD EPYC of family 23).
     """
-    with _held.at(1):
+    with _limited(1):
         np.matmul(np.zeros((512, 128), np.float32), np.zeros((128, 512), np.float32))

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
 
 # One BLAS thread, here and in the command lines that tests start: their networks are small, and several threads wait
 # for each other on a machine that is busy.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 # A shell without job control has its background commands ignore Ctrl-C, and what they start inherits that; the tests
 # that send it to a command line need it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import hypothesis
 import numpy as np
 import pytest
 
 import gpunet as gn
+
+# What a terminal or a CI may set, and what would change every text that the tests read.
+for name in (
+    "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "TERM", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE",
+    "GPUNET_DEBUG",
+):  # fmt: skip
+    os.environ.pop(name, None)
+
+# The same examples in every run; HYPOTHESIS=random looks for new ones.
+hypothesis.settings.register_profile(
+    "same",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # of the machine, not of the test
+)
+hypothesis.settings.register_profile("random", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
+
+# Matplotlib builds its list of fonts when it is first imported, and says so if that takes long. Here it is not yet
+# imported by several processes at once.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    with contextlib.suppress(ImportError):
+        import matplotlib.font_manager  # noqa: F401
 
 
 @functools.cache

@@ -423,3 +423,28 @@ def test_weights_that_are_not_finite_make_no_checkpoint(tmp_path, rng):
     with pytest.raises(gn.CheckpointError, match="no longer finite"):
         gn.save_checkpoint(tmp_path / "checkpoint", trainer)
     assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("name", ["version", "state", "crc32", "format", "gpunet"])
+def test_a_fact_may_not_take_the_place_of_the_files_own(rng, tmp_path, name):
+    trainer = trainer_for("sgd", small_data(rng), gn.get_backend("cpu"))
+    with pytest.raises(gn.UsageError, match=f"a checkpoint has a {name} of its own"):
+        gn.save_checkpoint(tmp_path / "a", trainer, **{name: 1})
+    assert not (tmp_path / "a").exists()
+
+
+def test_facts_come_back_as_json_holds_them(rng, tmp_path):
+    data = small_data(rng)
+    trainer = trainer_for("sgd", data, gn.get_backend("cpu"))
+    gn.save_checkpoint(tmp_path / "a", trainer, ranks={9: "a", 10: "b"})
+    found = gn.load_checkpoint(tmp_path / "a", trainer_for("sgd", data, gn.get_backend("cpu")))
+    assert found["ranks"] == {"9": "a", "10": "b"}
+    with pytest.raises(gn.UsageError, match="what JSON can hold"):
+        gn.save_checkpoint(tmp_path / "b", trainer, when=object())
+
+
+def test_a_model_of_data_with_fewer_classes_can_be_loaded(mnist_5k, tmp_path):
+    model = gn.MLP([784, 10])
+    gn.train(model, mnist_5k.select_classes([3, 8]), iterations=2)
+    model.save(tmp_path / "a.safetensors")
+    assert gn.MLP.load(tmp_path / "a.safetensors").class_names is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def gpunet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=600,
         env={**plain, "PYTHONIOENCODING": "utf-8", **environment},
     )
 
@@ -112,12 +113,13 @@ def test_ctrl_c_leaves_a_sweep_that_goes_on(tmp_path: Path, jobs: str) -> None:
     )
     results = out / "results.jsonl"
     try:
-        for _ in range(600):
+        for _ in range(6000):
+            assert process.poll() is None, process.communicate()
             if results.exists() and results.read_text().count("\n") == 2:
                 break
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=600)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # its workers too, which would train for minutes
@@ -128,3 +130,32 @@ def test_ctrl_c_leaves_a_sweep_that_goes_on(tmp_path: Path, jobs: str) -> None:
     again = gpunet(*arguments)
     assert again.returncode == 0, again.stderr
     assert "2 done before" in again.stdout
+
+
+def test_failed_runs_do_not_count_among_the_runs() -> None:
+    found = gpunet(*SMALL, "--lr", "0.1,1e30", "--seeds", "2", "--jobs", "1", "-q")
+    assert found.returncode == 0, found.stderr
+    assert re.findall(r"\d/2", found.stdout) == ["2/2", "0/2"]
+
+
+@pytest.mark.parametrize("option", ["--csv", "--plot"])
+def test_a_place_that_cannot_be_written_to_is_said_before_the_runs(tmp_path: Path, option: str) -> None:
+    if option == "--plot":
+        pytest.importorskip("matplotlib", reason="the extra gpunet[plot] is not installed")
+    found = gpunet(*SMALL, "--lr", "0.1,0.2", option, str(tmp_path / "nowhere" / "a.png"), "--jobs", "1", "--json")
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert "no file can be written there" in found.stderr
+
+
+@pytest.mark.parametrize("columns", [30, 60, 200])
+def test_nothing_is_cut_in_a_narrow_terminal(columns: int) -> None:
+    names = ["adam:beta1=0.8,beta2=0.99", "momentum"]
+    found = gpunet(*SMALL, "--optimizer", ";".join(names), "--seeds", "2", "--jobs", "1", "-q",
+                   COLUMNS=str(columns), FORCE_COLOR="1", NO_COLOR="1")  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "…" not in found.stdout
+    assert all(name in found.stdout for name in names) or columns == 30
+    assert found.stdout.count("±") >= 4
+    table = found.stdout.partition("\n\nchosen")[0]
+    assert max(map(len, table.splitlines())) <= columns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -342,3 +343,30 @@ def test_the_command_line_trains_the_same(cuda: gn.Backend) -> None:
     assert results["cuda"]["device"] == "cuda:0"
     assert results["cuda"]["test_accuracy"] == pytest.approx(results["cpu"]["test_accuracy"], abs=1e-3)
     assert results["cuda"]["test_loss"] == pytest.approx(results["cpu"]["test_loss"], abs=1e-4)
+
+
+# --- streams and threads ---------------------------------------------------------------------------------
+
+
+def test_work_is_in_order_with_the_callers_stream(cuda: gn.Backend) -> None:
+    cupy, rng = cuda.xp, np.random.default_rng(5)
+    x = rng.standard_normal((200, 30)).astype(np.float32)
+    first, second = (gn.MLP([30, 40, 30], seed=seed) for seed in (1, 2))
+    wanted = second.forward(first.forward(2 * x))
+    first, second = (gn.MLP([30, 40, 30], seed=seed, backend="cuda") for seed in (1, 2))
+    for stream in (cupy.cuda.Stream(), cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream.null):
+        with cupy.cuda.Device(cuda.ordinal), stream:
+            doubled = cupy.asarray(x) * 2
+            found = second.forward(first.forward(doubled)) + 0
+            np.testing.assert_allclose(found.get(), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_trainings_in_threads_on_one_device(cuda: gn.Backend, small: gn.Dataset) -> None:
+    alone = [finish(trainer(small, cuda, seed=seed, dropout=0.2, graph="on"))[2] for seed in range(3)]
+
+    def train(seed: int) -> np.ndarray:
+        return finish(trainer(small, cuda, seed=seed, dropout=0.2, graph="on"))[2]
+
+    with ThreadPoolExecutor(3) as pool:
+        for found, wanted in zip(pool.map(train, range(3)), alone, strict=True):
+            assert np.array_equal(found, wanted)

@@ -19,7 +19,9 @@ from gpunet.idx import ELEMENT_TYPES, read_idx, read_idx_header, write_idx
 pytestmark = pytest.mark.host
 
 TYPES = [dtype.newbyteorder("=") for dtype in ELEMENT_TYPES.values()]
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 IMAGES = struct.pack(">BBBBIII", 0, 0, 8, 3, 2, 3, 4) + bytes(range(24))
 
 

@@ -23,7 +23,10 @@ from gpunet.kernels.random import Stream, purpose
 
 #: Tests over random shapes: a few examples each, since a simulated device takes its time for every thread.
 shapes = settings(
-    max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 #: Relative and absolute differences that rounding explains.
 CLOSE = {"float16": (4e-3, 4e-3), "float32": (2e-5, 2e-5), "float64": (1e-12, 1e-12)}

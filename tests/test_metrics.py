@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -92,3 +94,26 @@ def test_what_cannot_be_evaluated_is_told() -> None:
         gn.evaluate(model, split(np.array([0]), np.array([0]), 3), "entropy")
     with pytest.raises(gn.DataError, match="no examples"):
         gn.evaluate(model, gn.Split(np.zeros((2, 3), np.float32), np.array([0, 1])).take(slice(0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ([0, -1, 1], "must be 0 or more"),
+        ([0, 1], "2 labels for 3 images"),
+        ([0, 1, 5], "no place among the model's 2 classes"),
+        ([0, 0.5, 1], "whole class indices"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels: list, told: str) -> None:
+    with pytest.raises(gn.DataError, match=told):
+        gn.evaluate(telling(2), SimpleNamespace(images=np.zeros((3, 2), np.float32), labels=np.array(labels)))
+
+
+def test_labels_may_come_from_anywhere(backend: gn.Backend) -> None:
+    images = np.eye(3, dtype=np.float32)
+    wanted = gn.evaluate(telling(3), gn.Split(images, [0, 1, 1])).loss
+    for labels in ([0, 1, 1], backend.to_device(np.array([0, 1, 1]))):
+        found = gn.evaluate(telling(3, backend), SimpleNamespace(images=backend.to_device(images), labels=labels))
+        assert found.loss == pytest.approx(wanted, abs=1e-6)
+        assert found.accuracy == pytest.approx(2 / 3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -219,3 +221,40 @@ def test_layers_may_have_activations_of_their_own() -> None:
 def test_what_makes_no_network_is_told(sizes: list, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(gn.UsageError, match=sentence):
         gn.MLP(sizes, **options)
+
+
+# --- copies ----------------------------------------------------------------------------------------------
+
+
+def through_pickle(model: gn.MLP) -> gn.MLP:
+    return pickle.loads(pickle.dumps(model))
+
+
+@pytest.mark.parametrize("copied", [through_pickle, copy.copy, copy.deepcopy])
+def test_a_copy_trains_as_the_model_does(backend: gn.Backend, copied: Any) -> None:
+    data = gn.Dataset.from_arrays(np.eye(6, dtype=np.float32), np.arange(6) % 3)
+    model = gn.MLP([6, 5, 3], activation="gelu", dropout=0.2, backend=backend)
+    again = copied(model)
+    assert again.backend.device == model.backend.device
+    before = host(model, model.flat).copy()
+    for one in (again, model):
+        gn.train(one, data, iterations=5, batch_size=4)
+    assert np.array_equal(host(again, again.flat), host(model, model.flat))
+    assert not np.array_equal(host(model, model.flat), before)
+    assert np.array_equal(host(again, again.gradients[0]), host(model, model.gradients[0]))
+
+
+def test_a_result_can_be_pickled() -> None:
+    data = gn.Dataset.from_arrays(np.eye(4, dtype=np.float32), np.arange(4) % 2)
+    result = gn.train(gn.MLP([4, 2]), data, iterations=3, batch_size=2)
+    again = pickle.loads(pickle.dumps(result))
+    assert again.test_accuracy == result.test_accuracy
+    assert np.array_equal(again.model.flat, result.model.flat)
+
+
+def test_no_examples_have_no_answers(backend: gn.Backend) -> None:
+    model = gn.MLP([4, 5, 3], backend=backend)
+    nothing = np.empty((0, 2, 2), np.float32)
+    assert model.prepare(nothing).shape == (0, 4)
+    assert model.predict_proba(nothing.reshape(0, 4)).shape == (0, 3)
+    assert model.predict(nothing.reshape(0, 4)).shape == (0,)

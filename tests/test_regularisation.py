@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import gpunet as gn
-from gpunet.kernels.penalties import add_penalty, clip_by_norm, clip_columns, penalty
+from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns, penalty
 
 CPU = gn.get_backend("cpu")
 
@@ -242,3 +242,14 @@ def test_options_are_checked() -> None:
             gn.Trainer(model, data, **options)
     with pytest.raises(gn.UsageError, match="early stopping needs a validation split"):
         gn.Trainer(model, without, early_stopping=3)
+
+
+@pytest.mark.parametrize("size", [1e19, 1e25])
+def test_norms_beyond_the_squares_of_float32(backend: gn.Backend, size: float) -> None:
+    with backend.use():
+        vector = backend.to_device(np.array([3, -4], np.float32) * np.float32(size))
+        clip_by_norm(vector, 2.0, backend.empty(PARTIAL_SUMS, np.float64))
+        columns = backend.to_device(np.array([[3, 0], [-4, 1]], np.float32) * np.array([size, 1], np.float32))
+        clip_columns(columns, 2.0)
+    np.testing.assert_allclose(backend.to_host(vector), [1.2, -1.6], rtol=1e-6)
+    np.testing.assert_allclose(backend.to_host(columns), [[1.2, 0], [-1.6, 1]], rtol=1e-6)

@@ -15,17 +15,35 @@ import pytest
 #: What two runs that are the same have to have in common, byte for byte.
 SAME = ("metrics.jsonl", "model.safetensors", "best.safetensors")
 KILLS = 20
+#: Seconds that no run takes, on the busiest machine.
+TIMEOUT = 600
 OPTIONS = (
     "--device", "cpu", "--hidden", "8", "--iterations", "700", "--batch-size", "40", "--validation", "300",
     "--validate-every", "60", "--log-every", "25", "--optimizer", "adam", "--dropout", "0.1", "--early-stopping", "40",
     "--checkpoint-every", "20", "--quiet",
 )  # fmt: skip
 
+#: The command line with a signal to itself, sent when the record of iteration 125 is written.
+ITSELF = """
+import os, sys
+from gpunet.cli.app import main
+from gpunet.runs import Recorder
+number, write = int(sys.argv.pop(1)), Recorder.on_record
+def on_record(self, record, trainer):
+    write(self, record, trainer)
+    if trainer.iteration == 125:
+        print(self.folder.checkpoint.exists(), flush=True)
+        os.kill(os.getpid(), number)
+Recorder.on_record = on_record
+main()
+"""
 
-def start(*arguments: str, **options) -> subprocess.Popen[str]:
+
+def start(*arguments: str, signalled: int | None = None, **options) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    program = ["-m", "gpunet"] if signalled is None else ["-c", ITSELF, str(signalled)]
     return subprocess.Popen(
-        [sys.executable, "-m", "gpunet", "train", *arguments],
+        [sys.executable, *program, "train", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -36,7 +54,7 @@ def start(*arguments: str, **options) -> subprocess.Popen[str]:
 
 def run(*arguments: str, code: int = 0) -> str:
     process = start(*arguments)
-    out, error = process.communicate(timeout=120)
+    out, error = process.communicate(timeout=TIMEOUT)
     assert process.returncode == code, error
     return out + error
 
@@ -48,6 +66,14 @@ def assert_same(run_folder: Path, plain: Path) -> None:
     assert not leftovers
 
 
+def stamp(folder: Path) -> int:
+    """Tells one checkpoint from the next; 0 while there is none."""
+    try:
+        return (folder / "checkpoint.safetensors").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory) -> tuple[Path, float, float]:
     """An uninterrupted run, and when its first and its last checkpoint were there, in seconds after the start."""
@@ -57,7 +83,7 @@ def plain(tmp_path_factory) -> tuple[Path, float, float]:
     while not (folder / "config.json").exists() and process.poll() is None:
         time.sleep(0.005)
     first = time.monotonic() - began
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, error
     return folder, first, time.monotonic() - began
 
@@ -75,14 +101,18 @@ def test_killed_at_twenty_random_moments(tmp_path, plain):
             arguments = ["--resume", str(folder), "--quiet"] if ready else [*OPTIONS, "--out", str(folder)]
             process = start(*arguments)
             if kills < KILLS:
-                # Mostly while it trains, now and then while it starts.
-                process_time = moments.uniform(0.5 * first, first + 0.6 * (whole - first))
+                # Now while it trains, and now while it starts, however long its start takes.
+                if kills % 2 == 0:
+                    before = stamp(folder)
+                    while stamp(folder) == before and process.poll() is None:
+                        time.sleep(0.002)
+                process_time = moments.uniform(0, 0.6 * (whole - first) if kills % 2 == 0 else first)
                 try:
                     process.wait(process_time)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     kills += 1
-            _, error = process.communicate(timeout=120)
+            _, error = process.communicate(timeout=TIMEOUT)
             in_the_middle += process.returncode == -signal.SIGKILL and (folder / "checkpoint.safetensors").exists()
             if process.returncode == 0:
                 break
@@ -97,15 +127,10 @@ def test_killed_at_twenty_random_moments(tmp_path, plain):
 def test_stopped_by_a_signal_and_resumed(tmp_path, plain, number, code):
     folder = tmp_path / "run"
     # Without --checkpoint-every the only checkpoint is the one that the signal asks for.
-    process = start(*[each for each in OPTIONS if each not in ("--checkpoint-every", "20")], "--out", str(folder))
-    while not (folder / "metrics.jsonl").exists() or not (folder / "metrics.jsonl").stat().st_size:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
-    assert not (folder / "checkpoint.safetensors").exists()
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
-    if process.returncode == 0:
-        pytest.skip("the run was over before the signal came")
+    plainly = [each for each in OPTIONS if each not in ("--checkpoint-every", "20")]
+    process = start(*plainly, "--out", str(folder), signalled=int(number))
+    out, error = process.communicate(timeout=TIMEOUT)
+    assert out == "False\n"  # no checkpoint was there before the signal
     assert process.returncode == code
     assert "Traceback" not in error
     assert error.startswith("Error: stopped after iteration ")
@@ -133,12 +158,10 @@ def test_a_run_is_written_by_one_process_at_a_time(tmp_path):
 
 def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(tmp_path, plain):
     folder = tmp_path / "run"
-    process = start(*OPTIONS, "--out", str(folder), "--keep", "3")
-    while len(list(folder.glob("checkpoint*"))) < 3:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
-    process.kill()
-    process.communicate()
+    process = start(*OPTIONS, "--out", str(folder), "--keep", "3", signalled=int(signal.SIGKILL))
+    process.communicate(timeout=TIMEOUT)
+    assert process.returncode == -signal.SIGKILL
+    assert len(list(folder.glob("checkpoint*.safetensors"))) == 3
     newest = folder / "checkpoint.safetensors"
     newest.write_bytes((newest.read_bytes() if newest.exists() else b"")[:1000])
     said = run("--resume", str(folder))

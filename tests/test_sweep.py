@@ -384,3 +384,31 @@ def test_a_picture_of_no_results_is_refused(data: gn.Dataset) -> None:
 
     with pytest.raises(gn.DataError, match="no results"):
         accuracies(Sweep(SMALL, {}, data=data))
+
+
+def test_workers_know_entries_of_ones_own(data: gn.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("joblib", reason="the extra gpunet[sweep] is not installed")
+
+    class Halving(gn.Schedule):
+        name = "halving"
+
+        def behind_warmup(self, steps: np.ndarray, total: int) -> np.ndarray:
+            return self.initial / (1 + steps)
+
+    square = gn.activation("square", lambda x: x * x, lambda x: 2 * x, "x * x", "ACC(2) * x")
+    monkeypatch.setitem(gn.SCHEDULES, "halving", Halving)
+    monkeypatch.setitem(gn.ACTIVATIONS, "square", square)
+    grid = {"schedule": ["halving", "constant"], "activation": ["square", "relu"]}
+    alone, beside = (
+        {str(result.varied): result.validation_loss for result in sweep(SMALL, grid, data=data, jobs=jobs)}
+        for jobs in (1, 2)
+    )
+    assert alone == beside
+    assert len(set(alone.values())) == 4
+
+
+def test_a_result_that_is_no_number_is_named(data: gn.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "sweep" / "models").mkdir(parents=True)
+    (tmp_path / "sweep" / "results.jsonl").write_text('{"key": "a", "validation_accuracy": NaN}\n')
+    with pytest.raises(gn.DataError, match="line 1: this is no record"):
+        Sweep(SMALL, data=data, out=tmp_path / "sweep")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunet as gn
+from gpunet.kernels import threads
 
 
 def numbered(size: int, dtype: str = "float32") -> gn.Dataset:
@@ -333,3 +335,116 @@ def test_options_that_do_not_fit_are_told(sizes: list[int], options: dict[str, A
 def test_a_softmax_of_one_output_is_refused() -> None:
     with pytest.raises(gn.UsageError, match="softmax of a single output is always 1"):
         gn.train(gn.MLP([6, 1]), noise(classes=2), batch_size=10)
+
+
+# --- the trainer in hand ---------------------------------------------------------------------------------
+
+
+def test_steps_by_hand_are_the_steps_of_the_loop(backend: gn.Backend) -> None:
+    by_hand, by_loop = (
+        gn.Trainer(gn.MLP([6, 5, 3], backend=backend), noise(), iterations=25, batch_size=20) for _ in range(2)
+    )
+    list(by_loop.steps())
+    with backend.use():
+        for _ in range(25):
+            by_hand.step.run()
+        assert by_hand.iteration == 25
+        with pytest.raises(gn.UsageError, match="all 25 steps are done"):
+            by_hand.step.run()
+    assert np.array_equal(backend.to_host(by_hand.model.flat), backend.to_host(by_loop.model.flat))
+
+
+def test_a_trainer_that_was_stopped_and_left_goes_on() -> None:
+    trainer = numbered_trainer(30, iterations=5, batch_size=3)
+    for _ in trainer.steps():
+        trainer.stop()
+        break
+    assert [record.event for record in trainer.steps()] == ["step"] * 4 + ["result"]
+
+
+def test_an_iterator_that_is_left_behind_ends_nothing() -> None:
+    told = []
+
+    class Tell(gn.Callback):
+        def on_start(self, trainer: gn.Trainer) -> None:
+            told.append("start")
+
+        def on_end(self, trainer: gn.Trainer) -> None:
+            told.append("end")
+
+    trainer = numbered_trainer(30, iterations=5, batch_size=3, callbacks=[Tell()])
+    left = trainer.steps()
+    next(left)
+    second = trainer.steps()
+    next(second)
+    left.close()
+    assert told == ["start", "end", "start"]
+    list(second)
+    assert told == ["start", "end", "start", "end"]
+
+
+def test_a_schedule_that_remembers_is_not_shared_by_runs() -> None:
+    class Remembering(gn.Schedule):
+        name = "remembering"
+        watches_validation = True
+
+        def __init__(self) -> None:
+            super().__init__(0.5)
+            self.seen: list[float] = []
+
+        def observe(self, loss: float) -> bool:
+            self.seen.append(loss)
+            return True
+
+        def behind_warmup(self, steps: np.ndarray, total: int) -> np.ndarray:
+            return np.full(len(steps), self.initial / 2 ** len(self.seen))
+
+    optimizer = gn.SGD(Remembering())
+    data = noise(validation=10)
+    rates = []
+    for _ in range(2):
+        result = gn.train(
+            gn.MLP([6, 3]), data, optimizer=optimizer, iterations=6, batch_size=20, validate_every=2, log_every=1
+        )
+        rates.append([record.learning_rate for record in result.history])
+    assert rates[0] == rates[1]
+    assert len(set(rates[0])) > 1
+
+
+def test_options_that_are_refused_leave_the_model_as_it_was() -> None:
+    model = gn.MLP([6, 3])
+    with pytest.raises(gn.UsageError):
+        gn.Trainer(model, noise(), loss="mse", batch_size=0)
+    assert model.loss.name == "softmax-cross-entropy"
+
+
+def test_the_loss_of_the_trainer_that_runs_is_the_models() -> None:
+    model = gn.MLP([6, 3])
+    first = gn.Trainer(model, noise(), loss="mse", iterations=2, batch_size=20)
+    gn.Trainer(model, noise(), iterations=2, batch_size=20)
+    list(first.steps())
+    assert model.loss.name == "mse"
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(0.07, 7), (0.14, 14), (1.1, 110), (0.071, 8)])
+def test_epochs_are_not_rounded_up_by_an_error_in_binary(epochs: float, steps: int) -> None:
+    trainer = gn.Trainer(gn.MLP([6, 3]), noise(100), epochs=epochs, batch_size=1)
+    assert trainer.iterations == steps
+
+
+def test_trainings_in_threads_give_the_bits_of_trainings_alone() -> None:
+    if not threads.describe():
+        pytest.skip("the BLAS of this NumPy is none whose threads can be set")
+    before = [library["num_threads"] for library in threads.describe()]
+    rng = np.random.default_rng(3)
+    data = gn.Dataset.from_arrays(rng.random((300, 400), np.float32), rng.integers(0, 10, 300))
+
+    def train(count: int) -> bytes:
+        model = gn.MLP([400, 100, 10])
+        gn.train(model, data, iterations=20 * count, log_every=1, threads=count)
+        return model.flat.tobytes()
+
+    alone = [train(1), train(2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(train, (1, 2))) == alone
+    assert [library["num_threads"] for library in threads.describe()] == before
