@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from gpunet.cli import display
-from gpunet.errors import UsageError
+from gpunet.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from gpunet.cli.opened import Opened
@@ -89,7 +89,7 @@ def command(
         None,
         "--html",
         metavar="FILE",
-        help="One page with everything about a run; a browser opens it without a network.",
+        help="One page (.html) with everything about a run; a browser opens it without a network.",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
@@ -144,6 +144,10 @@ def command(
         if asked or out is not None or terminal:
             raise UsageError("--html is a page with all pictures in it; leave the other options of output away.")
         _single(runs, "a report")
+        from gpunet import report
+
+        report.check_format(html)
+        _check_place(html)
         _report(runs[0], html, data, data_dir, split, device)
         return
     asked = asked or ["curves"]
@@ -155,7 +159,7 @@ def command(
         terminal = True
         display.note('Drawn as text; picture files need matplotlib: pip install "gpunet[plot]".')
     targets = {} if terminal else _targets(asked, runs, out)
-    histories = _histories(runs) if "curves" in asked else []
+    histories = _drawable(runs) if "curves" in asked else []
     opened = None
     if any(kind != "curves" for kind in asked):
         from gpunet.cli.opened import open_run
@@ -168,6 +172,7 @@ def command(
             _draw(kind, histories, opened, split, log, smooth, count or 12)
         return
     from gpunet import plots
+    from gpunet.plot_style import legible
 
     for kind in asked:
         if kind == "curves":
@@ -177,13 +182,14 @@ def command(
         elif kind == "confusion":
             part, name = opened.split(split)
             result = opened.evaluate(part)
-            title = f"{opened.name}: {result.accuracy:.1%} of {len(part):,} {name} examples right"
+            title = f"{legible(opened.name, 40)}: {result.accuracy:.1%} of {len(part):,} {name} examples right"
             figure = plots.confusion(result, opened.class_names, title=title)
         elif kind == "weights":
             figure = plots.weights(opened.model, units=count or 64)
         else:
             figure = plots.mistakes(opened.model, opened.split(split)[0], count=count or 24)
-        targets[kind].parent.mkdir(parents=True, exist_ok=True)
+        if _is_folder(out):
+            targets[kind].parent.mkdir(parents=True, exist_ok=True)
         plots.save(figure, targets[kind])
         display.line(str(targets[kind]))
 
@@ -191,14 +197,32 @@ def command(
 def _single(runs: Sequence[str], what: str) -> None:
     if len(runs) > 1:
         raise UsageError(f"{what} is of one run, and {len(runs)} are given; name one.")
+    if runs[0] == "-":
+        raise UsageError(f"{what} needs a model, and standard input holds records only; name a run's folder.")
 
 
 def _histories(runs: Sequence[str]) -> list[History]:
     from gpunet.history import History, named
 
-    if list(runs) == ["-"]:
-        return [History.parse(sys.stdin.read(), "run", "standard input")]
-    return [History.read(path, name) for path, name in named(runs)]
+    if runs.count("-") > 1:
+        raise UsageError("- is standard input, which can be read once; name it once.")
+    return [
+        History.parse(sys.stdin.read(), "standard input", "standard input")
+        if given == "-"
+        else History.read(path, name)
+        for given, (path, name) in zip(runs, named(runs), strict=True)
+    ]
+
+
+def _drawable(runs: Sequence[str]) -> list[History]:
+    """The histories; refuses records that have no curve, such as those of a run's timings.jsonl."""
+    from gpunet.plots import series
+
+    histories = _histories(runs)
+    for run, history in zip(runs, histories, strict=True):
+        if not any(series(history, name) for name in ("loss", "accuracy")):
+            raise DataError(f"{run}: its records hold no loss and no accuracy, so there is nothing to draw.")
+    return histories
 
 
 def _targets(kinds: Sequence[str], runs: Sequence[str], out: str | None) -> dict[str, Path]:
@@ -208,15 +232,30 @@ def _targets(kinds: Sequence[str], runs: Sequence[str], out: str | None) -> dict
         if folder.is_dir():
             return {kind: folder / f"{kind}.png" for kind in kinds}
         return {kind: folder.with_name(f"{kind if runs[0] == '-' else f'{folder.stem}-{kind}'}.png") for kind in kinds}
-    if out.endswith(("/", os.sep)) or os.path.isdir(out):
+    if _is_folder(out):
         return {kind: Path(out) / f"{kind}.png" for kind in kinds}
     from gpunet.plot_style import check_format
 
     check_format(out)
+    _check_place(out)
     path = Path(out)
     if len(kinds) == 1:
         return {kinds[0]: path}
     return {kind: path.with_name(f"{path.stem}-{kind}{path.suffix}") for kind in kinds}
+
+
+def _is_folder(out: str | None) -> bool:
+    """Whether pictures go into a folder, which is made for them."""
+    return out is not None and (out.endswith(("/", os.sep)) or os.path.isdir(out))
+
+
+def _check_place(file: str) -> None:
+    """Refuse a file that cannot be written before anything is computed."""
+    if os.path.isdir(file):
+        raise UsageError(f"{file} is a folder; name a file.")
+    folder = os.path.dirname(file)
+    if folder and not os.path.isdir(folder):
+        raise UsageError(f"{file}: there is no folder {folder}; make it first.")
 
 
 def _draw(

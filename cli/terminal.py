@@ -1,4 +1,5 @@
-"""Curves of runs as text, drawn by uniplot: as wide as the terminal, with colours or, without, a character for each."""
+"""Curves of runs as text, drawn by uniplot: as wide as the terminal, with colours or, where there are none or too few
+of them, a character for each."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpunet.cli import display
+from gpunet.errors import UsageError
+from gpunet.plot_style import legible_names
 from gpunet.plots import main_curves, panel_title, series, short
 
 if TYPE_CHECKING:
@@ -20,19 +23,31 @@ if TYPE_CHECKING:
 #: green, purple, orange, blue.
 COLOURS = ((86, 180, 233), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (0, 114, 178))
 _NAMED = ("cyan", "yellow", "green", "magenta", "blue", "red")
+#: What curves are drawn with that colours do not tell apart.
+MARKS = "+xo*~.#=%@&$"
 #: Characters for a terminal that has no others.
-_PLAIN = str.maketrans("╭╮╰╯│─█⣿", "++++|-##")
+_PLAIN = str.maketrans("╭╮╰╯│─█⣿…", "++++|-##~")
 
 Curve = tuple[str, np.ndarray, np.ndarray]
 
 
 def curves(histories: Sequence[History], log: bool = False, smooth: int | None = None) -> list[str]:
-    """Loss, accuracy and, where it changes, the learning rate, as lines of text."""
+    """Loss, accuracy and, where it changes, the learning rate, as lines of text.
+
+    Raises:
+        UsageError: there are more runs than can be told apart.
+    """
+    if len(histories) > len(MARKS):
+        raise UsageError(
+            f"{len(histories)} runs are too many to tell apart in a terminal; name at most {len(MARKS)}, or draw them "
+            "into a file with --out."
+        )
     panels = []
     for name in ("loss", "accuracy"):
         drawn, title = _curves(histories, name, smooth)
         panels.append(panel(title, drawn, height=11, log=log and name == "loss", from_zero=name == "loss" and not log))
-    rates = [(history.name, *history.column("learning_rate")) for history in histories]
+    names = legible_names([history.name for history in histories], _longest_name())
+    rates = [(name, *history.column("learning_rate")) for name, history in zip(names, histories, strict=True)]
     if any(len(set(values.tolist())) > 1 for _, _, values in rates):
         rates = rates if len(rates) > 1 else [("", *rates[0][1:])]
         panels.append(panel("Learning rate", rates, height=5, from_zero=True))
@@ -53,8 +68,13 @@ def _curves(histories: Sequence[History], name: str, smooth: int | None) -> tupl
             if label in found
         ]
         return shown, f"{name.capitalize()}{test}"
-    shown = [(label, x, y) for _, label, x, y in main_curves(histories, name, smooth)]
+    shown = [(label, x, y) for _, label, x, y in main_curves(histories, name, smooth, _longest_name())]
     return shown, panel_title(name, histories)
+
+
+def _longest_name() -> int:
+    """The characters of a run's name for which the legend has room beside the other words."""
+    return int(max(8, display.console().width - 30))
 
 
 def panel(title: str, drawn: Sequence[Curve], *, height: int, log: bool = False, from_zero: bool = False) -> list[str]:
@@ -84,7 +104,7 @@ def panel(title: str, drawn: Sequence[Curve], *, height: int, log: bool = False,
     room = max(6, *map(len, marks)) + 1
     width = display.console().width
     colours = _palette(len(drawn))
-    apart = len(drawn) > 1 and not colours
+    apart = len(drawn) > max(1, len(set(colours)))
     wide = display.encodes(sys.stdout, "⠿╭█")
     text = uniplot.plot_to_string(
         [y for _, _, y in drawn],
@@ -92,6 +112,7 @@ def panel(title: str, drawn: Sequence[Curve], *, height: int, log: bool = False,
         lines=True,
         color=colours or False,
         character_set="ascii" if apart or not wide else "braille",
+        force_ascii_characters=list(MARKS),
         legend_labels=[label for label, _, _ in drawn],
         title=title,
         width=max(20, width - room - 3),
@@ -109,7 +130,13 @@ def panel(title: str, drawn: Sequence[Curve], *, height: int, log: bool = False,
     first = next(number for number, line in enumerate(lines) if line.startswith("╭")) + 1
     for row, mark in zip((0, height // 2, height - 1), marks, strict=True):
         lines[first + row] += f" {mark}"
-    return [line if wide else line.translate(_PLAIN) for line in lines]
+    return lines if wide else [_plain(line) for line in lines]
+
+
+def _plain(line: str) -> str:
+    """A line with only characters that the stream has."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    return line.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
 
 
 def round_limits(low: float, high: float) -> tuple[float, float, float]:
@@ -126,7 +153,7 @@ def round_limits(low: float, high: float) -> tuple[float, float, float]:
 
 
 def _palette(count: int) -> list[object]:
-    """A colour for each curve, or none at all where there are no colours or not enough of them."""
+    """A colour for each curve, which come again after six, or none at all where there are no colours."""
     if not display.colours(sys.stdout) or os.environ.get("NO_COLOR"):
         return []
     system = display.console().color_system

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpunet.errors import MissingExtra, UsageError
@@ -22,6 +24,8 @@ COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", "--", ":", "-.")
 #: Kinds of files that `save` writes.
 FORMATS = (".png", ".svg", ".pdf")
+#: Characters that no file can hold as text, such as those of a folder's name that is not UTF-8.
+_UNDRAWABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 _STYLE = {
     "font.family": "sans-serif",
@@ -40,6 +44,7 @@ _STYLE = {
     "xtick.color": GREY,
     "ytick.color": GREY,
     "lines.solid_capstyle": "round",
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "svg.hashsalt": "gpunet",  # the same picture is the same file
     "svg.fonttype": "none",
     "figure.facecolor": "white",
@@ -58,7 +63,9 @@ def style() -> Iterator[Any]:
         import matplotlib
     except ImportError:
         raise MissingExtra("matplotlib", "plot", "drawing a picture") from None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # What the font lacks is drawn as a box, and is text all the same in SVG.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
         yield matplotlib
 
 
@@ -87,9 +94,34 @@ def check_format(path: str | os.PathLike[str]) -> str:
     Raises:
         UsageError: it is none of `FORMATS`.
     """
+    return check_suffix(path, FORMATS, "a picture")
+
+
+def check_suffix(path: str | os.PathLike[str], suffixes: Sequence[str], what: str) -> str:
+    """The suffix of a file's name, in lower case; `what` says in errors what is written.
+
+    Raises:
+        UsageError: it is none of these.
+    """
     kind = os.path.splitext(os.fspath(path))[1].lower()
-    if kind not in FORMATS:
-        raise UsageError(
-            f"{os.fspath(path)}: a picture is written as {', '.join(FORMATS)}; end its name in one of them."
-        )
+    if kind not in suffixes:
+        name = os.fspath(path) or "the name is empty"
+        raise UsageError(f"{name}: {what} is written as {', '.join(suffixes)}; end its name in one of them.")
     return kind
+
+
+def legible(name: str, most: int | None = None) -> str:
+    """A name as a picture can show it: without what is no character, and cut in the middle if longer than `most`."""
+    name = _UNDRAWABLE.sub("\N{REPLACEMENT CHARACTER}", name)
+    if most is None or len(name) <= most:
+        return name
+    tail = (most - 1) // 2
+    return f"{name[: most - 1 - tail]}…{name[-tail:]}"
+
+
+def legible_names(names: Sequence[str], most: int) -> list[str]:
+    """Names as a picture can show them; where the cut makes two of them the same, all are numbered."""
+    short = [legible(name, most) for name in names]
+    if len(set(short)) == len(set(names)):
+        return short
+    return [f"{number} {name}" for number, name in enumerate(short, 1)]

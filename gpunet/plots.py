@@ -14,16 +14,35 @@ import numpy as np
 from gpunet.errors import DataError
 from gpunet.history import History, smoothed
 from gpunet.model_plots import confusion, mistakes, weights
-from gpunet.plot_style import BLACK, BLUE, COLOURS, DASHES, FORMATS, GREY, VERMILION, check_format, save, style
+from gpunet.plot_style import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    DASHES,
+    EDGE,
+    FORMATS,
+    GREY,
+    VERMILION,
+    check_format,
+    legible_names,
+    save,
+    style,
+)
 
 __all__ = ["FORMATS", "check_format", "confusion", "curves", "mistakes", "save", "series", "style", "weights"]
+
+#: As many runs have a look of their own; of more than that only as many as there are colours stand out.
+LOOKS = len(COLOURS) * len(DASHES)
+#: The inches that a name at the end of a line is high.
+NAME_HEIGHT = 12 / 72
 
 
 def curves(runs: Any, *, log: bool = False, smooth: int | None = None, title: str | None = None) -> Any:
     """Loss, accuracy and, where it changes, the learning rate of one or many runs over the iterations.
 
     Of one run: the training batches (thin), their moving mean, the validation and the test result. Of many:
-    one colour a run, the validation (or, without one, the mean of the training batches) as a bold line.
+    one colour a run, the validation (or, without one, the mean of the training batches) as a bold line; of more than
+    can be told apart the best are coloured and named, and the others are thin and grey.
 
     Args:
         runs: a `TrainingResult`, a `History`, records, or a list of histories or results.
@@ -42,14 +61,29 @@ def curves(runs: Any, *, log: bool = False, smooth: int | None = None, title: st
 
         rates = [history.column("learning_rate") for history in histories]
         changing = any(len(set(values.tolist())) > 1 for _, values in rates)
-        figure = Figure(figsize=(9.6, 4.6 if changing else 3.6), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
+        chosen = {name: main_curves(histories, name, smooth) for name in ("loss", "accuracy")}
+        looks = _looks(histories, chosen)
+        crowded = len(histories) > LOOKS
+        if crowded:
+            measure = "accuracy" if chosen["accuracy"] else "loss"
+            best = f"in colour the best {len(looks)} of {len(histories)} runs by {measure}"
+            title = f"{title}: {best}" if title else best
+        longest = max((len(label) for main in chosen.values() for _, label, _, _ in main), default=0)
+        width = max(9.6, 7.6 + 0.14 * longest) if len(histories) > 1 else 9.6
+        # What is left beside the panels: titles and labels; the lower of two panels is a third as high.
+        beside, share = (1.2, 0.75) if changing else (0.8, 1.0)
+        height = max(4.6 if changing else 3.6, beside + len(looks) * NAME_HEIGHT / share) + (0.25 if title else 0)
+        upper = (height - beside) * share
+        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
         rows = figure.add_gridspec(2 if changing else 1, 2, height_ratios=(3, 1) if changing else None)
         for column, name in enumerate(("loss", "accuracy")):
             axes = figure.add_subplot(rows[0, column])
-            lines = _one_run(axes, histories[0], name, smooth) if len(histories) == 1 else None
-            lines = _many_runs(axes, histories, name, smooth) if lines is None else lines
+            if len(histories) == 1:
+                lines = _one_run(axes, histories[0], name, smooth)
+            else:
+                lines = _many_runs(axes, chosen[name], looks, name, smooth, thin=not crowded)
             told = panel_title(name, histories)
-            axes.set_title(f"{told} (training thin)" if told.startswith("Validation") else told)
+            axes.set_title(f"{told} (training thin)" if told.startswith("Validation") and not crowded else told)
             axes.grid(axis="y")
             if name == "loss" and log and any((line.y > 0).any() for line in lines):
                 axes.set_yscale("log")
@@ -60,12 +94,13 @@ def curves(runs: Any, *, log: bool = False, smooth: int | None = None, title: st
             else:
                 axes.set_ylim(*_accuracy_range(lines, axes.get_ylim()))
             _iterations(axes, histories, labelled=not changing)
-            _name_lines(axes, lines, 0.55 if changing else 0.78)
+            _name_lines(axes, lines, upper)
         if changing:
             axes = figure.add_subplot(rows[1, :])
+            names = legible_names([history.name for history in histories], 24)
             lines = [
-                _Line(history.name, x, y, *_look(index), bold=True)
-                for index, (history, (x, y)) in enumerate(zip(histories, rates, strict=True))
+                _run_line(name, x, y, looks.get(id(history)))
+                for history, name, (x, y) in zip(histories, names, rates, strict=True)
             ]
             for line in lines:
                 line.draw(axes)
@@ -74,7 +109,7 @@ def curves(runs: Any, *, log: bool = False, smooth: int | None = None, title: st
             axes.set_ylim(bottom=0)
             _iterations(axes, histories)
             # The colours are named above; here only where there is room.
-            _name_lines(axes, lines if 1 < len(histories) <= 4 else [], 0.18)
+            _name_lines(axes, lines if 1 < len(histories) <= 4 else [], upper / 3)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=GREY)
         return figure
@@ -140,40 +175,57 @@ def _one_run(axes: Any, history: History, name: str, smooth: int | None) -> list
 
 
 def main_curves(
-    histories: Sequence[History], name: str, smooth: int | None = None
+    histories: Sequence[History], name: str, smooth: int | None = None, most: int = 24
 ) -> list[tuple[History, str, np.ndarray, np.ndarray]]:
     """The curve that stands for each of many runs, as (history, label, iterations, values).
 
     The validation or, without one, the mean of the training batches; the label says which if the runs differ in that.
+    Names longer than `most` are cut.
     """
     chosen = []
-    for history in histories:
+    names = legible_names([history.name for history in histories], most)
+    for history, run in zip(histories, names, strict=True):
         found = {label: (x, y) for label, x, y in series(history, name, smooth)}
         kind = next((kind for kind in ("validation", "training") if kind in found), None)
         if kind is not None:
-            chosen.append((history, kind, *found[kind]))
-    mixed = len({kind for _, kind, _, _ in chosen}) > 1
+            chosen.append((history, run, kind, *found[kind]))
+    mixed = len({kind for _, _, kind, _, _ in chosen}) > 1
     return [
-        (history, f"{history.name} {f'{kind} ' if mixed else ''}{short(y[-1])}", x, y) for history, kind, x, y in chosen
+        (history, f"{run} {f'{kind} ' if mixed else ''}{short(y[-1])}", x, y) for history, run, kind, x, y in chosen
     ]
 
 
-def _many_runs(axes: Any, histories: Sequence[History], name: str, smooth: int | None) -> list[_Line]:
-    bold = []
-    for history, label, x, y in main_curves(histories, name, smooth):
-        colour, dash = _look(histories.index(history))
-        if len(history.column(f"validation_{name}")[0]):
+def _many_runs(
+    axes: Any, curves: Sequence[Any], looks: dict[int, tuple[str, str]], name: str, smooth: int | None, thin: bool
+) -> list[_Line]:
+    """Draw the main curves of many runs and, if `thin`, what the training batches were behind them."""
+    lines = []
+    for history, label, x, y in curves:
+        line = _run_line(label, x, y, looks.get(id(history)))
+        if thin and len(history.column(f"validation_{name}")[0]):
             found = {kind: (x, y) for kind, x, y in series(history, name, smooth)}
             if "training" in found:
-                _Line("", *found["training"], colour, dash, bold=False, faint=True).draw(axes)
-        line = _Line(label, x, y, colour, dash, bold=True)
+                _Line("", *found["training"], line.colour, line.dash, bold=False, faint=True).draw(axes)
         line.draw(axes)
-        bold.append(line)
-    return bold
+        lines.append(line)
+    return lines
 
 
-def _look(index: int) -> tuple[str, str]:
-    return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
+def _run_line(label: str, x: np.ndarray, y: np.ndarray, look: tuple[str, str] | None) -> _Line:
+    """A run's line; one without a look of its own is thin and grey and has no name."""
+    return _Line(label, x, y, *look, bold=True) if look else _Line("", x, y, EDGE, bold=False)
+
+
+def _looks(histories: Sequence[History], curves: dict[str, Any]) -> dict[int, tuple[str, str]]:
+    """The colour and the dash of each run, by its id; of more runs than there are looks of the best ones only."""
+    if len(histories) > LOOKS:
+        merit = {id(history): y[-1] for history, _, _, y in curves["accuracy"]}
+        merit = merit or {id(history): -y[-1] for history, _, _, y in curves["loss"]}
+        histories = sorted(histories, key=lambda run: merit.get(id(run), -np.inf), reverse=True)[: len(COLOURS)]
+    return {
+        id(history): (COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS)])
+        for index, history in enumerate(histories)
+    }
 
 
 def short(value: float) -> str:
@@ -214,14 +266,12 @@ def _accuracy_range(lines: Sequence[_Line], limits: tuple[float, float]) -> tupl
     return bottom, high + 0.02 * (high - bottom)
 
 
-def _name_lines(axes: Any, lines: Sequence[_Line], share: float) -> None:
+def _name_lines(axes: Any, lines: Sequence[_Line], height: float) -> None:
     """Write each line's name in the right margin, level with its end; names that would overlap are moved apart.
 
-    `share` is the panel's part of the figure's height.
+    `height` is that of the panel, in inches.
     """
-    if not lines:
-        return
-    height = axes.figure.get_figheight() * 72 * share
+    lines = [line for line in lines if line.label]
     low, high = axes.get_ylim()
     scale = axes.transScale.transform
 
@@ -231,14 +281,19 @@ def _name_lines(axes: Any, lines: Sequence[_Line], share: float) -> None:
         bottom, top, place = (scale((0, value))[1] for value in (low, high, max(y, least)))
         return float(np.clip((place - bottom) / (top - bottom), 0, 1))
 
-    gap = 12 / height
+    gap = NAME_HEIGHT / height
     ends = sorted((level(line.y[-1]), index) for index, line in enumerate(lines))
     places = spread([end for end, _ in ends], gap)
+    dashed = any(line.dash != "-" for line in lines)  # then a piece of the line stands before its name
     for place, (_, index) in zip(places, ends, strict=True):
         line = lines[index]
         axes.annotate(
-            line.label, (1.0, place), xycoords="axes fraction", xytext=(8, 0), textcoords="offset points",
-            va="center", ha="left", color=line.colour, fontsize=9, annotation_clip=False,
+            line.label, (1.0, place), xycoords="axes fraction", xytext=(34 if dashed else 8, 0),
+            textcoords="offset points", va="center", ha="left", color=line.colour, fontsize=9, annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-", "color": line.colour, "linestyle": line.dash, "linewidth": 2, "shrinkA": 2,
+                "shrinkB": 6, "relpos": (0, 0.5),
+            } if dashed else None,
         )  # fmt: skip
 
 

@@ -19,10 +19,13 @@ import numpy as np
 from gpunet.history import History
 from gpunet.metrics import Evaluation, evaluate
 from gpunet.pictures import Tile, colours
-from gpunet.plot_style import BLACK, BLUE, COLOURS, EDGE, GREY, GRID, style
+from gpunet.plot_style import BLACK, BLUE, COLOURS, EDGE, GREY, GRID, check_suffix, legible, style
 from gpunet.plots import curves
 from gpunet.tiles import neuron_name, weight_tiles, weights_title, worst_mistakes
 from gpunet.version import __version__
+
+#: What the name of a report ends in.
+FORMATS = (".html", ".htm")
 
 _CSS = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1a1a1a; --muted: #666666; --edge: #b0b0b0; --grid: #e4e4e4;
@@ -96,14 +99,28 @@ def html(
 
 
 def save(page: str, path: str | os.PathLike[str]) -> None:
-    """Write a page; never half of it."""
+    """Write a page as .html or .htm; never half of it.
+
+    Raises:
+        UsageError: the name ends in something else.
+    """
     from gpunet.files import write_atomic
 
+    check_format(path)
     write_atomic(path, page.encode())
 
 
+def check_format(path: str | os.PathLike[str]) -> str:
+    """The suffix of a page's name, in lower case.
+
+    Raises:
+        UsageError: it is none of `FORMATS`.
+    """
+    return check_suffix(path, FORMATS, "a report")
+
+
 def _text(value: Any) -> str:
-    return html_module.escape(str(value))
+    return html_module.escape(legible(str(value)))
 
 
 def _header(history: History, model: Any, config: dict[str, Any], result: Evaluation, split_name: str) -> str:

@@ -40,7 +40,7 @@ INTRODUCTION = """\
 | `--json` | JSON lines on standard output and nothing else; progress goes to standard error |
 | In a pipe | plain lines: no colours, no moving cursor |
 | `NO_COLOR`, `FORCE_COLOR` | no colours; colours even in a pipe |
-| `COLUMNS` | the width to write for, where it is not a terminal's |
+| `COLUMNS` | the width of help texts and of pictures made of characters, where it is not a terminal's |
 | `GPUNET_DATA` | folder to look for data sets in first |
 | `GPUNET_CACHE` | folder for downloads, in place of the user's cache |
 | `GPUNET_MIRROR` | address of a server of your own that downloads are tried from first |

@@ -67,8 +67,22 @@ def test_curves_fit_the_terminal(runs, columns, colour):
         assert "xxx" in text
 
 
+@pytest.mark.parametrize("colour", [{}, {"FORCE_COLOR": "1"}])
+def test_runs_beyond_the_colours_have_a_character_each(tmp_path, colour):
+    for number in range(1, 8):
+        lines = [{"event": "step", "iteration": i, "loss": number, "accuracy": number / 9} for i in range(1, 30)]
+        (tmp_path / f"{'long-' * 20}{number}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = gpunet("plot", *sorted(tmp_path.iterdir()), "-t", COLUMNS="60", **colour)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = ESCAPE.sub("", done.stdout).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert all(mark * 9 in "\n".join(lines) for mark in "+xo*~.#")
+    assert any("…" in line and "## long-" in line for line in lines)
+
+
 def test_a_stream_of_ascii_gets_ascii(runs):
-    done = gpunet("plot", runs / "a", "--terminal", "--log", PYTHONIOENCODING="ascii")
+    (runs / "日本.jsonl").write_text((runs / "a" / "metrics.jsonl").read_text())
+    done = gpunet("plot", runs / "a", runs / "日本.jsonl", "--terminal", "--log", PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert done.stdout.isascii()
     assert "training" in done.stdout
@@ -163,10 +177,20 @@ def test_without_matplotlib_it_is_drawn_in_the_terminal_and_says_why(runs, tmp_p
         (["RUNS/a", "--wrong", "--data", "nowhere"], 2, "nowhere"),
         (["RUNS/damaged"], 1, "line 1 is not JSON"),
         (["RUNS/a", "--smooth", "-1"], 2, "--smooth"),
+        (["RUNS/a", "--html", "RUNS/a/model.safetensors"], 2, "a report is written as .html, .htm"),
+        (["RUNS/a", "--html", "RUNS/folder.html"], 2, "is a folder"),
+        (["RUNS/a", "--html", "RUNS/nowhere/a.html"], 2, "there is no folder"),
+        (["RUNS/a", "-o", "RUNS/nowhere/a.png"], 2, "there is no folder"),
+        (["RUNS/a/timings.jsonl"], 1, "nothing to draw"),
+        (["RUNS/a/timings.jsonl", "-t"], 1, "nothing to draw"),
+        (["RUNS/a"] * 13 + ["-t"], 2, "13 runs are too many to tell apart in a terminal; name at most 12"),
+        (["-", "-"], 2, "standard input, which can be read once"),
+        (["-", "--confusion"], 2, "--confusion needs a model"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_a_sentence(runs, tmp_path, arguments, code, said):
     (runs / "damaged").mkdir(exist_ok=True)
+    (runs / "folder.html").mkdir(exist_ok=True)
     (runs / "damaged" / "metrics.jsonl").write_text("{\n{\n")
     here = [argument.replace("RUNS", str(runs)) for argument in arguments]
     done = gpunet("plot", *here)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -217,6 +219,72 @@ def test_names_at_the_ends_never_overlap():
     assert max(crowded) <= 1 + 1e-12
 
 
+LONG = "experiment-learning-rate-0.1-batch-64-run-{}"
+
+
+def extents(texts):
+    """Where texts stand in their figure, which is drawn for that; a warning is an error."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    with warnings.catch_warnings(), plots.style():
+        warnings.simplefilter("error")
+        FigureCanvasAgg(texts[0].figure.get_figure()).draw()
+        return [text.get_window_extent() for text in texts]
+
+
+def assert_apart(texts):
+    """No text overlaps another one, and all are inside the figure."""
+    boxes = extents(texts)
+    page = texts[0].figure.get_figure().bbox
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    for box in boxes:
+        assert page.x0 <= box.x0
+        assert box.x1 <= page.x1
+        assert page.y0 <= box.y0
+        assert box.y1 <= page.y1
+
+
+@pytest.mark.parametrize("rate", [0.1, np.linspace(1, 0.1, 20).tolist()], ids=["constant", "changing"])
+@pytest.mark.parametrize("count", [9, 28, 40])
+def test_many_runs_with_long_names_stay_legible(count, rate):
+    from gpunet.plot_style import COLOURS
+
+    figure = plots.curves([History.of(steps(validation=True, rate=rate), LONG.format(n)) for n in range(count)])
+    names = [text for axes in figure.axes[:2] for text in axes.texts]
+    assert len(names) == 2 * (count if count <= 28 else len(COLOURS))
+    assert_apart(names)
+    assert figure.axes[0].get_position().width > 0.2
+    assert ("in colour the best 7 of 40 runs by accuracy" in texts(figure)) == (count == 40)
+
+
+def test_of_too_many_runs_the_best_are_named():
+    runs = [steps(5) for _ in range(30)]
+    for number, records in enumerate(runs):
+        records[-1]["accuracy"] = number / 30
+    written = texts(plots.curves([History.of(records, f"run-{number}") for number, records in enumerate(runs)]))
+    assert [f"run-{number} {number / 30:.3f}" in written for number in range(30)] == [False] * 23 + [True] * 7
+
+
+def test_a_long_name_is_cut_in_the_middle_and_stays_one_of_its_own():
+    from gpunet.plot_style import legible, legible_names
+
+    assert legible("experiment-a-run-1", 9) == "expe…un-1"
+    assert legible_names(["left-1-right", "left-2-right"], 8) == ["1 left…ght", "2 left…ght"]
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_a_name_is_drawn_as_it_is(suffix, tmp_path, recwarn):
+    runs = [History.of(steps(), name) for name in ("q$$z", "bad\udcff\x1b", "日本")]
+    plots.save(plots.curves(runs), tmp_path / f"a.{suffix}")
+    plots.save(plots.confusion(np.eye(2, dtype=int), ["a$b$c", "日本"]), tmp_path / f"b.{suffix}")
+    assert not recwarn.list
+    if suffix == "svg":
+        curves, confusion = ((tmp_path / name).read_text(encoding="utf-8") for name in ("a.svg", "b.svg"))
+        assert all(f">{name} 0.100<" in curves for name in ("q$$z", "bad\ufffd\ufffd", "日本"))
+        assert "a$b$c" in confusion
+
+
 def test_one_record_is_enough():
     assert len(plots.curves(steps(1)).axes) == 2
 
@@ -236,6 +304,27 @@ def test_the_confusion_matrix_shows_every_count():
     assert {"8", "2", "1", "3", "1,234", "cat", "dog", "owl", "80%", "100%"} <= set(texts(figure))
     assert "99.5% of 1,248 right" in texts(figure)
     assert len(plots.confusion(np.eye(50, dtype=int)).axes) == 1  # too many classes for numbers
+
+
+@pytest.mark.parametrize("classes", [2, 5, 20, 30, 40])
+def test_long_names_of_classes_do_not_overlap(classes):
+    names = [f"a rather long name of a class {index}" for index in range(classes)]
+    figure = plots.confusion(np.eye(classes, dtype=int), names, title="a run: 25.0% of 100 validation examples right")
+    axes = figure.axes[0]
+    assert_apart(axes.get_yticklabels())
+    assert_apart([axes._left_title])  # ends on the page
+    if classes > 20:  # the boxes of texts aslant overlap
+        assert_apart(axes.get_xticklabels())
+    else:
+        assert {label.get_rotation() for label in axes.get_xticklabels()} == {45}
+
+
+def test_long_captions_do_not_overlap(rng):
+    data = gn.Dataset.from_arrays(rng.random((40, 16), np.float32), rng.integers(0, 4, 40).astype(np.int32))
+    model = gn.MLP([16, 4], seed=1)
+    model.class_names = [f"{place} is a long name of a class" for place in ("here", "there", "nowhere", "somewhere")]
+    for figure in (plots.mistakes(model, data.train), plots.weights(model)):
+        assert_apart([axes.title for axes in figure.axes if axes.get_title()])
 
 
 def test_the_tiles_are_the_first_layers_weights():
@@ -292,6 +381,50 @@ def test_a_model_without_mistakes_says_so(rng):
         plots.mistakes(model, data.train)
 
 
+# --- the picture of a sweep -----------------------------------------------------------------------------
+
+
+def sweep_axes(grid, failed=0, **options):
+    """The axes of a sweep whose first results failed."""
+    from gpunet.sweep_plots import accuracies
+    from gpunet.sweeps import Sweep
+    from gpunet.trials import Result
+
+    plan = Sweep({"data": "mnist-5k"}, grid, **options)
+    for number, trial in enumerate(plan.trials):
+        outcome = {"error": "diverged"} if number < failed else {"train_accuracy": 0.9, "validation_accuracy": 0.8}
+        plan.results[trial.key] = Result(trial.key, trial.varied, trial.settings.seed, **outcome)
+    return accuracies(plan).axes[0]
+
+
+def tick_labels(axes):
+    return [label for label in axes.get_xticklabels() if label.get_text()]
+
+
+@pytest.mark.parametrize("values", ["0.001..1", "0.5..1"])
+def test_many_values_get_round_ticks(values):
+    axes = sweep_axes({"lr": values}, random=30)
+    low, high = axes.get_xlim()
+    assert_apart([label for label in tick_labels(axes) if low <= label.get_position()[0] <= high])
+    assert axes.get_title(loc="left") == "mnist-5k"  # one seed has no deviation
+
+
+def test_the_legend_of_a_sweep_covers_no_point():
+    axes = sweep_axes({"lr": "0.1,0.2", "activation": "relu,tanh,sigmoid,elu,gelu,selu,identity"}, seeds=2)
+    assert axes.get_title(loc="left") == "mnist-5k, mean and deviation over 2 seeds"
+    legend = axes.get_legend()
+    (first, *_) = extents(legend.get_texts())
+    assert first.x0 > axes.get_window_extent().x1
+    assert len(legend.get_texts()) == 9
+
+
+def test_failed_runs_are_counted_and_seeds_are_points():
+    assert sweep_axes({"lr": "0.1,0.2,0.3"}, failed=1).get_xlabel() == "lr (1 of 3 combinations failed)"
+    seeds = sweep_axes({}, seeds=3)
+    assert [label.get_text() for label in tick_labels(seeds)] == ["0", "1", "2"]
+    assert len(seeds.get_lines()[0].get_xdata()) == 3
+
+
 # --- files ----------------------------------------------------------------------------------------------
 
 
@@ -311,6 +444,19 @@ def test_a_picture_is_of_the_kind_its_name_ends_in_and_repeats(name, start, tmp_
 def test_another_kind_is_refused(tmp_path):
     with pytest.raises(gn.UsageError, match=r"\.png, \.svg, \.pdf"):
         plots.save(plots.curves(steps()), tmp_path / "a.gif")
+
+
+def test_a_report_is_html_whatever_the_run_is_called(rng, tmp_path):
+    from gpunet import report
+
+    data = gn.Dataset.from_arrays(rng.random((9, 6), np.float32), rng.integers(0, 3, 9).astype(np.int32))
+    page = report.html(History.of(steps(), "bad\udcff"), gn.MLP([6, 3]), data.train)
+    report.save(page, tmp_path / "a.htm")
+    assert "<h1>bad\ufffd</h1>" in (tmp_path / "a.htm").read_text(encoding="utf-8")
+    with pytest.raises(gn.UsageError, match=r"a report is written as \.html"):
+        report.save(page, tmp_path / "model.safetensors")
+    with pytest.raises(gn.UsageError, match="the name is empty"):
+        report.check_format("")
 
 
 def test_pictures_leave_matplotlib_as_it_was():
