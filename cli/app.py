@@ -17,14 +17,15 @@ import importlib
 import importlib.util
 import inspect
 import re
-import sys
 import textwrap
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gpunet.__main__ import main as main  # where an earlier version's script looks for it
 from gpunet.cli import errors
+from gpunet.errors import UsageError
 
 COMMANDS: dict[str, str] = {
     "train": "Train a network; without options, the default one on the bundled digits.",
@@ -55,7 +56,23 @@ def write_definitions(formatter: Any, rows: list[tuple[str, str]]) -> None:
 
 
 class Command(TyperCommand):
-    """A command whose help lists the options under the heading of their panel, and ends with the examples."""
+    """A command whose help lists the options under the heading of their panel, and ends with the examples.
+
+    An empty text is refused for every option and argument: it is what an unset shell variable leaves, and as a
+    path it would be the current folder.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, if no value is empty."""
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if "" in (value if isinstance(value, (list, tuple)) else (value,)):
+                if parameter.param_type_name == "argument":
+                    raise UsageError(f"{argument_name(parameter)} is empty (an unset shell variable?); give a value.")
+                name = max(parameter.opts, key=len)
+                raise UsageError(f"{name} is empty (an unset shell variable?); give a value, or leave the option out.")
+        with errors.running():
+            return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The options and the arguments by their names."""
@@ -151,13 +168,6 @@ class CommandGroup(TyperGroup):
         finally:
             self.listing = False
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; Ctrl-C becomes an error with a sentence."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:  # before the option parser makes an exit code of its own of it
-            raise errors.Interrupted("stopped.", error) from None
-
 
 def load_command(name: str) -> Any:
     """Import the module of a command and return the parser's command object."""
@@ -205,8 +215,6 @@ def start(
         typer.echo(context.get_help())
 
 
-def main() -> None:
-    """The console script `gpunet`: runs the command line and ends the process with its exit code."""
-    errors.catch_termination()
-    command = typer.main.get_command(app)
-    sys.exit(errors.run(lambda: command.main(prog_name="gpunet", standalone_mode=False)))
+def run() -> Any:
+    """Read the command line and run its command; what goes wrong is raised."""
+    return typer.main.get_command(app).main(prog_name="gpunet", standalone_mode=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 import typer
@@ -86,7 +85,7 @@ def list_command(json: bool = _JSON) -> None:
 @app.command("get", cls=Command)
 def get_command(
     name: str = _NAME,
-    to: Optional[Path] = _TO,  # noqa: UP045 - typer on Python 3.10
+    to: Optional[str] = _TO,  # noqa: UP045 - typer on Python 3.10
     quiet: bool = _QUIET,
 ) -> None:
     """Fetch a data set and print the folder where it is; what is there already is kept.
@@ -115,7 +114,7 @@ def info_command(
         help="A data set by name, or a file or folder of your own.",
         autocompletion=_names,
     ),
-    data_dir: Optional[Path] = _DATA_DIR,  # noqa: UP045
+    data_dir: Optional[str] = _DATA_DIR,  # noqa: UP045
     json: bool = _JSON,
 ) -> None:
     """Show what is in a data set: sizes of the splits, classes and their counts, checksum, licence.
@@ -155,7 +154,7 @@ def info_command(
 @app.command("verify", cls=Command)
 def verify_command(
     name: str = _NAME,
-    data_dir: Optional[Path] = _DATA_DIR,  # noqa: UP045
+    data_dir: Optional[str] = _DATA_DIR,  # noqa: UP045
     json: bool = _JSON,
 ) -> None:
     """Compare the sha256 of each file of a data set with the published one; exit code 1 if one
@@ -178,7 +177,9 @@ def verify_command(
     if not json:
         display.table(["file", "state"], [[state.name, state.state] for state in states])
     if bad := [f"{state.path} is {state.state}" for state in states if state.state != "ok"]:
-        remedy = "install gpunet anew" if entry.bundled else f"fetch it again with: gpunet data get {name}"
+        folder = states[0].path.parent
+        to = "" if folder == entry.cache_folder() else f" --to {folder}"
+        remedy = "install gpunet anew" if entry.bundled else f"fetch it again with: gpunet data get {name}{to}"
         raise DataError(f"{', '.join(bad)}; {remedy}")
 
 
@@ -197,7 +198,7 @@ def _place(entry: DatasetEntry) -> str:
     return f"in the package, {folder}" if entry.bundled else str(folder)
 
 
-def _facts(entry: DatasetEntry, data_dir: Path | None = None) -> dict[str, Any]:
+def _facts(entry: DatasetEntry, data_dir: str | None = None) -> dict[str, Any]:
     folder = entry.locate(data_dir)
     return {
         "name": entry.name,
@@ -227,7 +228,7 @@ def _contents(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _catalogue_rows(entry: DatasetEntry, data_dir: Path | None = None) -> list[tuple[str, str]]:
+def _catalogue_rows(entry: DatasetEntry, data_dir: str | None = None) -> list[tuple[str, str]]:
     from gpunet.cli import display
 
     folder = entry.locate(data_dir)
@@ -270,4 +271,4 @@ def _print_json(record: dict[str, Any]) -> None:
     import json
     import sys
 
-    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from gpunet.errors import GpunetError
@@ -26,17 +27,52 @@ class Interrupted(GpunetError):
         self.exit_code = 143 if isinstance(cause, Terminated) else 130
 
 
-def catch_termination() -> None:
-    """Make SIGTERM raise `Terminated` in the main thread."""
+_running = False  # whether a command is at work, and may have something to save
 
-    def terminate(number: int, frame: Any) -> NoReturn:
-        raise Terminated
 
-    signal.signal(signal.SIGTERM, terminate)
+def catch_signals() -> None:
+    """Make Ctrl-C and SIGTERM stop the program with a sentence.
+
+    While a command runs they raise KeyboardInterrupt and `Terminated`. While the program starts and ends they end
+    the process there and then: there is nothing to save, and some imports swallow an exception or make another one
+    of it.
+    """
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        if not _running:
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # a standard error that is gone
+                os.write(sys.stderr.fileno(), b"Error: stopped.\n")
+            os._exit(128 + number)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell's background command ignores Ctrl-C
+            signal.signal(number, stop)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    """A command at work: Ctrl-C and SIGTERM raise inside, so that it saves what there is to save."""
+    global _running
+    _running = True
+    try:
+        yield
+    except KeyboardInterrupt as error:  # before the option parser makes an exit code of its own of it
+        raise Interrupted("stopped.", error) from None
+    finally:
+        _running = False
 
 
 def run(command: Callable[[], Any]) -> int:
     """Call `command` and return the exit code; what went wrong is one sentence on standard error."""
+    # A stream that was closed (>&-) is None. What nobody wants to hear is written to nothing; a result is wanted.
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - open as long as the program runs
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        report(f"standard output is closed; send it to a file or to {os.devnull}.")
+        return 1
     try:
         code = command()
         sys.stdout.flush()
@@ -72,8 +108,9 @@ def run(command: Callable[[], Any]) -> int:
 def describe_os_error(error: OSError) -> str:
     """One sentence for an error of the operating system, with the file where there is one."""
     reason = error.strerror or str(error) or type(error).__name__
-    place = f"{error.filename}: " if error.filename is not None else ""
-    return f"{place}{reason}."
+    if error.filename is None:
+        return f"{reason}."
+    return f"{error.filename} cannot be used ({reason}); choose another place."
 
 
 def report(sentence: str) -> None:

@@ -64,10 +64,10 @@ def command(
         classes = [{"class": title, **row} for title, row in zip(opened.class_names, found.per_class(), strict=True)]
         record = {
             "event": "evaluation", "data": opened.data.name, "split": name, "examples": len(part),
-            "loss": found.loss if np.isfinite(found.loss) else None, "accuracy": found.accuracy,
+            "loss": _finite(found.loss), "accuracy": found.accuracy,
             "classes": classes, "confusion": found.confusion.tolist(), "mistakes": worst,
         }  # fmt: skip
-        sys.stdout.write(f"{json_module.dumps(record)}\n")
+        sys.stdout.write(f"{json_module.dumps(record, allow_nan=False)}\n")
     else:
         _write(opened, f"{opened.data.name}, {name}: {len(part):,} examples", found, worst)
     if picture is not None:
@@ -90,11 +90,16 @@ def worst_mistakes(opened: Opened, part: Split, found: Evaluation, count: int) -
             "index": int(index),
             "true": names[truth[index]],
             "predicted": names[found.predictions[index]],
-            "probability": None if shares is None else float(shares[place, found.predictions[index]]),
-            "loss": float(found.losses[index]),
+            "probability": None if shares is None else _finite(shares[place, found.predictions[index]]),
+            "loss": _finite(found.losses[index]),
         }
         for place, index in enumerate(wrong)
     ]
+
+
+def _finite(value: Any) -> float | None:
+    """A number as JSON can hold it."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _write(opened: Opened, where: str, found: Evaluation, worst: list[dict[str, Any]]) -> None:
@@ -122,7 +127,8 @@ def _write(opened: Opened, where: str, found: Evaluation, worst: list[dict[str, 
         listed = [
             [
                 str(each["index"]), each["true"], each["predicted"],
-                "" if each["probability"] is None else f"{each['probability']:.4f}", f"{each['loss']:.3f}",
+                "" if each["probability"] is None else f"{each['probability']:.4f}",
+                "" if each["loss"] is None else f"{each['loss']:.3f}",
             ]
             for each in worst
         ]  # fmt: skip

@@ -45,7 +45,7 @@ def command(
     for file in files:
         examples = _examples(file, model)
         single = len(examples) == 1
-        for index, (answer, shares) in enumerate(_answers(model, examples)):
+        for index, (answer, shares) in enumerate(_answers(file, model, examples)):
             best = [] if shares is None else np.argsort(-shares, kind="stable")[:top].tolist()
             if json:
                 _write_json(file, index, names, answer, shares, best)
@@ -60,6 +60,8 @@ def _examples(file: str, model: MLP) -> np.ndarray:
         DataError: the file cannot be read, or its examples are not as wide as the network's.
     """
     path = Path(file)
+    if path.is_dir():
+        raise DataError(f"{file}: this is a folder; name pictures (PNG, JPEG ...), idx files (also .gz) or .npy files.")
     if path.suffix.lower() in PICTURES:
         from gpunet.predict_images import load_picture
 
@@ -82,8 +84,8 @@ def _examples(file: str, model: MLP) -> np.ndarray:
             f"{file}: the examples have {array.shape[1]} features, and the network takes {features}"
             f"{_shaped(model)}; give what it was trained on."
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise DataError(f"{file}: there are numbers in it that are not finite.")
+    if array.dtype.kind == "f" and not (np.abs(array) <= np.finfo(model.dtype).max).all():
+        raise DataError(f"{file}: there are numbers in it that are not finite, or too large for {model.dtype}.")
     return array
 
 
@@ -103,12 +105,19 @@ def _read_npy(path: Path) -> np.ndarray:
     return array
 
 
-def _answers(model: MLP, examples: np.ndarray) -> list[tuple[int, np.ndarray | None]]:
-    """For each example the class and, if the network gives them, the probabilities of all classes."""
-    answers = model.backend.to_host(model.predict(examples)).tolist()
-    if model.loss.output not in ("softmax", "sigmoid"):
-        return [(answer, None) for answer in answers]
-    return list(zip(answers, np.asarray(model.backend.to_host(model.predict_proba(examples))), strict=True))
+def _answers(file: str, model: MLP, examples: np.ndarray) -> list[tuple[int, np.ndarray | None]]:
+    """For each example the class and, if the network gives them, the probabilities of all classes.
+
+    Raises:
+        DataError: what the network computes is not finite.
+    """
+    likely = model.loss.output in ("softmax", "sigmoid")
+    with np.errstate(all="ignore"):  # what overflows shows in the numbers
+        answers = model.backend.to_host(model.predict(examples)).tolist()
+        numbers = np.asarray(model.backend.to_host((model.predict_proba if likely else model.forward)(examples)))
+    if not np.isfinite(numbers).all():
+        raise DataError(f"{file}: the network's answer is not finite; there are too large numbers in the file.")
+    return list(zip(answers, numbers if likely else [None] * len(answers), strict=True))
 
 
 def _write(what: str, names: list[str], answer: int, shares: np.ndarray | None, best: list[int]) -> None:
@@ -126,4 +135,4 @@ def _write_json(
     if shares is not None:
         record["probability"] = float(shares[answer])
         record["top"] = [{"class": names[each], "probability": float(shares[each])} for each in best]
-    sys.stdout.write(f"{json_module.dumps(record)}\n")
+    sys.stdout.write(f"{json_module.dumps(record, allow_nan=False)}\n")

@@ -122,7 +122,7 @@ def _choose(whole: Dataset, split: str, digit: str | None) -> tuple[Split, list[
     if digit is None:
         return examples, names
     if digit not in names:
-        raise UsageError(f"--digit {digit}: {whole.name} has no such class; its classes are {', '.join(names)}.")
+        raise UsageError(f"class {digit}: {whole.name} has no such class; its classes are {', '.join(names)}.")
     rows = np.flatnonzero(true_classes(examples.labels) == names.index(digit))
     if not len(rows):
         raise DataError(f"the {split} examples of {whole.name} have none of class {digit}.")

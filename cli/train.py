@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json as json_module
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from gpunet.cli.errors import Interrupted, Terminated
 from gpunet.cli.options import resolve, setting_options
 from gpunet.data import Dataset
 from gpunet.errors import UsageError
+from gpunet.logs import as_json
 from gpunet.model import MLP
 from gpunet.records import ResultRecord, StepRecord
 from gpunet.runs import RunFolder
@@ -75,7 +75,7 @@ class JsonLines(Observer):
 
     def record(self, record: StepRecord) -> None:
         """Write the record and move the bar."""
-        self._screen.write(json_module.dumps(record.as_dict()))
+        self._screen.write(as_json(record.as_dict()))
         if self._bar is not None:
             self._bar.add(record)
             self._screen.refresh(self._bar.draw)
@@ -83,7 +83,7 @@ class JsonLines(Observer):
     def finish(self, result: ResultRecord) -> None:
         """Write the result."""
         self._screen.stop()
-        self._screen.write(json_module.dumps(result.as_dict()))
+        self._screen.write(as_json(result.as_dict()))
         self._screen.stop()
 
     def stop(self, cause: BaseException) -> None:
@@ -195,6 +195,8 @@ def header(run: Run) -> list[tuple[str, str]]:
     threads = plan["threads"]
     shared = f", {threads} thread{'s' if threads > 1 else ''} for the matrix products" if threads else ""
     rows.append(("steps", plan["graph"] + shared))
+    if run.trainer.iteration:
+        rows.append(("resumed", f"goes on after iteration {run.trainer.iteration:,} of {run.trainer.iterations:,}"))
     return rows
 
 
@@ -394,7 +396,7 @@ def command(
 def _finished(folder: RunFolder, result: dict[str, Any], json: bool) -> None:
     """Say that a run that was to be resumed has come to its end, and how it ended."""
     if json:
-        sys.stdout.write(f"{json_module.dumps(result)}\n")
+        sys.stdout.write(f"{as_json(result)}\n")
         return
     named = [(name, result.get(f"{name}_accuracy")) for name in ("test", "validation", "train")]
     told = ", ".join(f"{name} accuracy {value:.4f}" for name, value in named if isinstance(value, float))

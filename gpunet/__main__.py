@@ -1,8 +1,32 @@
-"""Lets `python -m gpunet` stand for the command `gpunet`."""
+"""The way into the program, as the command `gpunet` and as `python -m gpunet`.
+
+Little is imported before Ctrl-C and errors are taken care of: the option parser and the command come after it.
+"""
 
 from __future__ import annotations
 
-from gpunet.cli.app import main
+import os
+import sys
+import warnings
+from typing import Any
+
+from gpunet.cli import errors
+
+
+def main() -> None:
+    """The console script `gpunet`: runs the command line and ends the process with its exit code."""
+    errors.catch_signals()
+    if not sys.warnoptions:  # NumPy's warnings are for programmers; what matters to users is told in sentences
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes of a sweep
+    sys.exit(errors.run(_command_line))
+
+
+def _command_line() -> Any:
+    from gpunet.cli.app import run
+
+    return run()
+
 
 if __name__ == "__main__":
     main()

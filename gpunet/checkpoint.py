@@ -79,9 +79,10 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
         named = f"a {other.removeprefix('gpunet ')}" if isinstance(other, str) and len(other) < 40 else "something else"
         raise CheckpointError(f"{path}: this is {named} and not a {what}.")
     if facts.get("version") != VERSION:
+        writer = f", {str(facts['gpunet'])[:20]}" if facts.get("gpunet") else ""
         raise CheckpointError(
             f"{path}: the {what} is of format version {str(facts.get('version'))[:20]}, and this gpunet "
-            f"({__version__}) reads version {VERSION}; use the gpunet that wrote it, {str(facts.get('gpunet'))[:20]}."
+            f"({__version__}) reads version {VERSION}; use the gpunet that wrote it{writer}."
         )
     claimed = facts.pop("crc32", None)
     if claimed != _checksum(facts, arrays):

@@ -42,6 +42,13 @@ class MissingExtra(GpunetError):
         super().__init__(f'{purpose} needs the package {package}; install it with: pip install "gpunet[{extra}]".')
 
 
+class UnwritableFile(GpunetError, OSError):
+    """A file that cannot be written; `filename` is the file, `errno` and `strerror` say why."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be written ({self.strerror}); choose another place."
+
+
 class TrainingDiverged(GpunetError):
     """The loss is no longer a finite number."""
 

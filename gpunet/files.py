@@ -3,46 +3,63 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-from gpunet.errors import CheckpointError
+from gpunet.errors import CheckpointError, UnwritableFile
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that whatever happens there is either the old file or the whole new one.
 
     The content goes to a temporary file in the same folder, is synced to the disk and renamed; then the
-    folder is synced, so that the new name survives too.
+    folder is synced, so that the new name survives too. A symbolic link stays, and the file that it points to
+    is written.
 
     Raises:
-        OSError: the file cannot be written; the old one is still there.
+        UnwritableFile: the file cannot be written, or there is a folder or a device in its place; what was there
+            is still there.
     """
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            sync(file)
-        os.chmod(temporary, _mode(path))
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    sync_folder(path.parent)
+        mode = _mode(Path(path))
+        target = Path(os.path.realpath(path))
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                sync(file)
+            os.chmod(temporary, mode)
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        sync_folder(target.parent)
+    except OSError as error:  # it names the temporary file
+        raise UnwritableFile(error.errno, error.strerror or str(error), os.fspath(path)) from None
 
 
 def _mode(path: Path) -> int:
-    """The permissions that the file has, or that an ordinary new one would get (mkstemp's are for secrets)."""
+    """The permissions that the file has, or that an ordinary new one would get (mkstemp's are for secrets).
+
+    Raises:
+        OSError: there is something else than a file.
+    """
     try:
-        return path.stat().st_mode & 0o777
+        mode = path.stat().st_mode
     except FileNotFoundError:
         mask = os.umask(0)
         os.umask(mask)
         return 0o666 & ~mask
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "there is a folder of this name")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return stat.S_IMODE(mode) & 0o777
 
 
 def sync(file: IO[Any]) -> None:

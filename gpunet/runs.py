@@ -101,8 +101,10 @@ class RunFolder:
             force: whether to remove the run that is there already.
 
         Raises:
-            CheckpointError: there is a run already, or the folder cannot be made or written.
+            CheckpointError: there is a run already, or a sweep, or the folder cannot be made or written.
         """
+        if (self.path / "results.jsonl").exists():
+            raise CheckpointError(f"{self.path}: this is the folder of a sweep; choose another one for the run.")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -157,30 +159,19 @@ class RunFolder:
             config = None
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             raise CheckpointError(f"{path}: this is not the config.json of a run, or it is damaged.")
-        if config.get("version") != VERSION:
-            raise CheckpointError(
-                f"{path}: the run is of format version {str(config.get('version'))[:20]}, and this gpunet "
-                f"({__version__}) reads version {VERSION}."
-            )
+        check_version(path, config)
         for name in ("settings", "recording", "data", "versions"):
             if not isinstance(config.get(name, {}), dict):
                 raise CheckpointError(f"{path}: {name} is no table; the file is damaged.")
         return config
 
     def result(self) -> dict[str, Any] | None:
-        """The result record of a run that has ended, else None."""
-        try:
-            with open(self.metrics, "rb") as file:
-                file.seek(0, os.SEEK_END)
-                file.seek(max(file.tell() - 65536, 0))
-                last = file.read()
-            if not last.endswith(b"\n"):
-                return None
-            record = json.loads(last[:-1].rpartition(b"\n")[2])
-        except (OSError, ValueError, RecursionError):
+        """The result record of a run that has ended, with what the clock measured where that is known, else None."""
+        record = _last_result(self.metrics)
+        if record is None or not self.model.exists():
             return None
-        ended = isinstance(record, dict) and record.get("event") == "result" and self.model.exists()
-        return record if ended else None
+        measured = _last_result(self.timings) or {}
+        return {**record, **{name: measured[name] for name in TIMING if name in measured}}
 
     def checkpoints(self) -> list[Path]:
         """The checkpoints that are there, the newest first."""
@@ -206,7 +197,7 @@ class RunFolder:
         Without any checkpoint the run starts over.
 
         Returns:
-            A remark for each checkpoint that was damaged and passed over.
+            A remark for each checkpoint that was damaged and passed over, or one that there is none yet.
 
         Raises:
             CheckpointError: a checkpoint or the records belong to another run, or no checkpoint can be read.
@@ -229,7 +220,11 @@ class RunFolder:
             break
         else:
             if damaged:
-                raise damaged[0][1]
+                older = ", ".join(path.name for path, _ in damaged[1:])
+                raise CheckpointError(
+                    f"{damaged[0][1]} {f'Nor can {older} be read. ' if older else ''}Begin the run anew with: "
+                    f"gpunet train --config {self.path / 'config.json'} --out NEW"
+                )
         try:
             self._cut_metrics(facts.get("metrics", {"bytes": 0, "crc32": 0}))
             cut_lines(self.timings, trainer.iteration or -1, json_iteration)
@@ -238,6 +233,8 @@ class RunFolder:
         for path, _ in damaged:  # out of the way, lest it takes the place of a good one when the next is written
             with contextlib.suppress(OSError):
                 path.replace(path.with_name(f"{path.name}.damaged"))
+        if not facts:
+            return [f"{self.path} has no checkpoint; the run begins anew."]
         return [f"{error} The run goes on from an older checkpoint, to the same end." for _, error in damaged]
 
     def _cut_metrics(self, place: Any) -> None:
@@ -259,6 +256,32 @@ class RunFolder:
             )
         if len(content) > length:
             os.truncate(self.metrics, length)
+
+
+def check_version(path: Path, config: dict[str, Any]) -> None:
+    """Refuse the config.json of a run of another version of the format.
+
+    Raises:
+        CheckpointError: it is of another one.
+    """
+    if config.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path}: the run is of format version {str(config.get('version'))[:20]}, and this gpunet "
+            f"({__version__}) reads version {VERSION}; use the gpunet that wrote it."
+        )
+
+
+def _last_result(path: Path) -> dict[str, Any] | None:
+    """The record in the last line of a file of JSON lines, if it is a result, else None."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(file.tell() - 65536, 0))
+            last = file.read()
+        record = json.loads(last[:-1].rpartition(b"\n")[2]) if last.endswith(b"\n") else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and record.get("event") == "result" else None
 
 
 class Recorder(Callback):
@@ -343,7 +366,8 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
     for library in threads.describe() if trainer.backend.name == "cpu" else ():
         # Another library, other kernels or another number of threads add up in another order.
         named = [str(library.get(key, "")) for key in ("internal_api", "version", "architecture")]
-        versions["blas"] = f"{' '.join(named)} with {trainer.threads.number} threads"
+        count = trainer.threads.number
+        versions["blas"] = f"{' '.join(named)} with {count} thread{'s' if count != 1 else ''}"
     return {
         "device": trainer.backend.device,
         "network": model.description,

@@ -23,6 +23,7 @@ from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.losses import LOSSES, Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, Optimizer
 from gpunet.model import MLP
+from gpunet.runs import FORMAT, check_version
 from gpunet.schedules import SCHEDULES
 from gpunet.training import DEFAULT_ITERATIONS, Trainer
 
@@ -305,6 +306,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
     Raises:
         DataError: the file cannot be read.
         UsageError: it holds no settings, or unknown ones.
+        CheckpointError: it is the config.json of a run of another version of the format.
     """
     path = Path(path)
     try:
@@ -318,6 +320,8 @@ def read_file(path: str | Path) -> dict[str, Any]:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise DataError(f"{path}: this is no {kind} file ({reason.rstrip('.')}).") from None
     if isinstance(document, dict) and isinstance(document.get("settings"), dict):
+        if document.get("format") == FORMAT:
+            check_version(path, document)
         document = document["settings"]
     try:
         return check_keys(document)

@@ -18,6 +18,9 @@ from gpunet.errors import UsageError
 
 Reader = Callable[[str, Any], Any]
 
+#: The largest number that float32 holds; what is beyond becomes infinite in a network.
+LARGEST = 3.4028234663852886e38
+
 
 def shown(value: Any) -> str:
     """A value as a sentence can hold it: text as it is where that is harmless, and never long."""
@@ -72,7 +75,7 @@ def _as_float(value: Any) -> float:
 def number(
     minimum: float = -math.inf, *, above: float | None = None, below: float | None = None, example: str = "0.1"
 ) -> Reader:
-    """A reader of a finite number that is at least `minimum`, above `above` and below `below`."""
+    """A reader of a number that float32 can hold and that is at least `minimum`, above `above`, below `below`."""
     limits = []
     if above is not None:
         limits.append(f"above {above:g}")
@@ -89,6 +92,8 @@ def number(
             refuse(option, value, f"this is no number; give {wanted}, for example {example}.")
         if not math.isfinite(result) or result < minimum:
             refuse(option, value, f"{wanted} is needed, for example {example}.")
+        if abs(result) > LARGEST:
+            refuse(option, value, f"float32 ends at {LARGEST:.2g}; give a smaller number, for example {example}.")
         if (above is not None and result <= above) or (below is not None and result >= below):
             refuse(option, value, f"{wanted} is needed, for example {example}.")
         return result
@@ -229,6 +234,8 @@ def specification(table: Mapping[str, Any], what: str, *, hidden: tuple[str, ...
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"did you mean {near[0]}? " if near else ""
                 offer = f"it takes {', '.join(known)}" if known else "it takes none"
+                if key in hidden and key in parameters(table[name]):
+                    offer = f"that is the option --{key.replace('_', '-')}"
                 refuse(option, value, f"{name} has no {shown(key)}; {hint}{offer}.")
         return value
 

@@ -26,7 +26,7 @@ def run(*command: str, **environment: str) -> str:
     """What a command writes."""
     path = os.pathsep.join([str(Path(str(COMMAND)).parent), os.environ.get("PATH", "")])
     env = {**os.environ, "PATH": path, **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=env).stdout
 
 
 def asked_by(shell: str, line: str) -> str:

@@ -91,7 +91,7 @@ def test_verify_finds_damage(gpunet, tmp_path):
     shutil.copytree(BUNDLED / "mnist-5k", tmp_path / "other")  # MNIST's file names, other content
     done = gpunet("verify", "mnist", "--data-dir", "other", code=1)
     assert done.stdout.count("wrong") == 4
-    assert "gpunet data get mnist" in done.stderr
+    assert done.stderr.endswith("gpunet data get mnist --to other\n")
     assert "not downloaded" in gpunet("verify", "mnist", code=1).stderr
 
 

@@ -17,7 +17,7 @@ from gpunet import devices
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "gpunet", "devices", *arguments],
-        capture_output=True, text=True, timeout=120, env={**os.environ, **environment},
+        capture_output=True, text=True, timeout=600, env={**os.environ, **environment},
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_without_cupy() -> None:
         "import sys; sys.modules['cupy'] = None; sys.argv = ['gpunet', 'devices']\n"
         "from gpunet.cli.app import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "does not work: no CUDA device can be used because CuPy is not installed; install it" in done.stdout
     assert done.stdout.splitlines()[-1] == "--device auto takes cpu"
@@ -98,7 +98,7 @@ def test_memory_taken_away(cuda: gn.Backend) -> None:
     assert "no free memory" in found["fault"]
     done = subprocess.run(
         [sys.executable, "-m", "gpunet", "train", "--device", "cuda", "--quiet"],
-        capture_output=True, text=True, timeout=120, env={**os.environ, "CUSIM_MEMORY": "2M"},
+        capture_output=True, text=True, timeout=600, env={**os.environ, "CUSIM_MEMORY": "2M"},
     )  # fmt: skip
     assert done.returncode == 1
     assert "lower the batch size" in done.stderr
@@ -115,7 +115,7 @@ def test_memory_taken_away(cuda: gn.Backend) -> None:
 )
 def test_devices_that_cannot_be_had(arguments: list[str], code: int, sentence: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "gpunet", "train", *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "gpunet", "train", *arguments], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == code, done.stderr
     assert sentence in done.stderr

@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import gpunet as gn
+from gpunet.cli import errors
+from gpunet.cli.app import app
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -20,7 +23,7 @@ ENDLESS = ("train", "--iterations", "100000000", "--device", "cpu")
 
 def gpunet(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gpunet", *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=120
+        [sys.executable, "-m", "gpunet", *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=600
     )
 
 
@@ -62,11 +65,29 @@ def folder(tmp_path: Path) -> Path:
     (("--hiden", "3"), 2, "--hidden"),
     (("--lr",), 2, "requires an argument"),
     (("stray",), 2, "stray"),
+    (("--bias", "1e39"), 2, "--bias 1e39: float32 ends at 3.4e+38"),
+    (("--init", "constant:value=-1e39"), 2, "float32 ends at 3.4e+38"),
 ])  # fmt: skip
 def test_bad_arguments(arguments, code, words):
     done = gpunet("train", *arguments)
     check(done, code, words)
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("arguments", "name"), [
+    (("train", "--out", ""), "--out"),
+    (("train", "--resume="), "--resume"),
+    (("train", "--config", ""), "--config"),
+    (("train", "--log", "csv:a", "--log", ""), "--log"),
+    (("export", "", "model.npz"), "RUN"),
+    (("predict", "model", "a.png", ""), "FILE..."),
+    (("data", "get", "mnist-5k", "--to", ""), "--to"),
+    (("show", "-o", ""), "--out"),
+])  # fmt: skip
+def test_an_empty_value_is_no_path(arguments, name, capsys):
+    command = typer.main.get_command(app)
+    assert errors.run(lambda: command.main(arguments, prog_name="gpunet", standalone_mode=False)) == 2
+    assert capsys.readouterr().err.startswith(f"Error: {name} is empty (an unset shell variable?); give a value")
 
 
 def test_unknown_command():
@@ -112,6 +133,10 @@ def test_a_loss_that_is_no_number():
     assert "iteration" in done.stderr
 
 
+def test_warnings_of_numpy_are_not_shown():
+    check(gpunet("train", "--init", "normal:stddev=3e38", "--device", "cpu"), 1, "finite")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted(number, code):
@@ -121,24 +146,58 @@ def test_interrupted(number, code):
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
-        # A shell starts background jobs with SIGINT ignored, and Python would then leave it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     assert any("iteration" in line for line in process.stdout)  # ends with the output, should the run die early
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == code
     assert errors.startswith("Error: stopped after iteration ")
     assert "of 100,000,000." in errors
     assert errors.count("\n") == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("module", ["typer", "gpunet.cli.train", "gpunet.settings"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_while_it_starts(module, number, code):
+    script = f"""if True:
+        import os, signal, sys
+
+        class Interruption:  # comes when the module is looked for
+            def find_spec(self, name, path=None, target=None):
+                if name == {module!r}:
+                    os.kill(os.getpid(), {int(number)})
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.meta_path.insert(0, Interruption())
+        sys.argv = ["gpunet", "train"]
+        from gpunet.__main__ import main
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
+    check(done, code, "stopped.")
+    assert done.stdout == ""
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
+def test_outputs_that_are_closed(tmp_path):
+    def closed(arguments: str, redirection: str) -> subprocess.CompletedProcess[str]:
+        command = f'"{sys.executable}" -m gpunet {arguments} {redirection}'
+        return subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
+
+    check(closed("--version", ">&-"), 1, "standard output is closed")
+    assert closed("--version", "2>&-").stdout == f"gpunet {gn.__version__}\n"
+    refused = closed("train --lr nan", "2>&-")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert closed("--version", ">&- 2>&- <&-").returncode == 1
+
+
 @pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
 @pytest.mark.parametrize("options", ["", "--json"])
 def test_a_closed_pipe_ends_the_run_in_silence(options):
     command = f'"{sys.executable}" -m gpunet {" ".join(ENDLESS)} {options} | head -n 1'
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
 
@@ -153,7 +212,7 @@ def test_an_output_that_is_full():
             stderr=subprocess.PIPE,
             text=True,
             env=ENVIRONMENT,
-            timeout=120,
+            timeout=600,
         )
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")

@@ -22,7 +22,7 @@ def gpunet(*arguments: object, code: int = 0, **changes: str) -> subprocess.Comp
         capture_output=True,
         text=True,
         env=environment,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -133,6 +133,22 @@ def test_data_that_does_not_fit(run, tmp_path, rng):
     np.savez(tmp_path / "many.npz", x_train=rng.random((20, 784)), y_train=np.arange(20))
     assert "no place" in gpunet("evaluate", run, "--data", tmp_path / "many.npz", code=1).stderr
     assert "--data" in gpunet("evaluate", run / "model.safetensors", code=2).stderr
+
+
+def test_losses_that_are_not_finite_are_null_in_json(tmp_path):
+    model = gn.MLP([784, 10], initializer="normal", bias=0)
+    model.flat *= 3e38
+    model.input_scale = 1 / 255
+    model.save(tmp_path / "model")
+
+    def refuse(text: str) -> None:
+        raise AssertionError(f"{text} is not JSON")
+
+    line = gpunet("evaluate", tmp_path / "model", "--data", "mnist-5k", "--mistakes", "2", "--json").stdout
+    record = json.loads(line, parse_constant=refuse)
+    assert record["loss"] is None
+    assert [each["loss"] for each in record["mistakes"]] == [None, None]
+    assert "worst mistakes" in gpunet("evaluate", tmp_path / "model", "--data", "mnist-5k").stdout
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])

@@ -25,7 +25,7 @@ def gpunet(*arguments: str | Path, stdin: str | None = None, **environment: str)
         capture_output=True,
         text=True,
         input=stdin,
-        timeout=120,
+        timeout=600,
         encoding="utf-8",
         env={**clean, "PYTHONIOENCODING": "utf-8", **environment},
     )
@@ -151,11 +151,11 @@ def test_without_matplotlib_it_is_drawn_in_the_terminal_and_says_why(runs, tmp_p
         "sys.argv[0] = 'gpunet'; from gpunet.cli.app import main; main()"
     )
     command = [sys.executable, "-c", code, "plot", str(runs / "a")]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Loss, test" in done.stdout
     assert "gpunet[plot]" in done.stderr
-    done = subprocess.run([*command, "-o", "a.png"], capture_output=True, encoding="utf-8", timeout=120, cwd=tmp_path)
+    done = subprocess.run([*command, "-o", "a.png"], capture_output=True, encoding="utf-8", timeout=600, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
     assert "gpunet[plot]" in done.stderr

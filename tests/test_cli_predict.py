@@ -30,7 +30,7 @@ def gpunet(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str
         capture_output=True,
         text=True,
         env=environment,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -214,7 +214,7 @@ REFUSED = {
     "missing.npy": (lambda path: None, "No such file"),
     "text.png": (lambda path: path.write_text("no picture"), "cannot be read"),
     "empty.jpg": (lambda path: path.write_bytes(b""), "cannot be read"),
-    "folder.png": (lambda path: path.mkdir(), "cannot be read"),
+    "folder.png": (lambda path: path.mkdir(), "this is a folder; name pictures"),
     "cut.png": (lambda path: (Image.effect_noise((90, 90), 50).save(path), cut(path, 900)), "cannot be read"),
     "blank.png": (lambda path: Image.new("L", (30, 30), 200).save(path), "nothing to see"),
     "clear.png": (lambda path: Image.new("RGBA", (30, 30), (0, 0, 0, 0)).save(path), "nothing to see"),
@@ -226,6 +226,8 @@ REFUSED = {
     "object.npy": (lambda path: np.save(path, np.array([{}, 1], dtype=object)), "no .npy file of numbers"),
     "scalar.npy": (lambda path: np.save(path, np.float32(1)), "no array of numbers"),
     "nan.npy": (lambda path: np.save(path, np.full((1, 784), np.nan)), "not finite"),
+    "huge.npy": (lambda path: np.save(path, np.full((1, 784), 1e300)), "too large for float32"),
+    "large.npy": (lambda path: np.save(path, np.full((1, 784), 3e38)), "the network's answer is not finite"),
     "cut.npy": (lambda path: (np.save(path, np.zeros((9, 784))), cut(path, 300)), "no .npy file"),
     "several.npy": (lambda path: np.savez(path.open("wb"), a=np.zeros(3)), "no single array"),
     "labels": (lambda path: idx.write_idx(path, np.zeros(10, np.uint8)), "the examples have 10 features"),

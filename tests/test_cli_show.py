@@ -26,7 +26,7 @@ def gpunet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=600,
         env={**plain, "PYTHONIOENCODING": "utf-8", **environment},
     )
 
@@ -134,7 +134,7 @@ def test_a_run_folder_brings_its_data(tmp_path: Path) -> None:
         (["--run", "nowhere", "--wrong"], "nowhere", 1),
         (["--run", "nowhere"], "--wrong or --weights", 2),
         (["--run", "x", "--wrong", "--weights"], "one of them", 2),
-        (["--digit", "12"], "--digit 12", 2),
+        (["--class", "12"], "class 12: mnist-5k has no such class", 2),
         (["--split", "validation"], "--split validation", 2),
         (["--out", "sheet.doc"], "sheet.doc", 2),
         (["--count", "0"], "--count", 2),

@@ -337,7 +337,7 @@ def test_the_command_line_trains_the_same(cuda: gn.Backend) -> None:
     results = {}
     for device in ("cpu", "cuda"):
         command = [sys.executable, "-m", "gpunet", "train", "--device", device, "--json", "--iterations", "60"]
-        done = subprocess.run([*command, "--hidden", "20"], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*command, "--hidden", "20"], capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         results[device] = json.loads(done.stdout.splitlines()[-1])
     assert results["cuda"]["device"] == "cuda:0"

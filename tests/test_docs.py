@@ -217,7 +217,7 @@ def test_the_site_is_built_without_a_warning(tmp_path):
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "how-it-works" / "index.html").exists()

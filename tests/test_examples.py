@@ -24,7 +24,7 @@ def run(name: str, *arguments: str) -> str:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=300,
+        timeout=600,
         env=environment,
         check=False,
     )

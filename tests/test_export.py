@@ -119,7 +119,7 @@ def test_other_names_and_missing_packages_are_refused(tmp_path, monkeypatch):
 
 
 def gpunet(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "gpunet", *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-m", "gpunet", *arguments], capture_output=True, text=True, timeout=600)
 
 
 def test_the_command_exports_a_model_file(tmp_path: Path, mnist_5k):

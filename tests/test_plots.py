@@ -473,7 +473,7 @@ def test_drawing_needs_no_pyplot_and_importing_no_matplotlib():
         "plots.curves([dict(event='step', iteration=i, loss=1 / i, accuracy=0.5) for i in (1, 2)]);"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
 
 
 def test_without_matplotlib_the_sentence_names_the_extra(monkeypatch):

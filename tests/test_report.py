@@ -160,7 +160,7 @@ def test_a_browser_draws_it_without_a_network(page, tmp_path):
             f"--user-data-dir={tmp_path / scheme}", f"--blink-settings=preferredColorScheme={setting}",
             "--window-size=900,1400", f"--screenshot={shot}", (tmp_path / "report.html").as_uri(),
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert shot.exists(), done.stderr
         pixels = imread(shot)[:, :, :3]
         assert pixels.shape[:2] == (1400, 900)

@@ -15,6 +15,7 @@ import pytest
 
 import gpunet as gn
 from gpunet import checkpoint
+from gpunet.files import write_atomic
 from gpunet.runs import Recorder, RunFolder, describe_run
 from gpunet.settings import Settings
 
@@ -29,7 +30,7 @@ def gpunet(*arguments: object, code: int = 0, cwd: Path | None = None) -> subpro
         text=True,
         env=environment,
         cwd=cwd,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -164,7 +165,10 @@ def test_a_finished_run_that_is_resumed_says_so(run):
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     assert "the run is finished: test accuracy 0." in gpunet("train", "--resume", run).stdout
     lines = gpunet("train", "--resume", run, "--json").stdout.splitlines()
-    assert [json.loads(line)["event"] for line in lines] == ["result"]
+    (record,) = map(json.loads, lines)
+    assert record["event"] == "result"
+    assert record["train_seconds"] > 0
+    assert record["steps_per_second"] > 0
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
@@ -172,7 +176,9 @@ def test_a_run_without_its_end_is_resumed_from_its_last_checkpoint(run, copy):
     (copy / "model.safetensors").unlink()
     lines = (copy / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     (copy / "metrics.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
-    gpunet("train", "--resume", copy, "-q")
+    said = gpunet("train", "--resume", copy)
+    assert re.search(r"resumed +goes on after iteration 120 of 120\n", said.stdout)
+    assert said.stderr == ""
     for name in ("metrics.jsonl", "model.safetensors"):
         assert (run / name).read_bytes() == (copy / name).read_bytes()
     assert len(records(copy / "timings.jsonl")) == len(records(copy / "metrics.jsonl"))
@@ -181,7 +187,7 @@ def test_a_run_without_its_end_is_resumed_from_its_last_checkpoint(run, copy):
 def test_a_run_without_a_checkpoint_starts_over(run, copy):
     for path in [*copy.glob("checkpoint*"), copy / "model.safetensors"]:
         path.unlink()
-    gpunet("train", "--resume", copy, "-q")
+    assert "has no checkpoint; the run begins anew" in gpunet("train", "--resume", copy, "-q").stderr
     assert (run / "metrics.jsonl").read_bytes() == (copy / "metrics.jsonl").read_bytes()
     assert (run / "metrics.csv").read_text().count("\n") == (copy / "metrics.csv").read_text().count("\n")
 
@@ -231,6 +237,30 @@ def test_a_checkpoint_of_another_run_is_refused(copy, tmp_path):
     assert "checkpoint.safetensors: the checkpoint was made with another setting of learning rate" in refused
 
 
+def test_damaged_checkpoints_leave_a_way_on(copy, tmp_path):
+    (copy / "model.safetensors").unlink()
+    for path in copy.glob("checkpoint*"):
+        path.write_bytes(path.read_bytes()[:-9])
+    said = gpunet("train", "--resume", copy, code=1).stderr
+    assert f"{copy / 'checkpoint.safetensors'}: the checkpoint is damaged" in said
+    assert "Nor can checkpoint-0000000100.safetensors be read." in said
+    assert said.endswith(f"gpunet train --config {copy / 'config.json'} --out NEW\n")
+
+
+def test_a_run_of_another_format_is_refused(copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "version": 99}))
+    for option, place in (("--resume", copy), ("--config", copy / "config.json")):
+        assert "the run is of format version 99" in gpunet("train", option, place, code=1).stderr
+
+
+def test_a_run_does_not_go_into_the_folder_of_a_sweep(tmp_path):
+    (tmp_path / "results.jsonl").touch()
+    with pytest.raises(gn.CheckpointError, match="this is the folder of a sweep; choose another"):
+        RunFolder(tmp_path).create({}, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
+
+
 def test_versions_that_changed_are_told(copy):
     config = json.loads((copy / "config.json").read_text())
     config["versions"]["numpy"] = "1.0"
@@ -245,6 +275,31 @@ def test_an_unfinished_run_can_be_looked_at(copy):
     unfinished = RunFolder(copy).load()
     assert (unfinished.flat == finished.flat).all()
     assert "accuracy" in gpunet("evaluate", copy).stdout
+
+
+# --- files
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
+def test_a_file_is_written_through_a_link_and_nothing_else_is_replaced(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("file")
+    write_atomic(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name, reason in (("folder", "there is a folder of this name"), ("pipe", "it is no regular file")):
+        with pytest.raises(OSError, match=re.escape(f"{tmp_path / name} cannot be written ({reason}); choose another")):
+            write_atomic(tmp_path / name, b"new")
+    assert (tmp_path / "pipe").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_an_error_names_the_file_that_was_to_be_written(run, tmp_path):
+    place = tmp_path / "nowhere" / "model.npz"
+    said = gpunet("export", run, place, code=1).stderr
+    assert said == f"Error: {place} cannot be written (No such file or directory); choose another place.\n"
 
 
 # --- logs
