@@ -28,11 +28,10 @@ def command(
       gpunet export runs/first model.onnx --pixels
       gpunet export model.safetensors model.npz
     """
+    from gpunet.cli.opened import open_run
     from gpunet.export import check_format, export
-    from gpunet.model import MLP
-    from gpunet.runs import RunFolder
 
     check_format(out)
-    model = RunFolder(run).load() if os.path.isdir(run) else MLP.load(run)
+    model = open_run(run, with_data=False).model
     export(model, out, pixels=pixels)
     display.line(f"{out}: {model.description}, {os.path.getsize(out):,} bytes")

@@ -74,6 +74,8 @@ def open_run(
         config = folder.config()
         settings = Settings.from_dict(config.get("settings", {}), source=f"{path}/config.json")
         model = folder.load(backend)
+        if not folder.model.exists():
+            display.note(f"{path}: the run has not ended; the network is that of its newest checkpoint.")
     else:
         model = MLP.load(path, backend)
     name = path_name(Path(path))

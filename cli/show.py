@@ -38,7 +38,7 @@ def command(
         None,
         "--split",
         metavar="NAME",
-        help="train, validation or test. [default: train; test for --wrong]",
+        help="train, validation or test. [default: train; for --wrong test, if there is one]",
         show_default=False,
     ),
     digit: Optional[str] = typer.Option(  # noqa: UP045
@@ -89,7 +89,7 @@ def command(
         tiles, title = _weights(model, wanted)
     else:
         assert whole is not None
-        name = split or ("test" if wrong and whole.test is not None else "train")
+        name = opened.split(split)[1] if wrong else split or "train"
         examples, names = _choose(whole, name, digit)
         if wrong:
             assert model is not None

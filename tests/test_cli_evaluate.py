@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -164,3 +165,13 @@ def test_the_confusion_matrix_fits(width, rng):
         off = confusion.copy()
         np.fill_diagonal(off, 0)
         assert lines[1].split()[0] == str(off.max())
+
+
+def test_a_run_that_has_not_ended_is_told(run, tmp_path):
+    unfinished = shutil.copytree(run, tmp_path / "b")
+    wanted = gpunet("evaluate", run, "--json")
+    assert wanted.stderr == ""
+    (unfinished / "model.safetensors").unlink()
+    found = gpunet("evaluate", unfinished, "--json")
+    assert "has not ended; the network is that of its newest checkpoint" in found.stderr
+    assert found.stdout == wanted.stdout
