@@ -73,6 +73,8 @@ def run(command: Callable[[], Any]) -> int:
     if sys.stdout is None:
         report(f"standard output is closed; send it to a file or to {os.devnull}.")
         return 1
+    for stream in (sys.stdout, sys.stderr):
+        _take_any_text(stream)
     try:
         code = command()
         sys.stdout.flush()
@@ -103,6 +105,12 @@ def run(command: Callable[[], Any]) -> int:
             "GPUNET_DEBUG=1 to see the traceback, and report it."
         )
     return 1
+
+
+def _take_any_text(stream: Any) -> None:
+    """Have a stream write a ? for a character that it lacks, and a file's name that is no UTF-8 as it is."""
+    if getattr(stream, "errors", None) == "strict":
+        stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "replace")
 
 
 def describe_os_error(error: OSError) -> str:

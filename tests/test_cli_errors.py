@@ -217,3 +217,36 @@ def test_an_output_that_is_full():
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict", "cp1252"])
+def test_any_text_can_be_written_to_any_stream(tmp_path, encoding):
+    folder = tmp_path / os.fsdecode(b"na\xffme")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": encoding}
+    grid = [
+        "--hidden",
+        "5",
+        "--lr",
+        "0.1",
+        "--seeds",
+        "2",
+        "--iterations",
+        "20",
+        "--jobs",
+        "1",
+        "--device",
+        "cpu",
+        "-q",
+    ]
+    command = [sys.executable, "-m", "gpunet"]
+    done = subprocess.run([*command, "sweep", *grid], capture_output=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert {"ascii": b"?", "utf-8:strict": "±".encode(), "cp1252": "±".encode("cp1252")}[encoding] in done.stdout
+    done = subprocess.run([*command, "evaluate", folder], capture_output=True, env=environment, timeout=600)
+    assert done.returncode == 1
+    assert b"unexpected" not in done.stderr
+    assert done.stderr.startswith(b"Error: ")
