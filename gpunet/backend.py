@@ -129,6 +129,7 @@ class Backend:
         Raises:
             DeviceError: the array lives on another CUDA device.
         """
+        array = _detached(array)
         with self.use():
             if self.name == "cuda" and hasattr(array, "__cuda_array_interface__"):
                 place = getattr(getattr(array, "device", None), "id", self.ordinal)
@@ -206,15 +207,19 @@ def as_numpy(array: Any) -> np.ndarray:
     """Any array in host memory: NumPy, CuPy, `__array__`, DLPack (torch, jax), sequences."""
     if isinstance(array, np.ndarray):
         return array
+    array = _detached(array)
     if hasattr(array, "__cuda_array_interface__") and hasattr(array, "get"):
         return array.get()
-    if hasattr(array, "detach") and hasattr(array, "requires_grad"):
-        array = array.detach()  # torch: its __array__ refuses tensors that want a gradient
     if hasattr(array, "__cuda_array_interface__"):
         return import_cupy().asarray(array).get()
     if not hasattr(array, "__array__") and hasattr(array, "__dlpack__"):
         return np.from_dlpack(array)
     return np.asarray(array)
+
+
+def _detached(array: Any) -> Any:
+    """The values of a tensor of torch that wants a gradient, which it hands to nobody; anything else as it is."""
+    return array.detach() if hasattr(array, "requires_grad") else array
 
 
 class Fault(NamedTuple):

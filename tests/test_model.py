@@ -122,7 +122,8 @@ def test_torch_tensors(backend: gn.Backend, rng: np.random.Generator) -> None:
     torch = pytest.importorskip("torch")
     model = gn.MLP([4, 3], backend=backend)
     x = rng.standard_normal((5, 4)).astype(np.float32)
-    np.testing.assert_array_equal(host(model, model.forward(torch.tensor(x))), host(model, model.forward(x)))
+    for tensor in (torch.tensor(x), torch.tensor(x, requires_grad=True)):
+        np.testing.assert_array_equal(host(model, model.forward(tensor)), host(model, model.forward(x)))
 
 
 def test_the_wrong_width_is_told(backend: gn.Backend) -> None:
