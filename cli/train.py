@@ -130,6 +130,8 @@ class Log(Observer):
         if record is None:
             return
         text = f"iteration {record.iteration:>{self._digits}}  accuracy {record.accuracy:.4f}  loss {record.loss:.6f}"
+        if not self._screen.fits(text):
+            text = f"{record.iteration:>{self._digits}}  acc {record.accuracy:.4f}  loss {record.loss:.4f}"
         if self._validation is not None:
             label = "validation" if self._screen.fits(f"{text}  validation 0.0000") else "val"
             text += f"  {label} {self._validation:.4f}"
