@@ -15,6 +15,8 @@ import pytest
 import gpunet as gn
 from gpunet.cli.evaluate import confusion_lines
 
+pytestmark = pytest.mark.host
+
 
 def gpunet(*arguments: object, code: int = 0, **changes: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **changes}

@@ -20,6 +20,8 @@ from gpunet import idx
 from gpunet.cli import errors
 from gpunet.cli.app import app
 
+pytestmark = pytest.mark.host
+
 Image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.host
+
 SMALL = ["--hidden", "5", "--iterations", "20", "--device", "cpu"]
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.host
+
 #: What two runs that are the same have to have in common, byte for byte.
 SAME = ("metrics.jsonl", "model.safetensors", "best.safetensors")
 KILLS = 20
