@@ -1,8 +1,8 @@
 """Lesson 1: a single neuron, the perceptron.
 
 It takes the weighted sum of its inputs and looks at the sign: positive is one class, negative the other. Here one
-perceptron tells threes from eights. Its learning rule moves the weights only where it was wrong, by the input itself,
-which is what the loss "perceptron" descends with batches of a single example.
+perceptron tells threes from eights. Its learning rule moves the weights only where it was wrong, by the input times the
+learning rate, which is what the loss "perceptron" descends with batches of a single example.
 """
 
 import gpunet as gn

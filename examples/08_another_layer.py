@@ -1,8 +1,8 @@
 """Lesson 8: another hidden layer, and another.
 
 A layer is one more number in the list of sizes. The dimensions of its weights follow from its neighbours. Deeper is not
-better of itself: with weights that start too small, the signal and the gradient shrink from layer to layer and nothing
-is learned, until the initial weights fit the width (He's).
+better of itself: with weights that start too small, the signal and the gradient shrink from layer to layer and less is
+learned in the same time, until the initial weights fit the width (He's).
 """
 
 import gpunet as gn

@@ -1,7 +1,7 @@
 """Lesson 14: why 100 examples in a step, and not all of them?
 
 The gradient over 100 examples points nearly where the gradient over all points, and costs a fortieth of it here. In
-the time of one exact step forty good ones can be taken. The fight is about how many examples go through the network.
+the time of one exact step forty good ones can be taken. Each run below may look at the same number of examples.
 """
 
 import gpunet as gn

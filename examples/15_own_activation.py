@@ -9,7 +9,7 @@ import numpy as np
 
 import gpunet as gn
 
-# The square root of one plus x squared, halved and tilted: a smooth relu that is cheaper than softplus.
+# Half the sum of x and the root of x squared plus four: a smooth relu that is cheaper than softplus.
 squareplus = gn.activation(
     "squareplus",
     forward=lambda x: (x + np.sqrt(x * x + 4)) / 2,

@@ -22,7 +22,9 @@ _NAMES = {
     "gpunet.callbacks": "Callback",
     "gpunet.checkpoint": "load_checkpoint save_checkpoint",
     "gpunet.data": "DATASETS Dataset Split load_dataset",
-    "gpunet.errors": "CheckpointError DataError DeviceError GpunetError MissingExtra TrainingDiverged UsageError",
+    "gpunet.errors": (
+        "CheckpointError DataError DeviceError GpunetError MissingExtra OutOfMemory TrainingDiverged UsageError"
+    ),
     "gpunet.initializers": (
         "INITIALIZERS Fill GlorotNormal GlorotUniform HeNormal HeUniform Initializer LeCunNormal LeCunUniform "
         "Normal Orthogonal TruncatedNormal Uniform Zeros"

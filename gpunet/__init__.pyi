@@ -10,6 +10,7 @@ from gpunet.errors import (
     DeviceError as DeviceError,
     GpunetError as GpunetError,
     MissingExtra as MissingExtra,
+    OutOfMemory as OutOfMemory,
     TrainingDiverged as TrainingDiverged,
     UsageError as UsageError,
 )

@@ -72,7 +72,7 @@ class Split:
         self._cursor = 0
 
     def next_batch(self, n: int, one_hot: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """The next n examples of an endless stream, shuffled by epochs as the write-up's reader did.
+        """The next n examples of an endless stream, shuffled by epochs as TensorFlow's reader of MNIST did.
 
         Each epoch is a permutation without replacement; a batch that reaches an epoch's end takes
         the rest of it and goes on with the beginning of the next. Returns (images, labels): images

@@ -26,7 +26,7 @@ class DeviceError(GpunetError):
 class OutOfMemory(DeviceError):
     """A CUDA device has less memory than was asked for; `free` is how many bytes it has left."""
 
-    def __init__(self, message: str, free: int) -> None:
+    def __init__(self, message: str, free: int = 0) -> None:
         super().__init__(message)
         self.free = free
 
@@ -39,7 +39,11 @@ class MissingExtra(GpunetError):
     """An optional package is needed and not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f'{purpose} needs the package {package}; install it with: pip install "gpunet[{extra}]".')
+        super().__init__(package, extra, purpose)
+
+    def __str__(self) -> str:
+        package, extra, purpose = self.args
+        return f'{purpose} needs the package {package}; install it with: pip install "gpunet[{extra}]".'
 
 
 class UnwritableFile(GpunetError, OSError):
@@ -52,6 +56,6 @@ class UnwritableFile(GpunetError, OSError):
 class TrainingDiverged(GpunetError):
     """The loss is no longer a finite number."""
 
-    def __init__(self, message: str, iteration: int) -> None:
+    def __init__(self, message: str, iteration: int = 0) -> None:
         super().__init__(message)
         self.iteration = iteration

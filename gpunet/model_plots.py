@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.errors import DataError
-from gpunet.plot_style import BLUE, GREY, VERMILION, legible_names, style
+from gpunet.plot_style import BLUE, GREY, ORANGE, VERMILION, legible_names, style
 from gpunet.tiles import neuron_name, weight_tiles, weights_title, worst_mistakes
 
 #: The longest name of a class that is written out.
@@ -93,7 +93,7 @@ def confusion(matrix: Any, class_names: Sequence[str] | None = None, *, title: s
 def weights(model: Any, *, units: int = 64, title: str | None = None) -> Any:
     """What the neurons of the first layer look for: the weights into each as a picture of the input's shape.
 
-    Blue weights speak against the neuron, red ones for it; all share one scale. Of more than `units` neurons
+    Blue weights speak against the neuron, orange ones for it; all share one scale. Of more than `units` neurons
     those with the longest weight vectors are shown.
 
     Raises:
@@ -103,13 +103,14 @@ def weights(model: Any, *, units: int = 64, title: str | None = None) -> Any:
     columns = math.ceil(math.sqrt(len(tiles) * 1.6))
     with style():
         from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
+        from matplotlib.colors import LinearSegmentedColormap, Normalize
 
+        colours = LinearSegmentedColormap.from_list("weights", ["#003A5D", BLUE, "#FFFFFF", ORANGE, "#7A4F00"])
         names = legible_names([neuron_name(model, number) for number in numbers], LONGEST)
         widest = max(map(len, names)) * 7 * LETTER
         figure, cells = _grid(len(tiles), columns, tiles.shape[2] / tiles.shape[1], 0.9, 0.16, widest, right=0.95)
         for axes, tile, name in zip(cells, tiles, names, strict=True):
-            axes.imshow(tile, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+            axes.imshow(tile, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
             axes.set_title(name, fontsize=7, color=GREY, fontweight="normal", pad=2, loc="center")
         # The scale stands right of the last column, as high as the rows are but for two inches at most.
         width, height = figure.get_size_inches()
@@ -117,7 +118,7 @@ def weights(model: Any, *, units: int = 64, title: str | None = None) -> Any:
         tall = min(2.0, height - 0.7)
         beside = 0.15 + max(0.0, (widest - box.width * width) / 2)
         place = (box.x1 + beside / width, box.y1 - tall / height, 0.12 / width, tall / height)
-        bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit), "RdBu_r"), cax=figure.add_axes(place))
+        bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit), colours), cax=figure.add_axes(place))
         bar.outline.set_visible(False)
         bar.set_label("weight")
         _heading(figure, title or weights_title(model, len(tiles)))

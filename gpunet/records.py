@@ -1,4 +1,4 @@
-"""The records that training yields: one per log step and one at the end."""
+"""The records that training yields: one per log step and validation, and one at the end."""
 
 from __future__ import annotations
 

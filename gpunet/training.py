@@ -44,7 +44,7 @@ class Trainer:
         optimizer: a name or `Optimizer`; `SGD(0.1)` by default.
         iterations, epochs: how long to train, one of the two; 5,000 iterations by default.
         batch_size: examples per step, or "all" for the full batch.
-        log_every: steps between two records.
+        log_every: steps between two records; each validation makes one too.
         seed: of the order of the examples; the model's seed by default.
         l2, l1: penalties on the weights, added to the loss: l2 / 2 * sum(w^2) and l1 * sum(|w|).
         max_norm: the largest norm of a unit's incoming weights.
@@ -199,7 +199,8 @@ class Trainer:
     # --- the loop ------------------------------------------------------------------------------------
 
     def steps(self) -> Iterator[Record]:
-        """Train to the end; a `StepRecord` every `log_every` steps and a `ResultRecord` at last.
+        """Train to the end; a `StepRecord` every `log_every` steps, at each validation and at the last step, and a
+        `ResultRecord` at last.
 
         The iterator may be left at any record; a later call goes on from there.
 
@@ -364,6 +365,8 @@ def training_steps(model: MLP, data: Any, **options: Any) -> Iterator[Record]:
 
 def train(model: MLP, data: Any, **options: Any) -> TrainingResult:
     """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` for the options.
+
+    On the CPU trainings in several Python threads take turns; to train at the same time, use processes.
 
     Returns:
         The final accuracies and losses, the history of records, and the model.

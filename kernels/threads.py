@@ -1,6 +1,6 @@
 """The threads of the CPU: how many the matrix products get and the other kernels may take, and the BLAS behind them.
 
-All of it is about speed alone, on the CPU alone; on CUDA there is nothing to do here.
+It decides about speed, and about the last bits of a product, on the CPU alone; on CUDA there is nothing to do here.
 """
 
 from __future__ import annotations

@@ -211,8 +211,10 @@ def describe(source: str) -> str:
         if functions in source or functions.replace("\n", " ") in source:
             parts.append(name)
     for name, loss in gn.LOSSES.items():
-        if "LOSS_VALUE" in defines and defines["LOSS_VALUE"] == f"({getattr(loss, 'cuda_value', None)})":
+        if defines.get("LOSS_VALUE") == f"({getattr(loss(), 'cuda_value', None)})":
             parts.append(name)
+    if "rows_by_block" in source and "LOSS_VALUE" not in defines:
+        parts.append("softmax-cross-entropy")
     if "TILE_M" in defines:
         parts.append(f"{defines['TILE_M']} x {defines['TILE_N']} tiles")
     if defines.get("DROPOUT") == "1":
@@ -330,10 +332,10 @@ INTRODUCTION = """<!-- Written by scripts/kernel_report.py; do not edit. -->
 
 ## What a training step asks of the GPU
 
-Counted while the default network trains. "Eager" launches each kernel and each cuBLAS product by itself (`--graph
-off`); "graph" replays the captured step. Between two log steps the host copies nothing, waits for nothing and
-allocates nothing. A log step reads the losses and right answers of its batch, and the step at which a loss was not
-finite, if any. A new epoch brings the permutation of its rows.
+Counted on a simulated CUDA device while the default network trains. "Eager" launches each kernel and each cuBLAS
+product by itself (`--graph off`); "graph" replays the captured step. In an ordinary step the host copies nothing, waits
+for nothing and allocates nothing. A log step reads the losses and right answers of its batch, and the step at which a
+loss was not finite, if any. A new epoch brings the permutation of its rows.
 
 """
 

@@ -41,6 +41,7 @@ INTRODUCTION = """\
 | In a pipe | plain lines: no colours, no moving cursor |
 | `NO_COLOR`, `FORCE_COLOR` | no colours; colours even in a pipe |
 | `COLUMNS` | the width of help texts and of pictures made of characters, where it is not a terminal's |
+| `OMP_NUM_THREADS` | how many CPU threads there are to take |
 | `GPUNET_DATA` | folder to look for data sets in first |
 | `GPUNET_CACHE` | folder for downloads, in place of the user's cache |
 | `GPUNET_MIRROR` | address of a server of your own that downloads are tried from first |

@@ -105,7 +105,8 @@ def table(title: str, variable: str, where: str, entries: Mapping[str, Any]) -> 
         if "class and parameters" in columns:
             options = ", ".join(f"{key}={value.default}" for key, value in given[name].items())
             rate = getattr(entry, "default_learning_rate", None)
-            options = ", ".join(filter(None, [f"learning_rate={rate}" if rate is not None else "", options]))
+            first = "initial" if issubclass(entry, gn.Schedule) else f"learning_rate={rate}" if rate is not None else ""
+            options = ", ".join(filter(None, [first, options]))
             cells.append(f"`{entry.__name__}({options})`")
         if "source" in columns:
             cells.append(cell(entry.source))

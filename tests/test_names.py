@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,20 @@ def test_the_cpu_never_imports_cupy_nor_what_is_optional(code: str) -> None:
     )  # fmt: skip
     loaded = set(told.stdout.split())
     assert not loaded & {"cupy", "matplotlib", "rich", "typer", "joblib", "torch", "onnx", "PIL"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        gn.TrainingDiverged("the loss is no number.", 7),
+        gn.OutOfMemory("there is no room.", 5),
+        gn.MissingExtra("onnx", "onnx", "writing"),
+        gn.UsageError("no such name."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_out_of_other_processes_as_they_are(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
