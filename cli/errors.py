@@ -38,7 +38,11 @@ def catch_signals() -> None:
     of it.
     """
 
+    mine = os.getpid()
+
     def stop(number: int, frame: Any) -> NoReturn:
+        if os.getpid() != mine:  # a worker that was forked: whoever did it has something to say
+            os._exit(128 + number)
         if not _running:
             with contextlib.suppress(AttributeError, OSError, ValueError):  # a standard error that is gone
                 os.write(sys.stderr.fileno(), b"Error: stopped.\n")

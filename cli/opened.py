@@ -24,7 +24,7 @@ class Opened:
 
     Attributes:
         name: the run's folder or the file's name.
-        config: the run's config.json, or {} for a model file.
+        config: the run's config.json, or {} for a model file and where no data was asked for.
     """
 
     name: str
@@ -71,8 +71,9 @@ def open_run(
     settings = None
     if os.path.isdir(path):
         folder = RunFolder(path)
-        config = folder.config()
-        settings = Settings.from_dict(config.get("settings", {}), source=f"{path}/config.json")
+        if with_data:
+            config = folder.config()
+            settings = Settings.from_dict(config.get("settings", {}), source=f"{path}/config.json")
         model = folder.load(backend)
         if not folder.model.exists():
             display.note(f"{path}: the run has not ended; the network is that of its newest checkpoint.")

@@ -224,8 +224,9 @@ def command(
 
 def _check_place(path: str, option: str) -> None:
     """Refuse a place where no file can be made, before hours of runs and not after them."""
-    folder = os.path.dirname(path) or "."
-    if not path or os.path.isdir(path) or not os.access(folder, os.W_OK):
+    # A table is written into a file that is there (a pipe, say), a picture beside it and then put in its place.
+    within = option == "--csv" and os.path.exists(path)
+    if os.path.isdir(path) or not os.access(path if within else os.path.dirname(os.path.realpath(path)), os.W_OK):
         raise UsageError(f"{option} {path}: no file can be written there; name one in a folder that can be written to.")
 
 

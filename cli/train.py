@@ -268,7 +268,8 @@ def _stopping(trainer: Trainer) -> Iterator[list[BaseException]]:
             raise cause
         trainer.stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in wanted}
     try:
         yield arrived
     finally:

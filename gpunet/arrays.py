@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .backend import as_numpy, import_cupy
 from .errors import DataError
 
 MAX_CLASSES = 10_000_000  # beyond it, a "label" is surely something else, such as an identifier
@@ -38,24 +39,12 @@ def to_numpy(values: Any, what: str = "the array") -> np.ndarray:
 
 
 def _to_numpy(values: Any) -> np.ndarray:
-    if isinstance(values, np.ndarray):
-        return values
-    if hasattr(values, "__cuda_array_interface__") and hasattr(values, "get"):
-        return values.get()  # CuPy
     if hasattr(values, "detach") and hasattr(values, "cpu"):
         values = values.detach().cpu()  # torch: its __array__ refuses tensors on a GPU or with a gradient
-    if hasattr(values, "__cuda_array_interface__"):
-        import cupy
-
-        return cupy.asarray(values).get()
-    if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
-        kind = values.__dlpack_device__()[0] if hasattr(values, "__dlpack_device__") else 1
-        if int(kind) == 2:  # kDLCUDA
-            import cupy
-
-            return cupy.from_dlpack(values).get()
-        return np.from_dlpack(values)
-    return np.asarray(values)
+    exchanges = not hasattr(values, "__array__") and hasattr(values, "__dlpack_device__")
+    if exchanges and int(values.__dlpack_device__()[0]) == 2:  # kDLCUDA
+        values = import_cupy().from_dlpack(values)
+    return as_numpy(values)
 
 
 def as_images(images: Any, what: str = "images") -> tuple[np.ndarray, tuple[int, ...] | None]:

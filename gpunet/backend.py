@@ -208,10 +208,10 @@ def as_numpy(array: Any) -> np.ndarray:
     if isinstance(array, np.ndarray):
         return array
     array = _detached(array)
-    if hasattr(array, "__cuda_array_interface__") and hasattr(array, "get"):
-        return array.get()
     if hasattr(array, "__cuda_array_interface__"):
-        return import_cupy().asarray(array).get()
+        array = array if hasattr(array, "get") else import_cupy().asarray(array)
+        with _queue(array.device.id).lock:
+            return array.get()
     if not hasattr(array, "__array__") and hasattr(array, "__dlpack__"):
         return np.from_dlpack(array)
     return np.asarray(array)
@@ -318,7 +318,8 @@ def open_cuda(ordinal: int = 0) -> Any:
         there = "cuda:0 alone" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         raise DeviceError(f"there is no device cuda:{ordinal}; this machine has {there}.")
     try:
-        with cupy.cuda.Device(ordinal):
+        queue = _queue(ordinal)  # not beside another thread that captures a graph
+        with queue.lock, cupy.cuda.Device(ordinal), queue.stream(cupy):
             probe = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x + 1.0f", "gpunet_probe")
             result = float(probe(cupy.ones(1, cupy.float32))[0])
     except Exception as error:

@@ -89,6 +89,12 @@ class Step:
         self._penalty: Any = 0.0
         self._table_start = self._table_end = self.boundary = self.done = 0
 
+    def __reduce__(self) -> Any:
+        # The operations hold on to the arrays that they were made ready for, and would go on working on those.
+        raise UsageError(
+            "a trainer cannot be copied; make another one and hand it the state: restore(*trainer.state())."
+        )
+
     # --- what it does --------------------------------------------------------------------------------
 
     def operations(self, want_rows: bool) -> Iterator[Ready]:

@@ -245,7 +245,7 @@ class Sweep:
         Raises:
             DataError: no row is complete.
         """
-        complete = [row for row in self.rows() if row.done and not row.errors]
+        complete = [row for row in self.rows() if row.done and not row.errors and row.spread("validation_accuracy")]
         if not complete:
             raise DataError("no settings came to the end with every seed, so there is nothing to choose from.")
 
@@ -358,7 +358,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(whole.splitlines(), 1):
         try:
-            record = json.loads(line, parse_constant=_no_number)
+            record = json.loads(line, parse_constant=_nothing)
         except ValueError:
             record = None
         if not isinstance(record, dict):
@@ -367,8 +367,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no result")
+def _nothing(text: str) -> None:
+    """NaN or Infinity in a record: no result."""
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ class Trainer:
         model: the model; its parameters are changed in place.
         data: a `Dataset`.
         loss: a name or `Loss`; the model's own by default.
-        optimizer: a name or `Optimizer`; `SGD(0.1)` by default.
+        optimizer: a name or `Optimizer`; `SGD(0.1)` by default. Its schedule is copied (`Trainer.schedule`).
         iterations, epochs: how long to train, one of the two; 5,000 iterations by default.
         batch_size: examples per step, or "all" for the full batch.
         log_every: steps between two records; each validation makes one too.
@@ -96,7 +96,11 @@ class Trainer:
         self.loss = model.loss if loss is None else get_loss(loss)
         self.optimizer = SGD(0.1) if optimizer is None else get_optimizer(optimizer)
         # A copy, because a schedule may remember validations, and those of another run are none of its business.
-        self.schedule = copy.deepcopy(as_schedule(self.optimizer.learning_rate))
+        schedule = as_schedule(self.optimizer.learning_rate)
+        try:
+            self.schedule = copy.deepcopy(schedule)
+        except TypeError:  # it holds something that cannot be copied, a lock for one
+            self.schedule = copy.copy(schedule)
         examples = len(data.train)
         self.batch = examples if batch_size == "all" else whole("batch_size", batch_size)
         if self.batch > examples:

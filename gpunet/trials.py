@@ -21,6 +21,7 @@ from gpunet.initializers import INITIALIZERS
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.losses import LOSSES
 from gpunet.kernels.optimizers import OPTIMIZERS
+from gpunet.logs import as_json
 from gpunet.schedules import SCHEDULES
 from gpunet.settings import Settings, build_dataset, build_model, build_trainer
 
@@ -141,8 +142,15 @@ def dataset(about: str) -> Dataset:
     return build_dataset(Settings.from_dict({**json.loads(about), "batch_size": 1}))
 
 
-#: The tables that settings name entries of; a worker of another process is given those that were added here.
+#: The tables that settings name entries of.
 TABLES: tuple[dict[str, Any], ...] = (ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES, INITIALIZERS, DATASETS)
+
+
+def entries_of(settings: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Of each table the entries that settings name: a worker in another process may not have them, or others."""
+    texts = [text for value in settings.values() for text in (value if isinstance(value, (list, tuple)) else [value])]
+    names = {text.partition(":")[0] for text in texts if isinstance(text, str)}
+    return tuple({name: table[name] for name in names & table.keys()} for table in TABLES)
 
 
 def run_trial(
@@ -160,7 +168,7 @@ def run_trial(
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     for table, sent in zip(TABLES, entries, strict=False):
-        table.update({name: entry for name, entry in sent.items() if name not in table})
+        table.update(sent)
     try:
         settings = Settings.from_dict(given)
         whole = fit(data, settings) if data is not None else dataset(data_text(settings))
@@ -179,7 +187,8 @@ def run_trial(
     except GpunetError as error:
         return key, {"fatal": str(error)}, []
     names = {field.name for field in dataclasses.fields(Result)} - {"key", "varied", "seed", "error"}
-    outcome = {name: value for name, value in end.as_dict().items() if name in names}
+    # As JSON holds it: a loss that has grown beyond all numbers is None.
+    outcome = {name: value for name, value in json.loads(as_json(end.as_dict())).items() if name in names}
     return key, outcome, [backend.to_host(array).copy() for array in model.parameters]
 
 
@@ -201,7 +210,7 @@ def in_parallel(calls: list[tuple[Any, ...]], jobs: int, backend: str) -> Iterat
             stack.enter_context(_dask_client())
         elif backend == "ray":
             _package("ray.util.joblib", backend).register_ray()
-        work = [joblib.delayed(run_trial)(*call, own_process, TABLES) for call in calls]
+        work = [joblib.delayed(run_trial)(*call, own_process, entries_of(call[1])) for call in calls]
         try:
             stack.enter_context(joblib.parallel_config(backend=backend, n_jobs=jobs))
             try:
@@ -233,10 +242,11 @@ def _ctrl_c_held_back() -> Iterator[None]:
     # Two helpers of the workers come with the first of them, and would let Ctrl-C through again.
     from multiprocessing import resource_tracker
 
-    from joblib.externals.loky.backend import resource_tracker as loky_tracker
-
     resource_tracker.ensure_running()
-    loky_tracker.ensure_running()
+    with contextlib.suppress(ImportError, AttributeError):  # it is an inner part of joblib
+        from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+        loky_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

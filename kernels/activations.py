@@ -471,3 +471,6 @@ register(
         "identity", _copy, lambda grad, y, out: _copy(grad, out), "x", "ACC(1)", formula="x",
     )
 )  # fmt: skip
+
+#: The entries that are here in every process.
+BUILT_IN = dict(ACTIVATIONS)

@@ -245,6 +245,19 @@ def test_a_copy_trains_as_the_model_does(backend: gn.Backend, copied: Any) -> No
     assert np.array_equal(host(again, again.gradients[0]), host(model, model.gradients[0]))
 
 
+@pytest.mark.parametrize("name", sorted(gn.ACTIVATIONS))
+def test_every_activation_can_be_pickled(name: str) -> None:
+    model = gn.MLP([3, 4, 2], activation=name)
+    x = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
+    np.testing.assert_array_equal(through_pickle(model).forward(x), model.forward(x))
+
+
+def test_a_trainer_is_not_copied() -> None:
+    data = gn.Dataset.from_arrays(np.eye(4, dtype=np.float32), np.arange(4) % 2)
+    with pytest.raises(gn.UsageError, match="a trainer cannot be copied"):
+        copy.deepcopy(gn.Trainer(gn.MLP([4, 2]), data, batch_size=2))
+
+
 def test_a_result_can_be_pickled() -> None:
     data = gn.Dataset.from_arrays(np.eye(4, dtype=np.float32), np.arange(4) % 2)
     result = gn.train(gn.MLP([4, 2]), data, iterations=3, batch_size=2)

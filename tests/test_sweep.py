@@ -407,8 +407,39 @@ def test_workers_know_entries_of_ones_own(data: gn.Dataset, monkeypatch: pytest.
     assert len(set(alone.values())) == 4
 
 
-def test_a_result_that_is_no_number_is_named(data: gn.Dataset, tmp_path: Path) -> None:
-    (tmp_path / "sweep" / "models").mkdir(parents=True)
-    (tmp_path / "sweep" / "results.jsonl").write_text('{"key": "a", "validation_accuracy": NaN}\n')
-    with pytest.raises(gn.DataError, match="line 1: this is no record"):
-        Sweep(SMALL, data=data, out=tmp_path / "sweep")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_entry_that_was_replaced_is_the_new_one_everywhere(
+    data: gn.Dataset, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    if jobs > 1:
+        pytest.importorskip("joblib", reason="the extra gpunet[sweep] is not installed")
+
+    class Slow(gn.SGD):
+        def coefficients(self, steps: np.ndarray, rates: np.ndarray) -> np.ndarray:
+            return super().coefficients(steps, rates / 100)
+
+    found = []
+    for entry in (gn.SGD, Slow, gn.SGD):
+        monkeypatch.setitem(gn.OPTIMIZERS, "sgd", entry)
+        found += [result.validation_loss for result in sweep(SMALL, data=data, jobs=jobs)]
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_loss_beyond_all_numbers_is_a_result(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = 10 * rng.random((300, 20), np.float32), rng.integers(0, 5, 300)
+    large = gn.Dataset.from_arrays(images, labels, validation=50)
+    settings = {"batch_size": 20, "hidden": (), "loss": "mse", "iterations": 10, "device": "cpu"}
+    one = Sweep(settings, {"lr": [0.001, 0.5]}, data=large, out=tmp_path / "sweep")
+    losses = [result.train_loss for result in one.run()]
+    assert losses[0] is not None
+    assert losses[1] is None
+    assert one.choose().varied == {"lr": "0.001"}
+    results = tmp_path / "sweep" / "results.jsonl"
+    text = results.read_text()
+    results.write_text(text.replace('"train_loss": null', '"train_loss": Infinity'))  # as it was once written
+    again = Sweep(settings, {"lr": [0.001, 0.5]}, data=large, out=tmp_path / "sweep")
+    assert again.missing == []
+    results.write_text(text.replace('"validation_accuracy": ', '"validation_accuracy": NaN, "was": '))
+    with pytest.raises(gn.DataError, match="nothing to choose from"):
+        Sweep(settings, {"lr": [0.001, 0.5]}, data=large, out=tmp_path / "sweep").choose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -409,6 +410,17 @@ def test_a_schedule_that_remembers_is_not_shared_by_runs() -> None:
         rates.append([record.learning_rate for record in result.history])
     assert rates[0] == rates[1]
     assert len(set(rates[0])) > 1
+
+
+def test_a_schedule_that_cannot_be_copied_is_taken_as_it_is() -> None:
+    class Locked(gn.Constant):
+        name = "locked"
+
+        def __init__(self) -> None:
+            super().__init__(0.1)
+            self.lock = threading.Lock()
+
+    assert gn.train(gn.MLP([6, 3]), noise(), optimizer=gn.SGD(Locked()), iterations=2, batch_size=20).iterations == 2
 
 
 def test_options_that_are_refused_leave_the_model_as_it_was() -> None:
