@@ -126,7 +126,7 @@ def test_pieces_take_no_more_threads_than_they_may(
     def work(start: int) -> None:
         if threading.get_ident() not in seen:
             seen.add(threading.get_ident())
-            all_there.wait(60)
+            all_there.wait(600)
 
     try:
         with blocks.at_most(most), blocks.at_most(None):
