@@ -151,6 +151,7 @@ def run_blocks(name, folder, monkeypatch, namespace=None):
     return namespace
 
 
+@pytest.mark.host
 def test_getting_started_runs(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="the extra plot")
     namespace = run_blocks("getting-started.md", tmp_path, monkeypatch)
@@ -210,6 +211,7 @@ def test_the_pages_of_the_site_are_there():
     assert sorted(pages) == sorted(page.name for page in DOCS.glob("*.md"))
 
 
+@pytest.mark.host
 @pytest.mark.skipif(importlib.util.find_spec("material") is None, reason="mkdocs-material is not installed")
 def test_the_site_is_built_without_a_warning(tmp_path):
     done = subprocess.run(
