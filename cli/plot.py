@@ -13,6 +13,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.errors import DataError, UsageError
+from gpunet.files import check_place
 
 if TYPE_CHECKING:
     from gpunet.cli.opened import Opened
@@ -147,7 +148,7 @@ def command(
         from gpunet import report
 
         report.check_format(html)
-        _check_place(html)
+        check_place(html)
         _report(runs[0], html, data, data_dir, split, device)
         return
     asked = asked or ["curves"]
@@ -237,7 +238,7 @@ def _targets(kinds: Sequence[str], runs: Sequence[str], out: str | None) -> dict
     from gpunet.plot_style import check_format
 
     check_format(out)
-    _check_place(out)
+    check_place(out)
     path = Path(out)
     if len(kinds) == 1:
         return {kinds[0]: path}
@@ -247,15 +248,6 @@ def _targets(kinds: Sequence[str], runs: Sequence[str], out: str | None) -> dict
 def _is_folder(out: str | None) -> bool:
     """Whether pictures go into a folder, which is made for them."""
     return out is not None and (out.endswith(("/", os.sep)) or os.path.isdir(out))
-
-
-def _check_place(file: str) -> None:
-    """Refuse a file that cannot be written before anything is computed."""
-    if os.path.isdir(file):
-        raise UsageError(f"{file} is a folder; name a file.")
-    folder = os.path.dirname(file)
-    if folder and not os.path.isdir(folder):
-        raise UsageError(f"{file}: there is no folder {folder}; make it first.")
 
 
 def _draw(

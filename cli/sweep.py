@@ -16,6 +16,7 @@ from gpunet.cli import display
 from gpunet.cli.errors import Interrupted
 from gpunet.cli.options import setting_options
 from gpunet.errors import UsageError
+from gpunet.files import check_place
 from gpunet.settings import Settings, read_file
 from gpunet.sweeps import Sweep
 from gpunet.trials import Result, Row
@@ -184,11 +185,11 @@ def command(
         from gpunet.plot_style import check_format, style
 
         check_format(plot)
-        _check_place(plot, "--plot")
+        check_place(plot)
         with style():  # a missing matplotlib is said before the work and not after it
             pass
     if csv is not None:
-        _check_place(csv, "--csv")
+        check_place(csv, in_place=True)
     base = Settings.from_dict(read_file(config), source=config) if config else Settings()
     grid = {name: grids.parse(name, text) for name, text in given.items()}
     with display.DownloadBar(quiet=quiet) as progress:
@@ -220,14 +221,6 @@ def command(
             write(sweep, path)
     if out is not None:
         _write_csv(sweep, os.path.join(out, "results.csv"))
-
-
-def _check_place(path: str, option: str) -> None:
-    """Refuse a place where no file can be made, before hours of runs and not after them."""
-    # A table is written into a file that is there (a pipe, say), a picture beside it and then put in its place.
-    within = option == "--csv" and os.path.exists(path)
-    if os.path.isdir(path) or not os.access(path if within else os.path.dirname(os.path.realpath(path)), os.W_OK):
-        raise UsageError(f"{option} {path}: no file can be written there; name one in a folder that can be written to.")
 
 
 def _split(base: Settings, grid: dict[str, Any], seeds: int) -> tuple[Settings, dict[str, Any], Any]:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-from gpunet.errors import CheckpointError, UnwritableFile
+from gpunet.errors import CheckpointError, UnwritableFile, UsageError
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
@@ -41,6 +41,26 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
         sync_folder(target.parent)
     except OSError as error:  # it names the temporary file
         raise UnwritableFile(error.errno, error.strerror or str(error), os.fspath(path)) from None
+
+
+def check_place(path: str, in_place: bool = False) -> None:
+    """Refuse a place where a file cannot be written, before the work for it and not after.
+
+    Args:
+        path: the file.
+        in_place: whether a file that is there (a pipe, say) is written to, in place of a new one that is put there.
+
+    Raises:
+        UsageError: it is a folder, there is no folder for it, or none that can be written to.
+    """
+    if os.path.isdir(path):
+        raise UsageError(f"{path} is a folder; name a file.")
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        raise UsageError(f"{path}: there is no folder {folder}; make it first.")
+    within = in_place and os.path.exists(path)
+    if not os.access(path if within else os.path.dirname(os.path.realpath(path)), os.W_OK):
+        raise UsageError(f"{path}: no file can be written there; choose another place.")
 
 
 def _mode(path: Path) -> int:

@@ -147,7 +147,7 @@ def test_a_place_that_cannot_be_written_to_is_said_before_the_runs(tmp_path: Pat
     found = gpunet(*SMALL, "--lr", "0.1,0.2", option, str(tmp_path / "nowhere" / "a.png"), "--jobs", "1", "--json")
     assert found.returncode == 2
     assert found.stdout == ""
-    assert "no file can be written there" in found.stderr
+    assert "there is no folder" in found.stderr
 
 
 @pytest.mark.parametrize("columns", [30, 60, 200])
