@@ -89,12 +89,12 @@ class Threads:
             return
         self.number = self.asked
         if self.number is None:
-            libraries = describe()
+            with _limited(None):  # else it might be another training's number that is there
+                libraries = describe()
+            there = max((library["num_threads"] for library in libraries), default=1)
             rates = [_GFLOPS.get(library.get("architecture", ""), _GFLOPS_OTHERS) for library in libraries]
             largest = 2.0 * batch * max(m * n for m, n in pairwise(sizes))
             wanted = int(largest / min(rates, default=_GFLOPS_OTHERS) / 1e3 / _WORTH_A_THREAD)
-            with _limited(None):
-                there = max((library["num_threads"] for library in describe()), default=1)
             self.number = min(max(wanted, 1), there)
         _touch_buffers()
 
