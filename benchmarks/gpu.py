@@ -26,7 +26,6 @@ import numpy as np
 
 import gpunet as gn
 from gpunet.cli import errors
-from gpunet.graph import step_flop
 from gpunet.kernels import control as control_block
 from gpunet.kernels import gemm
 from gpunet.kernels.activation import activation_forward
@@ -38,6 +37,7 @@ from gpunet.kernels.losses import loss_step
 from gpunet.kernels.optimizers import update
 from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm
 from gpunet.kernels.random import Stream
+from gpunet.training.graph import step_flop
 
 SECONDS = 0.3  # that a measured loop should take, if --steps is not given
 

@@ -23,7 +23,6 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from gpunet.__main__ import main as main  # where an earlier version's script looks for it
 from gpunet.cli import errors
 from gpunet.errors import UsageError
 

@@ -10,8 +10,8 @@ from gpunet.cli.app import Command, Group
 from gpunet.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from gpunet.catalog import DatasetEntry
-    from gpunet.data import Dataset
+    from gpunet.data.catalog import DatasetEntry
+    from gpunet.data.dataset import Dataset
 
 app = typer.Typer(
     cls=Group,
@@ -35,7 +35,7 @@ def start(context: typer.Context) -> None:
 
 
 def _names(incomplete: str) -> list[str]:
-    from gpunet.catalog import DATASETS
+    from gpunet.data.catalog import DATASETS
 
     return [name for name in DATASETS if name.startswith(incomplete)]
 
@@ -60,8 +60,8 @@ def list_command(json: bool = _JSON) -> None:
     Example:
       gpunet data list
     """
-    from gpunet.catalog import DATASETS
     from gpunet.cli import display
+    from gpunet.data.catalog import DATASETS
 
     if json:
         for entry in DATASETS.values():
@@ -124,9 +124,9 @@ def info_command(
       gpunet data info mnist-5k
       gpunet data info my-digits/ --json
     """
-    from gpunet.catalog import DATASETS
     from gpunet.cli import display
-    from gpunet.data import load_dataset
+    from gpunet.data.catalog import DATASETS
+    from gpunet.data.load import load_dataset
 
     entry = DATASETS.get(data)
     if entry is not None and entry.locate(data_dir) is None:
@@ -184,7 +184,7 @@ def verify_command(
 
 
 def _entry(name: str) -> DatasetEntry:
-    from gpunet.catalog import DATASETS
+    from gpunet.data.catalog import DATASETS
 
     if name not in DATASETS:
         raise UsageError(f"Unknown data set {name!r}; there are {', '.join(DATASETS)}.")

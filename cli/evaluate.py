@@ -11,8 +11,8 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import Opened, open_run
-from gpunet.data import Split
-from gpunet.metrics import Evaluation, true_classes
+from gpunet.data.dataset import Split
+from gpunet.network.evaluation import Evaluation, true_classes
 
 #: The widest a confusion matrix is in a pipe, where no terminal says how much room there is.
 WIDTH = 120
@@ -52,7 +52,7 @@ def command(
       gpunet evaluate runs/a --picture confusion.png
     """
     if picture is not None:
-        from gpunet import plots
+        from gpunet.pictures import curves as plots
 
         plots.check_format(picture)
     opened = open_run(run, data, data_dir, device)

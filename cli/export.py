@@ -29,7 +29,7 @@ def command(
       gpunet export model.safetensors model.npz
     """
     from gpunet.cli.opened import open_run
-    from gpunet.export import check_format, export
+    from gpunet.network.export import check_format, export
 
     check_format(out)
     model = open_run(run, with_data=False).model

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gpunet.callbacks import Timer
 from gpunet.cli import display
-from gpunet.data import DATASETS
+from gpunet.data.catalog import DATASETS
 from gpunet.errors import CheckpointError, UsageError
-from gpunet.logs import CsvLog, JsonLinesLog, TensorBoardLog
-from gpunet.runs import Recorder, RunFolder, describe_run
-from gpunet.settings import Settings
-from gpunet.training import Trainer
+from gpunet.runs.folder import Recorder, RunFolder, describe_run
+from gpunet.runs.logs import CsvLog, JsonLinesLog, TensorBoardLog
+from gpunet.runs.settings import Settings
+from gpunet.training.callbacks import Timer
+from gpunet.training.trainer import Trainer
 
 #: Seconds between two checkpoints of a run that is kept, where no interval was asked for.
 CHECKPOINT_SECONDS = 30.0

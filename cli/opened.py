@@ -9,13 +9,14 @@ from typing import Any
 
 from gpunet.backend import get_backend
 from gpunet.cli import display
-from gpunet.data import Dataset, Split, load_dataset
+from gpunet.data.dataset import Dataset, Split
+from gpunet.data.load import load_dataset
 from gpunet.errors import DataError, UsageError
-from gpunet.history import path_name
-from gpunet.metrics import Evaluation, evaluate
-from gpunet.model import MLP
-from gpunet.runs import RunFolder
-from gpunet.settings import Settings, build_dataset
+from gpunet.network.evaluation import Evaluation, evaluate
+from gpunet.network.mlp import MLP
+from gpunet.runs.folder import RunFolder
+from gpunet.runs.history import path_name
+from gpunet.runs.settings import Settings, build_dataset
 
 
 @dataclass

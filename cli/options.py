@@ -1,4 +1,4 @@
-"""The options of a command that trains: one for each setting, made from the table in `gpunet/settings.py`."""
+"""The options of a command that trains: one for each setting, made from the table in `gpunet/runs/settings.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Optional, get_type_hints
 
 import typer
 
-from gpunet.settings import FIELDS, Settings, layered, option, read_file
+from gpunet.runs.settings import FIELDS, Settings, layered, option, read_file
 
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from gpunet.files import check_place
 
 if TYPE_CHECKING:
     from gpunet.cli.opened import Opened
-    from gpunet.history import History
+    from gpunet.runs.history import History
 
 KINDS = ("curves", "confusion", "weights", "wrong")
 PICTURES = "Pictures"
@@ -145,7 +145,7 @@ def command(
         if asked or out is not None or terminal:
             raise UsageError("--html is a page with all pictures in it; leave the other options of output away.")
         _single(runs, "a report")
-        from gpunet import report
+        from gpunet.pictures import report
 
         report.check_format(html)
         check_place(html)
@@ -172,8 +172,8 @@ def command(
                 display.line()
             _draw(kind, histories, opened, split, log, smooth, count or 12)
         return
-    from gpunet import plots
-    from gpunet.plot_style import legible
+    from gpunet.pictures import curves as plots
+    from gpunet.pictures.style import legible
 
     for kind in asked:
         if kind == "curves":
@@ -203,7 +203,7 @@ def _single(runs: Sequence[str], what: str) -> None:
 
 
 def _histories(runs: Sequence[str]) -> list[History]:
-    from gpunet.history import History, named
+    from gpunet.runs.history import History, named
 
     if runs.count("-") > 1:
         raise UsageError("- is standard input, which can be read once; name it once.")
@@ -217,7 +217,7 @@ def _histories(runs: Sequence[str]) -> list[History]:
 
 def _drawable(runs: Sequence[str]) -> list[History]:
     """The histories; refuses records that have no curve, such as those of a run's timings.jsonl."""
-    from gpunet.plots import series
+    from gpunet.pictures.curves import series
 
     histories = _histories(runs)
     for run, history in zip(runs, histories, strict=True):
@@ -235,7 +235,7 @@ def _targets(kinds: Sequence[str], runs: Sequence[str], out: str | None) -> dict
         return {kind: folder.with_name(f"{kind if runs[0] == '-' else f'{folder.stem}-{kind}'}.png") for kind in kinds}
     if _is_folder(out):
         return {kind: Path(out) / f"{kind}.png" for kind in kinds}
-    from gpunet.plot_style import check_format
+    from gpunet.pictures.style import check_format
 
     check_format(out)
     check_place(out)
@@ -272,9 +272,9 @@ def _draw(
         for text in confusion_lines(result.confusion, opened.class_names, display.console().width):
             display.line(text)
         return
-    from gpunet.pictures import Tile
-    from gpunet.pictures import terminal as sheet
-    from gpunet.tiles import neuron_name, weight_tiles, weights_title, worst_mistakes
+    from gpunet.pictures.sheets import Tile
+    from gpunet.pictures.sheets import terminal as sheet
+    from gpunet.pictures.tiles import neuron_name, weight_tiles, weights_title, worst_mistakes
 
     if kind == "weights":
         found, numbers, limit = weight_tiles(opened.model, count)
@@ -300,8 +300,8 @@ def _draw(
 
 
 def _report(run: str, file: str, data: str | None, data_dir: str | None, split: str | None, device: str) -> None:
-    from gpunet import report
     from gpunet.cli.opened import open_run
+    from gpunet.pictures import report
 
     opened = open_run(run, data, data_dir, device)
     history = _histories([run])[0]

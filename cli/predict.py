@@ -12,9 +12,9 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
+from gpunet.data.idx import read_idx
 from gpunet.errors import DataError
-from gpunet.idx import read_idx
-from gpunet.model import MLP
+from gpunet.network.mlp import MLP
 
 #: Suffixes of files that are pictures and not arrays.
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -63,7 +63,7 @@ def _examples(file: str, model: MLP) -> np.ndarray:
     if path.is_dir():
         raise DataError(f"{file}: this is a folder; name pictures (PNG, JPEG ...), idx files (also .gz) or .npy files.")
     if path.suffix.lower() in PICTURES:
-        from gpunet.predict_images import load_picture
+        from gpunet.data.photos import load_picture
 
         if model.image_shape is None:
             raise DataError(f"{file}: the network was not trained on images of a known shape; give a .npy file.")

@@ -8,16 +8,17 @@ from typing import Optional
 import numpy as np
 import typer
 
-from gpunet import pictures
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
-from gpunet.data import Dataset, Split, load_dataset
+from gpunet.data.dataset import Dataset, Split
+from gpunet.data.load import load_dataset
 from gpunet.errors import DataError, UsageError
-from gpunet.metrics import true_classes
-from gpunet.model import MLP
-from gpunet.pictures import Tile
-from gpunet.settings import Settings
-from gpunet.tiles import picture, weight_tiles, worst_mistakes
+from gpunet.network.evaluation import true_classes
+from gpunet.network.mlp import MLP
+from gpunet.pictures import sheets as pictures
+from gpunet.pictures.sheets import Tile
+from gpunet.pictures.tiles import picture, weight_tiles, worst_mistakes
+from gpunet.runs.settings import Settings
 
 #: Pictures on a sheet, unless --count says how many.
 IN_TERMINAL, IN_FILE = 20, 100

@@ -10,16 +10,16 @@ from typing import Any, Optional
 
 import typer
 
-from gpunet import grids
 from gpunet.backend import get_backend
 from gpunet.cli import display
 from gpunet.cli.errors import Interrupted
 from gpunet.cli.options import setting_options
 from gpunet.errors import UsageError
 from gpunet.files import check_place
-from gpunet.settings import Settings, read_file
-from gpunet.sweeps import Sweep
-from gpunet.trials import Result, Row
+from gpunet.runs.settings import Settings, read_file
+from gpunet.sweeps import grids
+from gpunet.sweeps.sweep import Sweep
+from gpunet.sweeps.trials import Result, Row
 
 
 class Board:
@@ -182,7 +182,7 @@ def command(
       gpunet sweep --optimizer "sgd;momentum;adam:beta1=0.8,beta2=0.99" --seeds 3 --json
     """
     if plot is not None:
-        from gpunet.plot_style import check_format, style
+        from gpunet.pictures.style import check_format, style
 
         check_format(plot)
         check_place(plot)
@@ -305,7 +305,7 @@ def _write_csv(sweep: Sweep, path: str) -> None:
 
 
 def _draw(sweep: Sweep, path: str) -> None:
-    from gpunet.plot_style import save
-    from gpunet.sweep_plots import accuracies
+    from gpunet.pictures.style import save
+    from gpunet.pictures.sweeps import accuracies
 
     save(accuracies(sweep), path)

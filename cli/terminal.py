@@ -13,11 +13,11 @@ import numpy as np
 
 from gpunet.cli import display
 from gpunet.errors import UsageError
-from gpunet.plot_style import legible_names
-from gpunet.plots import main_curves, panel_title, series, short
+from gpunet.pictures.curves import main_curves, panel_title, series, short
+from gpunet.pictures.style import legible_names
 
 if TYPE_CHECKING:
-    from gpunet.history import History
+    from gpunet.runs.history import History
 
 #: Colours that can be told apart on dark and on light ground, by people with any colour vision: sky blue, vermilion,
 #: green, purple, orange, blue.

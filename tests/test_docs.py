@@ -185,7 +185,7 @@ def test_extending_runs(tmp_path, monkeypatch):
 
 def test_inference_runs_and_agrees(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime", reason="the extra test has onnxruntime")
-    from gpunet.export import export
+    from gpunet.network.export import export
 
     data = gn.load_dataset("mnist-5k")
     model = gn.MLP([784, 50, 30, 10], seed=2)

@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gpunet as gn
-from gpunet import checkpoint
 from gpunet.cli import errors
 from gpunet.cli.app import app
-from gpunet.settings import FIELDS
+from gpunet.network import container
+from gpunet.runs.settings import FIELDS
 
 pytestmark = pytest.mark.host
 
@@ -37,7 +37,7 @@ SAME = ("metrics.jsonl", "model.safetensors", "best.safetensors")
 @contextlib.contextmanager
 def quick_data(data: gn.Dataset):
     """The bundled digits, loaded once and cut short."""
-    from gpunet import settings as module
+    from gpunet.runs import settings as module
 
     before = module.load_dataset
     module.load_dataset = lambda name, **options: data if name == "mnist-5k" else before(name, **options)
@@ -195,7 +195,7 @@ def test_made_up_settings(name, data, tmp_path_factory):
 
 
 def gn_settings() -> dict:
-    from gpunet.settings import Settings
+    from gpunet.runs.settings import Settings
 
     return Settings().to_dict()
 
@@ -234,13 +234,13 @@ def test_spoiled_models(data, run, examples, tmp_path_factory):
 def test_models_of_a_made_up_description(data, run, examples, tmp_path_factory):
     """Files whose checksum is right, so that the description itself has to be checked."""
     path = tmp_path_factory.getbasetemp() / "described.safetensors"
-    arrays, facts = checkpoint.read(run / "model.safetensors", checkpoint.MODEL)
+    arrays, facts = container.read(run / "model.safetensors", container.MODEL)
     for name in ("format", "version"):
         facts.pop(name)
     changed = json.loads(data.draw(changed_json(facts)))
     changed.pop("crc32", None)
     try:
-        checkpoint.write(path, checkpoint.MODEL, arrays, changed)
+        container.write(path, container.MODEL, arrays, changed)
     except UnicodeEncodeError:  # half a surrogate pair
         return
     answer("predict", path, examples, codes=(0, 1, 2))
@@ -278,13 +278,13 @@ def test_resuming_from_a_spoiled_checkpoint(data, run, unfinished, tmp_path_fact
 def test_resuming_with_a_made_up_state(data, unfinished, tmp_path_factory):
     folder = fresh(unfinished, tmp_path_factory.getbasetemp())
     path = folder / "checkpoint.safetensors"
-    arrays, facts = checkpoint.read(path, checkpoint.CHECKPOINT)
+    arrays, facts = container.read(path, container.CHECKPOINT)
     for name in ("format", "version"):
         facts.pop(name)
     changed = json.loads(data.draw(changed_json(facts)))
     changed.pop("crc32", None)
     try:
-        checkpoint.write(path, checkpoint.CHECKPOINT, arrays, changed)
+        container.write(path, container.CHECKPOINT, arrays, changed)
     except UnicodeEncodeError:
         return
     answer("train", "--resume", folder, "--quiet", codes=(0, 1))

@@ -1,0 +1,57 @@
+"""`load_dataset`: a data set by its name in `DATASETS`, or from a file or folder of one's own."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from gpunet.data.catalog import DATASETS
+from gpunet.data.dataset import Dataset
+from gpunet.data.download import Progress
+from gpunet.data.folders import load_path
+from gpunet.errors import DataError, UsageError
+
+
+def load_dataset(
+    name_or_path: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """A data set by its name in DATASETS, or from a file or folder of one's own.
+
+    data_dir: the folder that holds a named set's files; without it they are looked for in
+    $GPUNET_DATA, ./MNIST_data and the cache, and downloaded to the cache if they are nowhere. What
+    is found under a name is that data set, by its sha256. progress(file name, bytes done, bytes
+    total or None) is called while a file is fetched. For one's own data see `gpunet.data.folders`.
+
+    Raises UsageError for an unknown name, DataError for files that are missing, damaged or not what
+    they should be, each with one sentence.
+    """
+    text = os.fspath(name_or_path)
+    if isinstance(name_or_path, str) and name_or_path in DATASETS:
+        return DATASETS[name_or_path].load(data_dir, progress)
+    if data_dir is not None:
+        if (Path(data_dir) / text).exists():
+            raise UsageError(
+                f"A data folder belongs to a named data set; to load {text} give its whole path as the data."
+            )
+        raise _unknown(text)
+    path = Path(text).expanduser()
+    if path.exists():
+        return load_path(path)
+    if isinstance(name_or_path, str) and not _looks_like_path(text):
+        raise _unknown(text)
+    raise DataError(f"There is no file or folder {text}; check the path of the data set.")
+
+
+def _looks_like_path(text: str) -> bool:
+    return text.startswith((".", "~")) or "/" in text or os.sep in text or bool(Path(text).suffix)
+
+
+def _unknown(text: str) -> UsageError:
+    close = difflib.get_close_matches(text, DATASETS, 1, 0.5)
+    hint = f"did you mean {close[0]}? There are" if close else "there are"
+    return UsageError(
+        f"Unknown data set {text!r}: {hint} {', '.join(DATASETS)}, or give the path of a file or folder of your own."
+    )

@@ -1,0 +1,382 @@
+"""The multi-layer perceptron: sizes, flat parameters, and the forward pass.
+
+All weights, then all biases, lie in one flat buffer; layers hold views of it, and so do the gradients. An
+optimizer therefore updates one vector, and weight decay knows the weights by their place.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import Backend, as_numpy, get_backend
+from gpunet.checks import number
+from gpunet.checks import seed as check_seed
+from gpunet.errors import CheckpointError, GpunetError, UsageError
+from gpunet.kernels.activations import ACTIVATIONS, Activation, activation_forward, get_activation
+from gpunet.kernels.build import Ready
+from gpunet.kernels.losses import Loss, get_loss, softmax
+from gpunet.kernels.random import Stream, generator, purpose
+from gpunet.network import container, model_file
+from gpunet.network.initializers import Initializer, TruncatedNormal, get_initializer
+from gpunet.network.layers import Dense
+
+#: Examples per forward pass of `predict` and `evaluate`; bounds the memory that inference takes.
+CHUNK = 500
+#: Each matrix starts at a multiple of this many elements, so that vector loads are aligned.
+ALIGNMENT = 16
+
+
+class MLP:
+    """A multi-layer perceptron with any number of hidden layers.
+
+    Args:
+        sizes: the widths from input to output, at least two: [784, 50, 30, 10]. [784, 10] is softmax
+            regression; a single output is a binary classifier.
+        activation: the activation of the hidden layers: a name, an `Activation`, or one for each.
+        initializer: the initial weights: a name, an `Initializer`, or one for each layer; truncated normal
+            with deviation 0.1 by default.
+        bias: the initial value of the biases.
+        dropout: the rate of dropout behind each hidden layer, or one for each.
+        seed: of the initial weights and the dropout masks; a number of at most 64 bits.
+        dtype: "float32" or "float64".
+        backend: a `Backend`, or the name of a device; the CPU by default.
+        loss: the loss it is trained with, which also says what turns logits into probabilities.
+
+    Attributes:
+        parameters: views W1, b1, W2, b2 …; W is (fan in, fan out), b is (fan out,).
+        input_scale: what images of an integer dtype are multiplied with on the way in.
+        class_names, image_shape: of the data that it was trained on, or None.
+
+    Raises:
+        UsageError: sizes, names or rates that cannot be used.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str | Activation | Sequence[str | Activation] = "relu",
+        *,
+        initializer: str | Initializer | Sequence[str | Initializer] | None = None,
+        bias: float = 0.1,
+        dropout: float | Sequence[float] = 0.0,
+        seed: int = 0,
+        dtype: Any = "float32",
+        backend: Backend | str | None = None,
+        loss: str | Loss = "softmax-cross-entropy",
+    ) -> None:
+        if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
+            raise UsageError(f"sizes must be a list of widths such as [784, 50, 10], not {sizes!r}.")
+        self.sizes = [_width(size) for size in sizes]
+        if len(self.sizes) < 2:
+            raise UsageError("an MLP needs at least two sizes, its inputs and its outputs.")
+        hidden = len(self.sizes) - 2
+        self.activations = [get_activation(a) for a in _one_each(activation, hidden, "activation")]
+        self.dropout = [_rate(rate) for rate in _one_each(dropout, hidden, "dropout rate")]
+        self.seed = check_seed(seed)
+        self.dtype = _dtype(dtype)
+        self.backend = get_backend("cpu" if backend is None else backend)
+        self.loss = get_loss(loss)
+        self.input_scale = 1 / 255
+        self.class_names: list[str] | None = None
+        self.image_shape: tuple[int, ...] | None = None
+        self._places = _layout(self.sizes)
+        #: How many elements at the front of the flat buffer are weights (and padding); the rest are biases.
+        self.weight_count = self._places[hidden][2]
+        self.flat = self.backend.zeros(self._places[-1][2], self.dtype)
+        self.flat_gradients = self.backend.zeros(self._places[-1][2], self.dtype)
+        self.layers = self._make_layers()
+        if initializer is None:
+            initializer = TruncatedNormal()
+        makers = [get_initializer(one) for one in _one_each(initializer, hidden + 1, "initializer")]
+        self._initialize(makers, number("the model", "bias", bias, -np.inf))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The layers' arrays are views of the flat buffers, and a copy's have to be so too: they are made anew.
+        state = {key: value for key, value in self.__dict__.items() if key != "layers"}
+        return {**state, **{name: self.backend.to_host(state[name]) for name in ("flat", "flat_gradients")}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name in ("flat", "flat_gradients"):
+            vector = self.backend.zeros(state[name].shape, self.dtype)
+            with self.backend.use():
+                vector[...] = self.backend.to_device(state[name])
+            setattr(self, name, vector)
+        self.layers = self._make_layers()
+
+    def _make_layers(self) -> list[Dense]:
+        parameters, gradients = self._views(self.flat), self._views(self.flat_gradients)
+        layers = []
+        for index in range(len(self.sizes) - 1):
+            last = index == len(self.sizes) - 2
+            layers.append(
+                Dense(
+                    weights=parameters[2 * index],
+                    bias=parameters[2 * index + 1],
+                    grad_weights=gradients[2 * index],
+                    grad_bias=gradients[2 * index + 1],
+                    activation=ACTIVATIONS["identity"] if last else self.activations[index],
+                    rate=0.0 if last else self.dropout[index],
+                    stream=Stream(self.seed, purpose("dropout", index)),
+                    last=last,
+                )
+            )
+        return layers
+
+    def _initialize(self, makers: list[Initializer], bias: float) -> None:
+        for index, (layer, maker) in enumerate(zip(self.layers, makers, strict=True)):
+            drawn = maker.draw(generator(self.seed, "weights", index), *layer.weights.shape)
+            self.set_parameter(2 * index, drawn)
+            self.set_parameter(2 * index + 1, np.full(layer.bias.shape, bias))
+
+    def _views(self, flat: Any) -> list[Any]:
+        """W1, b1, W2, b2 … as views of a flat buffer."""
+        return [flat[start:stop].reshape(shape) for start, stop, _, shape in self._places_in_order()]
+
+    def _places_in_order(self) -> list[tuple[int, int, int, tuple[int, ...]]]:
+        weights, biases = self._places[: len(self.sizes) - 1], self._places[len(self.sizes) - 1 :]
+        return [place for pair in zip(weights, biases, strict=True) for place in pair]
+
+    def __repr__(self) -> str:
+        return f"<MLP {self.description} on {self.backend.device}>"
+
+    @property
+    def description(self) -> str:
+        """The network in a few words: widths and activations."""
+        names = [activation.name for activation in self.activations]
+        told = names[0] if len(set(names)) == 1 else ", ".join(names)
+        return "-".join(map(str, self.sizes)) + (f" {told}" if names else "")
+
+    @property
+    def parameters(self) -> list[Any]:
+        """Views of the weights and biases: W1, b1, W2, b2 …"""
+        return [array for layer in self.layers for array in (layer.weights, layer.bias)]
+
+    @property
+    def gradients(self) -> list[Any]:
+        """Views of the gradients, in the order of `parameters`."""
+        return [array for layer in self.layers for array in (layer.grad_weights, layer.grad_bias)]
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """W1, b1, W2, b2 …"""
+        return [f"{kind}{index}" for index in range(1, len(self.sizes)) for kind in "Wb"]
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are trained."""
+        return sum(int(array.size) for array in self.parameters)
+
+    @property
+    def outputs(self) -> int:
+        """The width of the last layer."""
+        return self.sizes[-1]
+
+    def set_parameter(self, index: int, values: Any) -> None:
+        """Overwrite parameter `index` (of W1, b1, …) with values of its shape, from the host or the device.
+
+        Raises:
+            UsageError: the shape is another.
+        """
+        target = self.parameters[index]
+        if tuple(np.shape(values)) != target.shape:
+            name = self.parameter_names[index]
+            raise UsageError(f"parameter {name} is of shape {target.shape}, not {tuple(np.shape(values))}.")
+        with self.backend.use():
+            target[...] = self.backend.to_device(values, self.dtype)
+
+    def prepare(self, x: Any, room: Any = None) -> Any:
+        """Images (n, features) or (n, rows, columns) as a C-contiguous (n, features) array of the model's dtype.
+
+        Integer images are multiplied with `input_scale`; floating-point images are taken as they are.
+
+        Args:
+            x: the images.
+            room: an array (at least n, features) of the model's dtype to put them into; a new one by default.
+
+        Raises:
+            UsageError: the number of features is not the model's.
+        """
+        with self.backend.use():
+            images = self.backend.to_device(x)
+            images = images.reshape(len(images), math.prod(images.shape[1:]))
+            if images.shape[1] != self.sizes[0]:
+                raise UsageError(
+                    f"the model takes {self.sizes[0]} features per example, and the data has {images.shape[1]}."
+                )
+            ready = self.backend.empty(images.shape, self.dtype) if room is None else room[: len(images)]
+            ready[...] = images
+            if images.dtype.kind in "iub" and self.input_scale != 1.0:
+                ready *= self.dtype.type(self.input_scale)
+            return ready
+
+    def forward(self, x: Any) -> Any:
+        """The logits (n, outputs) of images (n, features), on the model's device.
+
+        Raises:
+            UsageError: the number of features is not the model's.
+        """
+        x = x if hasattr(x, "ndim") and hasattr(x, "shape") else as_numpy(x)
+        if x.ndim == 1:
+            x = x[None, :]
+        with self.backend.use():
+            out = self.backend.empty((len(x), self.outputs), self.dtype)
+            room = self.backend.empty((min(len(x), CHUNK), self.sizes[0]), self.dtype)
+            passes: list[Ready] = []
+            for start in range(0, len(x), CHUNK):
+                part = out[start : start + CHUNK]
+                h = self.prepare(x[start : start + CHUNK], room)
+                if start == 0 or len(part) < CHUNK:
+                    passes, logits = self._passes(h)
+                for layer_pass in passes:
+                    layer_pass()
+                self.backend.xp.add(logits, self.layers[-1].bias, out=part)
+            return out
+
+    def _passes(self, x: Any) -> tuple[list[Ready], Any]:
+        """The forward pass of each layer in turn for inputs (n, features), made ready, and where x W of the last is."""
+        passes = []
+        for layer in self.layers:
+            space = layer.space(self.backend, len(x), training=False)
+            passes.append(layer.forward(x, space))
+            x = space.kept
+        return passes, x
+
+    def predict_proba(self, x: Any) -> Any:
+        """Probabilities (n, classes), on the model's device; with a single output, of class 0 and class 1.
+
+        Raises:
+            UsageError: the loss that the model is trained with gives no probabilities.
+        """
+        logits = self.forward(x)
+        with self.backend.use():
+            if self.loss.output == "softmax":
+                return softmax(logits, logits)
+            if self.loss.output != "sigmoid":
+                raise UsageError(f"a model trained with {self.loss.name} gives no probabilities, only classes.")
+            activation_forward(logits, ACTIVATIONS["sigmoid"], logits)
+            return self.backend.xp.hstack((1 - logits, logits)) if self.outputs == 1 else logits
+
+    def predict(self, x: Any) -> Any:
+        """The class (n,) int64 of each image, on the model's device."""
+        logits = self.forward(x)
+        with self.backend.use():
+            if self.outputs == 1:
+                return (logits[:, 0] > self.loss.threshold).astype(np.int64)
+            return logits.argmax(axis=1)
+
+    def save(self, path: str | os.PathLike[str], parameters: np.ndarray | None = None) -> None:
+        """Write the model to a safetensors file: parameters, architecture and preprocessing.
+
+        Args:
+            path: the file, by custom with the suffix .safetensors.
+            parameters: another flat vector of parameters (of the layout of `flat`) to write in place of the model's.
+
+        Raises:
+            CheckpointError: the file cannot be written, or its folder does not exist.
+        """
+        host = self.backend.to_host(self.flat) if parameters is None else parameters
+        arrays = dict(zip(self.parameter_names, self._views(host), strict=True))
+        container.write(path, container.MODEL, arrays, model_file.describe(self))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        backend: Backend | str | None = None,
+        activations: Mapping[str, Activation] | None = None,
+    ) -> MLP:
+        """The model of a file that `save` wrote, or of a run folder.
+
+        Args:
+            path: the file or the folder.
+            backend: a `Backend`, or the name of a device; the CPU by default.
+            activations: activations of one's own that the model uses, by their names.
+
+        Raises:
+            CheckpointError: the file is missing, damaged or not a model, or uses an activation that is not known.
+        """
+        path = Path(path)
+        if path.is_dir():
+            folder, path = path, path / "model.safetensors"
+            if not path.exists():
+                raise CheckpointError(f"{folder}: there is no model in this folder; a run that has ended leaves one.")
+        arrays, facts = container.read(path, container.MODEL)
+        model = cls.from_description(
+            path, facts, arrays, get_backend("cpu" if backend is None else backend), activations
+        )
+        for index, name in enumerate(model.parameter_names):
+            model.set_parameter(index, arrays[name])
+        return model
+
+    @classmethod
+    def from_description(
+        cls,
+        path: Path,
+        facts: dict[str, Any],
+        arrays: dict[str, np.ndarray] | None,
+        backend: Backend,
+        activations: Mapping[str, Activation] | None = None,
+    ) -> MLP:
+        """The model that a file describes (see `model_file.parse`); its parameters are still to be set."""
+        description = model_file.parse(path, facts, arrays, activations)
+        try:
+            model = cls(**description.arguments, backend=backend)
+        except (GpunetError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise CheckpointError(f"{path}: the model cannot be built as it is described: {error}") from None
+        vars(model).update(description.attributes)
+        return model
+
+
+def _layout(sizes: list[int]) -> list[tuple[int, int, int, tuple[int, ...]]]:
+    """(start, stop, aligned stop, shape) of all weights, then all biases, in the flat buffer."""
+    pairs = list(pairwise(sizes))
+    places, start = [], 0
+    for shape in [*pairs, *((fan_out,) for _, fan_out in pairs)]:
+        stop = start + int(np.prod(shape))
+        aligned = -(-stop // ALIGNMENT) * ALIGNMENT
+        places.append((start, stop, aligned, shape))
+        start = aligned
+    return places
+
+
+def _width(size: Any) -> int:
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+        raise UsageError(f"layer sizes must be whole numbers of at least 1, not {size!r}.")
+    return int(size)
+
+
+def _dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise UsageError(f"dtype must be float32 or float64, not {dtype!r}.") from None
+    if found.name not in ("float32", "float64"):
+        raise UsageError(f"dtype must be float32 or float64, not {found}.")
+    return found
+
+
+def _rate(rate: Any) -> float:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0 <= rate < 1:
+        raise UsageError(f"a dropout rate must be at least 0 and below 1, not {rate!r}.")
+    return float(rate)
+
+
+def _one_each(value: Any, count: int, what: str) -> list[Any]:
+    """A single value `count` times, or a sequence that has `count` of them."""
+    if isinstance(value, (str, Activation, Initializer, int, float, np.number, type)):
+        return [value] * count
+    try:
+        values = list(value)
+    except TypeError:
+        raise UsageError(f"the {what} must be one, or a list with one for each layer, not {value!r}.") from None
+    if len(values) != count:
+        raise UsageError(f"there are {len(values)} {what}s for {count} layers; give one, or one for each.")
+    return values

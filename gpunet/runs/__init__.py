@@ -1,0 +1,1 @@
+"""What training leaves on the disk, and the settings that it came from."""

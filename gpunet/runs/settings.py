@@ -1,0 +1,421 @@
+"""The settings of a training run: every option of the command line, checked, and what is built from them.
+
+One field of `Settings` is one option: `lr` is `--lr` on the command line, a key in a TOML or JSON file, a column
+of a sweep. A field says how its value is read and what it means; a new option is one line here, picked up
+by the command line, its help and the run's `config.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gpunet.data.catalog import DATASETS
+from gpunet.data.dataset import Dataset
+from gpunet.data.load import load_dataset
+from gpunet.errors import DataError, UsageError
+from gpunet.kernels.activations import ACTIVATIONS
+from gpunet.kernels.losses import LOSSES, Loss
+from gpunet.kernels.optimizers import OPTIMIZERS, Optimizer
+from gpunet.network.initializers import INITIALIZERS
+from gpunet.network.mlp import MLP
+from gpunet.runs import values as read
+from gpunet.runs.folder import FORMAT, check_version
+from gpunet.training.schedules import SCHEDULES
+from gpunet.training.trainer import DEFAULT_ITERATIONS, Trainer
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DATA = "Data"
+NETWORK = "Network"
+TRAINING = "Training"
+REGULARISATION = "Regularisation"
+RUN = "Device and log"
+
+
+#: Hyperparameters of a loss and of an optimizer that are options of their own.
+_WITH_LOSS = ("label_smoothing", "class_weights")
+_WITH_OPTIMIZER = ("momentum", "weight_decay")
+
+
+def _names(table: Mapping[str, Any]) -> str:
+    return ", ".join(table)
+
+
+def _offer(table: Mapping[str, Any], *hidden: str) -> str:
+    """The names in a table, each with the keys that it takes."""
+    offers = []
+    for name, entry in table.items():
+        keys = [key for key in read.parameters(entry) if key not in hidden]
+        offers.append(f"{name} ({', '.join(keys)})" if keys else name)
+    return ", ".join(offers)
+
+
+def _takers(option: str, table: Mapping[str, Any], key: str) -> str:
+    """What to do about a key that an entry does not have: the entries that have it, or leave it out."""
+    names = [name for name, entry in table.items() if key in read.parameters(entry)]
+    return f"take {option} {' or '.join(names)}, or leave it out" if names else "leave it out"
+
+
+def setting(
+    default: Any,
+    reader: read.Reader,
+    group: str,
+    metavar: str,
+    help: str,
+    shown: str | None = None,
+    names: Iterable[str] = (),
+) -> Any:
+    """A field: its default, how a value is read, and what the help says.
+
+    `shown` is the default in words, `names` what completion offers.
+    """
+    details = {"reader": reader, "group": group, "metavar": metavar, "help": help, "shown": shown}
+    details["names"] = tuple(names)
+    return dataclasses.field(default=default, metadata=details)
+
+
+_activation = read.choice(ACTIVATIONS, "activation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The settings of one run. Values may be given as text, as the command line has them, or as JSON and TOML
+    have them; they are checked and brought to one form when the object is made.
+
+    Raises:
+        UsageError: a value cannot be used; the sentence names the option, the value and the remedy.
+    """
+
+    data: str = setting("mnist-5k", read.text, DATA, "NAME|FOLDER",
+        f"Data set: {_names(DATASETS)}, or a folder of one's own.", names=DATASETS)  # fmt: skip
+    data_dir: str | None = setting(None, read.optional(read.text), DATA, "FOLDER",
+        "Folder that holds the data set's files.",
+        "$GPUNET_DATA, ./MNIST_data, the cache, then a download")  # fmt: skip
+    classes: tuple[int | str, ...] | None = setting(None, read.class_list, DATA, "A,B,...",
+        "Keep only these classes, numbered anew from 0: 3,8 sets threes against eights.", "all")  # fmt: skip
+    validation: int | float | str = setting("auto", read.validation, DATA, "N|FRACTION|auto|none",
+        "Training examples held out for validation: a count, a fraction, the data set's own, or none.")  # fmt: skip
+
+    hidden: tuple[int, ...] = setting((50, 30), read.hidden_layers, NETWORK, "N,N,...",
+        "Neurons in each hidden layer; none for softmax or logistic regression.", "50,30")  # fmt: skip
+    activation: str | tuple[str, ...] = setting("relu", read.one_or_each(_activation, "relu,tanh"), NETWORK,
+        "NAME[,NAME...]", f"Activation of all hidden layers, or one for each: {_names(ACTIVATIONS)}.",
+        names=ACTIVATIONS)  # fmt: skip
+    loss: str = setting("softmax-cross-entropy",
+        read.specification(LOSSES, "loss", hidden=_WITH_LOSS), NETWORK,
+        "NAME[:KEY=VALUE]", f"Loss, the mean over the batch: {_offer(LOSSES, *_WITH_LOSS)}.", names=LOSSES)  # fmt: skip
+    init: str = setting("truncated-normal", read.specification(INITIALIZERS, "initializer"), NETWORK,
+        "NAME[:KEY=VALUE]", f"Initial weights: {_offer(INITIALIZERS)}.", names=INITIALIZERS)  # fmt: skip
+    bias: float = setting(0.1, read.number(), NETWORK, "VALUE", "Initial value of every bias.")
+
+    optimizer: str = setting("sgd", read.specification(OPTIMIZERS, "optimizer",
+        hidden=_WITH_OPTIMIZER), TRAINING, "NAME[:KEY=VALUE]",
+        f"Optimizer: {_offer(OPTIMIZERS, *_WITH_OPTIMIZER)}; values as in adam:beta1=0.8.",
+        names=OPTIMIZERS)  # fmt: skip
+    lr: float | None = setting(None, read.optional(read.number(above=0)), TRAINING, "RATE",
+        "Learning rate, a factor on the gradient.", "the optimizer's own, 0.1 for sgd")  # fmt: skip
+    momentum: float | None = setting(None, read.optional(read.number(0, below=1, example="0.9")), TRAINING, "VALUE",
+        "Momentum, from 0 to below 1; with sgd it makes the optimizer momentum.", "the optimizer's own")  # fmt: skip
+    schedule: str = setting("constant", read.specification(SCHEDULES, "schedule"), TRAINING, "NAME[:KEY=VALUE,...]",
+        f"How the learning rate changes over the run: {_offer(SCHEDULES)}.", names=SCHEDULES)  # fmt: skip
+    batch_size: int | str = setting(100, read.batch_size, TRAINING, "N|all",
+        "Examples per iteration; all for the whole training set.")  # fmt: skip
+    iterations: int | None = setting(None, read.optional(read.whole(1, example="5000")), TRAINING, "N",
+        "Length of the run in iterations (batches).", f"{DEFAULT_ITERATIONS}")  # fmt: skip
+    epochs: int | None = setting(None, read.optional(read.whole(1, example="10")), TRAINING, "N",
+        "Length of the run in epochs (passes through the training set), instead of --iterations.")  # fmt: skip
+    early_stopping: int | None = setting(None, read.optional(read.whole(1, example="5")), TRAINING, "N",
+        "Stop after this many validations without a better loss, and take the best weights.", "off")  # fmt: skip
+    validate_every: int | None = setting(None, read.optional(read.whole(1, example="500")), TRAINING, "N",
+        "Iterations from one validation to the next.", "one epoch")  # fmt: skip
+    seed: int = setting(0, read.whole(0, 2**63 - 1, example="0"), TRAINING, "N",
+        "Seed of all random numbers; the same seed gives the same run.")  # fmt: skip
+
+    l2: float = setting(0.0, read.number(0, example="0.0001"), REGULARISATION, "FACTOR",
+        "L2 penalty in the loss: factor / 2 times the sum of the squared weights.")  # fmt: skip
+    l1: float = setting(0.0, read.number(0, example="0.0001"), REGULARISATION, "FACTOR",
+        "L1 penalty in the loss: factor times the sum of the absolute weights.")  # fmt: skip
+    weight_decay: float | None = setting(None, read.optional(read.number(0, example="0.01")), REGULARISATION, "RATE",
+        "Decoupled weight decay: every iteration shrinks the weights by the learning rate times RATE.",
+        "the optimizer's own")  # fmt: skip
+    dropout: float | tuple[float, ...] = setting(0.0,
+        read.one_or_each(read.number(0, below=1, example="0.5"), "0.2,0.5"), REGULARISATION, "P[,P...]",
+        "Probability that a hidden neuron is dropped in a step, for all hidden layers or one for each.")  # fmt: skip
+    max_norm: float | None = setting(None, read.optional(read.number(above=0, example="3")), REGULARISATION, "NORM",
+        "Largest length of the weights that lead into a neuron.", "off")  # fmt: skip
+    clip_norm: float | None = setting(None, read.optional(read.number(above=0, example="1")), REGULARISATION, "NORM",
+        "Largest length of the gradient; a longer one is scaled down.", "off")  # fmt: skip
+    label_smoothing: float = setting(0.0, read.number(0, below=1, example="0.1"), REGULARISATION, "S",
+        "Share of each label's probability that is spread over all classes, from 0 to below 1.")  # fmt: skip
+    class_weights: str | tuple[float, ...] | None = setting(None, read.class_weights, REGULARISATION,
+        "W,W,...|balanced", "Weight of each class in the loss; balanced weighs rare classes up.",
+        "all alike")  # fmt: skip
+
+    device: str = setting("auto", read.device, RUN, "auto|cpu|cuda|cuda:N",
+        "Device to train on; auto takes CUDA where it works, else the CPU.",
+        names=("auto", "cpu", "cuda"))  # fmt: skip
+    dtype: str = setting("float32", read.choice(("float32", "float64"), "number type"), RUN, "float32|float64",
+        "Number type of weights and computation.", names=("float32", "float64"))  # fmt: skip
+    graph: str = setting("auto", read.choice(("auto", "on", "off"), "way to run steps"), RUN, "auto|on|off",
+        "Capture a step once as a CUDA graph and replay it.", names=("auto", "on", "off"))  # fmt: skip
+    threads: int | None = setting(None, read.optional(read.whole(1, example="1")), RUN, "N",
+        "Threads on the CPU, at most; on a busy machine 1 is fastest.", "by the work")  # fmt: skip
+    log_every: int = setting(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
+
+    def __post_init__(self) -> None:
+        for name, field in FIELDS.items():
+            object.__setattr__(self, name, field.metadata["reader"](option(name), getattr(self, name)))
+        if self.momentum is not None and self.optimizer == "sgd" and "momentum" in OPTIMIZERS:
+            object.__setattr__(self, "optimizer", "momentum")
+        if self.iterations is not None and self.epochs is not None:
+            raise UsageError("--iterations and --epochs both give the length of the run; give one of them.")
+        self._check_layers("activation", "an activation")
+        self._check_layers("dropout", "a probability")
+        for name in _WITH_OPTIMIZER:
+            kind = self.optimizer.partition(":")[0]
+            if getattr(self, name) is not None and name not in read.parameters(OPTIMIZERS[kind]):
+                read.refuse(option(name), getattr(self, name),
+                    f"the optimizer {kind} has none; {_takers('--optimizer', OPTIMIZERS, name)}.")  # fmt: skip
+        self.make_loss()
+        self.make_optimizer()
+        construct("--init", self.init, INITIALIZERS, "initializer")
+
+    def _check_layers(self, name: str, what: str) -> None:
+        given = getattr(self, name)
+        if isinstance(given, tuple) and len(given) != len(self.hidden):
+            layers = f"{len(self.hidden)} hidden layer{'s' if len(self.hidden) != 1 else ''}"
+            read.refuse(option(name), ",".join(map(str, given)),
+                f"{what} for each of {len(given)} layers, but the network has {layers}; give one for all "
+                "or one for each.")  # fmt: skip
+
+    # -- to and from other forms
+
+    @classmethod
+    def from_dict(cls, given: Any, source: str | None = None) -> Settings:
+        """Settings from a dict as JSON or TOML holds it; `source` (a file's name) opens the error's sentence.
+
+        Raises UsageError for an unknown key and for a value of the wrong kind.
+        """
+        try:
+            return cls(**check_keys(given))
+        except UsageError as error:
+            raise UsageError(f"{source}: {error}" if source else str(error)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, as JSON can hold it; `from_dict` takes it back."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+    def with_changes(self, **changes: Any) -> Settings:
+        """A copy with some settings changed; the length of the run may change its unit."""
+        check_keys(changes)
+        return Settings(**layered(vars(self), changes))
+
+    def resolved(self) -> Settings:
+        """A copy in which no value is left to a default elsewhere: learning rate, momentum, length of the run."""
+        entry = OPTIMIZERS[self.optimizer.partition(":")[0]]
+        changes: dict[str, Any] = {"lr": self.learning_rate}
+        for name in _WITH_OPTIMIZER:
+            if getattr(self, name) is None and name in read.parameters(entry):
+                changes[name] = read.parameters(entry)[name].default
+        if self.iterations is None and self.epochs is None:
+            changes["iterations"] = DEFAULT_ITERATIONS
+        return self.with_changes(**changes)
+
+    @property
+    def learning_rate(self) -> float:
+        """`lr`, or the optimizer's own learning rate where none was given."""
+        return self.lr if self.lr is not None else default_learning_rate(self.optimizer)
+
+    def make_loss(self, data: Dataset | None = None) -> Loss:
+        """The loss with its hyperparameters; balanced class weights are counted in the training labels of `data`."""
+        extra: dict[str, Any] = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
+        if self.class_weights is not None:
+            extra["class_weights"] = _class_weights(self.class_weights, data)
+        name = self.loss.partition(":")[0]
+        for key in extra:
+            if key not in read.parameters(LOSSES[name]):
+                read.refuse(option(key), getattr(self, key),
+                    f"the loss {name} has none; {_takers('--loss', LOSSES, key)}.")  # fmt: skip
+        return construct("--loss", self.loss, LOSSES, "loss", **extra)
+
+    def make_optimizer(self) -> Optimizer:
+        """The optimizer with its schedule and hyperparameters."""
+        schedule = construct("--schedule", self.schedule, SCHEDULES, "schedule", initial=self.learning_rate)
+        extra = {name: getattr(self, name) for name in _WITH_OPTIMIZER}
+        extra = {name: value for name, value in extra.items() if value is not None}
+        return construct("--optimizer", self.optimizer, OPTIMIZERS, "optimizer", learning_rate=schedule, **extra)
+
+
+FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(Settings)}
+
+
+def option(name: str) -> str:
+    """The command line's spelling of a setting: batch_size is --batch-size."""
+    return "--" + name.replace("_", "-")
+
+
+def default_learning_rate(optimizer: str) -> float:
+    """The learning rate that an optimizer has of its own."""
+    entry = OPTIMIZERS[optimizer.partition(":")[0]]
+    return float(entry.default_learning_rate)
+
+
+def construct(option: str, spec: str, table: Mapping[str, Any], what: str, **extra: Any) -> Any:
+    """Make the object that NAME:key=value describes; what its constructor refuses is a UsageError."""
+    name, given = read.parse_specification(option, spec, table, what)
+    try:
+        return table[name](**given, **extra)
+    except (TypeError, ValueError, OverflowError) as error:
+        read.refuse(option, spec, str(error))
+
+
+def check_keys(given: Any) -> dict[str, Any]:
+    """`given` if it is a dict whose keys are settings, else a sentence that names the nearest setting."""
+    if not isinstance(given, Mapping):
+        raise UsageError(f"settings are a table of names and values, not {read.shown(given)}.")
+    for key in given:
+        if key not in FIELDS:
+            near = difflib.get_close_matches(str(key).replace("-", "_"), FIELDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FIELDS)}."
+            raise UsageError(f"unknown setting {read.shown(key)}; {hint}")
+    return dict(given)
+
+
+def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `below` with those of `above` on top; a length in one unit replaces one in the other."""
+    result = {**below, **above}
+    for unit, other in (("iterations", "epochs"), ("epochs", "iterations")):
+        if above.get(unit) is not None and above.get(other) is None:
+            result[other] = None
+    return result
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """The settings in a TOML or JSON file, unread and unchecked but for their names.
+
+    A file with a table `settings`, such as a run's `config.json`, gives that table; everything beside it is
+    a record of facts and is left alone.
+
+    Raises:
+        DataError: the file cannot be read.
+        UsageError: it holds no settings, or unknown ones.
+        CheckpointError: it is the config.json of a run of another version of the format.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; give a TOML or JSON file of settings.") from None
+    kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
+    try:
+        document = (json.loads if kind == "JSON" else tomllib.loads)(content.decode())
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise DataError(f"{path}: this is no {kind} file ({reason.rstrip('.')}).") from None
+    if isinstance(document, dict) and isinstance(document.get("settings"), dict):
+        if document.get("format") == FORMAT:
+            check_version(path, document)
+        document = document["settings"]
+    try:
+        return check_keys(document)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _class_weights(weights: str | tuple[float, ...], data: Dataset | None) -> tuple[float, ...]:
+    if weights != "balanced":
+        if data is not None and len(weights) != data.classes:
+            read.refuse("--class-weights", ",".join(f"{weight:g}" for weight in weights),
+                f"there are {len(weights)} weights and {data.classes} classes; give one for each class.")  # fmt: skip
+        return weights  # type: ignore[return-value]
+    if data is None:
+        return (1.0,)
+    return tuple(len(data.train) / (data.classes * max(int(count), 1)) for count in data.train.class_counts())
+
+
+def build_dataset(settings: Settings, progress: Callable[[str, int, int | None], None] | None = None) -> Dataset:
+    """Load the data set, keep the classes asked for and hold out the validation examples.
+
+    Raises:
+        DataError: the data cannot be had or is damaged.
+        UsageError: the settings do not fit the data.
+    """
+    data = load_dataset(settings.data, data_dir=settings.data_dir, progress=progress)
+    if settings.classes is not None:
+        try:
+            data = data.select_classes(list(settings.classes))
+        except UsageError as error:
+            read.refuse("--classes", ",".join(map(str, settings.classes)), str(error))
+    if settings.validation == "none":
+        data = data if data.validation is None else data.hold_out(0)
+    elif settings.validation != "auto":
+        try:
+            data = data.hold_out(settings.validation)  # type: ignore[arg-type]
+        except UsageError as error:
+            read.refuse("--validation", settings.validation, str(error))
+    if data.validation is None:
+        for name in ("early_stopping", "validate_every"):
+            if getattr(settings, name) is not None:
+                read.refuse(option(name), getattr(settings, name),
+                    f"{data.name} has no validation examples; hold some out with --validation 500.")  # fmt: skip
+        if SCHEDULES[settings.schedule.partition(":")[0]].watches_validation:
+            read.refuse("--schedule", settings.schedule,
+                f"it watches the validation loss, and {data.name} has no validation examples; hold some out with "
+                "--validation 500.")  # fmt: skip
+    if settings.batch_size != "all" and settings.batch_size > len(data.train):  # type: ignore[operator]
+        read.refuse("--batch-size", settings.batch_size,
+            f"the training set has only {len(data.train)} examples; take at most as many, or all.")  # fmt: skip
+    settings.make_loss(data)
+    return data
+
+
+def build_model(settings: Settings, data: Dataset, backend: Any) -> MLP:
+    """The network for `data`, with its initial weights, on `backend`.
+
+    Two classes under a loss that looks at each output by itself (all but the softmax) need a single output.
+    """
+    loss = settings.make_loss(data)
+    outputs = 1 if data.classes == 2 and loss.output != "softmax" else data.classes
+    activation = settings.activation
+    return MLP(
+        [data.features, *settings.hidden, outputs],
+        activation=list(activation) if isinstance(activation, tuple) else activation,
+        initializer=construct("--init", settings.init, INITIALIZERS, "initializer"),
+        bias=settings.bias,
+        dropout=list(settings.dropout) if isinstance(settings.dropout, tuple) else settings.dropout,
+        seed=settings.seed,
+        dtype=settings.dtype,
+        backend=backend,
+        loss=loss,
+    )
+
+
+def build_trainer(settings: Settings, model: MLP, data: Dataset) -> Trainer:
+    """The trainer for `model` on `data`."""
+    return Trainer(
+        model,
+        data,
+        optimizer=settings.make_optimizer(),
+        iterations=settings.iterations,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        log_every=settings.log_every,
+        seed=settings.seed,
+        l2=settings.l2,
+        l1=settings.l1,
+        max_norm=settings.max_norm,
+        clip_norm=settings.clip_norm,
+        early_stopping=settings.early_stopping,
+        validate_every=settings.validate_every,
+        graph=settings.graph,
+        threads=settings.threads,
+    )

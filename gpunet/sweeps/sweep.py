@@ -1,0 +1,385 @@
+"""Sweeps: many runs over a grid of settings, in parallel, kept as they come, and a choice made on validation data.
+
+A `Sweep` knows its trials (one per combination of settings and seed), runs those whose results are not there yet,
+and chooses the settings with the best validation accuracy, in the mean over the seeds. Trials never see the test set;
+it is looked at in `measure`, after the choice has been written down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import get_backend
+from gpunet.data.dataset import Dataset
+from gpunet.errors import CheckpointError, DataError, UsageError
+from gpunet.files import Lock, sync, write_atomic
+from gpunet.network.evaluation import evaluate
+from gpunet.network.mlp import MLP
+from gpunet.runs.settings import FIELDS, Settings, build_dataset, build_model, check_keys
+from gpunet.sweeps import grids
+from gpunet.sweeps.trials import OF_THE_DATA, Result, Row, Trial, data_text, dataset, fit, in_parallel, in_turn
+
+#: The share of the training examples that is held out to choose by, where the data has no validation split.
+HELD_OUT = 0.1
+#: Settings that say where and how a run is done and not what comes out of it (but for rounding).
+_ELSEWHERE = ("data_dir", "device", "graph", "threads", "log_every")
+#: Settings that `build_dataset` holds against the data.
+_CHECKED_WITH_DATA = ("batch_size", "class_weights", "loss", "label_smoothing", "early_stopping", "validate_every")
+
+
+class Sweep:
+    """Runs over a grid of settings.
+
+    Args:
+        settings: what the runs have in common: `Settings`, or a dict of them.
+        grid: the settings that vary, name to values (see `gpunet.sweeps.grids`).
+        seeds: how many seeds each combination is run with (counted from the settings' seed), or a list of them.
+        random: draw this many combinations instead of trying all.
+        data: a data set of one's own instead of the settings' `data`.
+        out: a folder that keeps results and models; a sweep that was stopped goes on in it. Without it they are
+            kept until the object is gone.
+        progress: called while data is fetched, as in `load_dataset`.
+
+    Raises:
+        UsageError: settings that cannot be used, a grid without values, a folder that holds something else.
+        DataError: the data cannot be had.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | Mapping[str, Any] | None = None,
+        grid: Mapping[str, Any] | None = None,
+        *,
+        seeds: int | Iterable[int] = 1,
+        random: int | None = None,
+        data: Dataset | None = None,
+        out: str | os.PathLike[str] | None = None,
+        progress: Any = None,
+    ) -> None:
+        base = settings if isinstance(settings, Settings) else Settings.from_dict(dict(settings or {}))
+        checked = grids.check(check_keys(dict(grid or {})))
+        if "seed" in checked:
+            if seeds != 1:
+                raise UsageError("the grid names the seeds; leave out the number of seeds.")
+            seeds = checked.pop("seed")  # type: ignore[assignment]
+        if isinstance(seeds, grids.Range):
+            raise UsageError("the seeds cannot be a range; say how many, or list them.")
+        self.seeds = _seeds(base.seed, seeds)
+        self.own_data = data
+        self.varying = [name for name, values in checked.items() if isinstance(values, grids.Range) or len(values) > 1]
+        if random is None:
+            chosen = list(grids.combinations(checked))
+        else:
+            chosen = list(grids.draws(checked, _count("random", random), base.seed))
+        self.trials = self._trials(base, chosen, progress)
+        if out is None:
+            self._keep = tempfile.TemporaryDirectory(prefix="gpunet-sweep-")  # goes when the sweep does
+            out = self._keep.name
+        self.folder = Path(out)
+        self.results: dict[str, Result] = {}
+        self.tests: dict[str, float] = {}
+        self._open()
+
+    # --- what there is to do ---------------------------------------------------------------------------
+
+    def _trials(self, base: Settings, chosen: list[dict[str, Any]], progress: Any) -> list[Trial]:
+        trials: dict[str, Trial] = {}
+        known: dict[Any, tuple[Settings, str]] = {}
+        for combination in chosen:
+            changed = base.with_changes(**combination)
+            # Whether settings fit their data is asked once for each data set, before anything runs.
+            about = tuple(getattr(changed, name) for name in (*OF_THE_DATA, *_CHECKED_WITH_DATA))
+            if about not in known:
+                known[about] = self._with_validation(changed, progress)
+            of_data, checksum = known[about]
+            changed = changed.with_changes(validation=of_data.validation).resolved()
+            varied = {name: shown(getattr(changed, name)) for name in self.varying}
+            for seed in self.seeds:
+                seeded = changed.with_changes(seed=seed)
+                key = self._key(seeded, checksum)
+                trials.setdefault(key, Trial(seeded, varied, key))
+        return list(trials.values())
+
+    def _with_validation(self, settings: Settings, progress: Any) -> tuple[Settings, str]:
+        """The settings with examples held out to choose by, and the checksum of their data."""
+        if settings.validation == "none":
+            raise UsageError("a sweep chooses by its validation examples; leave out --validation none.")
+        data = self._data(settings, progress, check=False)
+        if data.validation is None:
+            settings = settings.with_changes(validation=HELD_OUT)
+        data = self._data(settings, progress)
+        return settings, data.checksum
+
+    def _data(self, settings: Settings, progress: Any = None, check: bool = True) -> Dataset:
+        if self.own_data is not None:
+            return fit(self.own_data, settings)
+        if not check:  # early stopping needs the validation examples that are still to be held out
+            settings = settings.with_changes(early_stopping=None, validate_every=None)
+        return build_dataset(settings, progress)
+
+    def _key(self, settings: Settings, checksum: str) -> str:
+        # Only what differs from the defaults, so that an option that a later version brings changes no key.
+        told = {
+            name: value
+            for name, value in settings.to_dict().items()
+            if getattr(settings, name) != FIELDS[name].default and (name not in _ELSEWHERE or name in self.varying)
+        }
+        text = json.dumps([told, checksum], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def missing(self) -> list[Trial]:
+        """The trials that have no result yet."""
+        return [trial for trial in self.trials if trial.key not in self.results]
+
+    # --- the folder ------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Make the folder, or take the results that it holds."""
+        results = self.folder / "results.jsonl"
+        if self.folder.exists() and not results.exists() and any(self.folder.iterdir()):
+            raise UsageError(f"{self.folder} is no folder of a sweep and holds other files; name a new folder.")
+        (self.folder / "models").mkdir(parents=True, exist_ok=True)
+        results.touch()
+        self._read()
+
+    def _read(self) -> None:
+        """Take the results that the folder holds."""
+        wanted = {trial.key: trial for trial in self.trials}
+        for record in _read_lines(self.folder / "results.jsonl"):
+            trial = wanted.get(record.get("key", ""))
+            if trial is not None:
+                told: dict[str, Any] = {field.name: record.get(field.name) for field in dataclasses.fields(Result)}
+                told.update(varied=trial.varied, seed=trial.settings.seed)
+                self.results[trial.key] = Result(**told)
+        for record in _read_lines(self.folder / "tests.jsonl"):
+            if record.get("key") in wanted:
+                self.tests[record["key"]] = record["test_accuracy"]
+
+    def _add(self, trial: Trial, outcome: dict[str, Any], parameters: list[np.ndarray]) -> Result:
+        result = Result(key=trial.key, varied=trial.varied, seed=trial.settings.seed, **outcome)
+        if parameters:
+            # The model first: a result that is written down has its model.
+            model = build_model(trial.settings, self._cached_data(trial.settings), get_backend("cpu"))
+            data = self._cached_data(trial.settings)
+            model.input_scale, model.class_names, model.image_shape = data.scale, data.class_names, data.image_shape
+            for index, values in enumerate(parameters):
+                model.set_parameter(index, values)
+            model.save(self.model_path(trial))
+        _append(self.folder / "results.jsonl", {**result.as_dict(), "settings": trial.settings.to_dict()})
+        self.results[trial.key] = result
+        return result
+
+    def model_path(self, trial: Trial) -> Path:
+        """Where the model of a trial is kept."""
+        return self.folder / "models" / f"{trial.key}.safetensors"
+
+    def _cached_data(self, settings: Settings) -> Dataset:
+        return fit(self.own_data, settings) if self.own_data is not None else dataset(data_text(settings))
+
+    # --- running ---------------------------------------------------------------------------------------
+
+    def run(self, jobs: int = 1, backend: str = "loky") -> Iterator[Result]:
+        """Run the missing trials and yield each result as it comes, after it was written to the folder.
+
+        Args:
+            jobs: how many trials run at a time. One runs in this process; more need joblib, whose workers are
+                fresh processes. Each trial computes with one CPU thread.
+            backend: the joblib backend that takes the work: "loky" for processes on this machine, "dask" or
+                "ray" for a cluster, or any other that was registered.
+
+        Raises:
+            UsageError: the backend is unknown, or cannot be used with CUDA.
+            MissingExtra: joblib is not installed.
+        """
+        jobs = _count("jobs", jobs)
+        work = self.missing
+        resolved = get_backend("auto").device if any(trial.settings.device == "auto" for trial in work) else "cpu"
+        calls = []
+        for trial in work:
+            device = resolved if trial.settings.device == "auto" else trial.settings.device
+            get_backend(device)  # a device that cannot be had is said now, and not by every worker
+            if device != "cpu" and backend in ("multiprocessing", "threading") and jobs > 1:
+                raise UsageError(f"CUDA cannot be used in workers of the backend {backend}; take loky, or --jobs 1.")
+            calls.append((trial.key, trial.settings.to_dict(), device, self.own_data))
+        trials = {trial.key: trial for trial in work}
+        lock = Lock(self.folder)
+        outputs: Any = in_turn(calls) if jobs == 1 and backend == "loky" else in_parallel(calls, jobs, backend)
+        with contextlib.closing(outputs), _released(lock):
+            try:
+                for key, outcome, parameters in outputs:
+                    if "fatal" in outcome:
+                        raise UsageError(outcome["fatal"])
+                    yield self._add(trials[key], outcome, parameters)
+            except KeyboardInterrupt:
+                self._read()  # Ctrl-C may have come after a result was written and before it was noted here
+                raise
+
+    # --- choosing --------------------------------------------------------------------------------------
+
+    def rows(self) -> list[Row]:
+        """One row for each combination of settings, in the order of the grid."""
+        groups: dict[str, list[Trial]] = {}
+        for trial in self.trials:
+            groups.setdefault(json.dumps(trial.settings.with_changes(seed=0).to_dict()), []).append(trial)
+        return [Row(trials[0].varied, trials, self.results, self.tests) for trials in groups.values()]
+
+    def choose(self) -> Row:
+        """The row with the best mean validation accuracy (of equals, the lower validation loss), written to the
+        folder's choice.json.
+
+        Rows with a missing or failed run are left out.
+
+        Raises:
+            DataError: no row is complete.
+        """
+        complete = [row for row in self.rows() if row.done and not row.errors and row.spread("validation_accuracy")]
+        if not complete:
+            raise DataError("no settings came to the end with every seed, so there is nothing to choose from.")
+
+        def merit(row: Row) -> tuple[float, float]:
+            accuracy, loss = row.spread("validation_accuracy"), row.spread("validation_loss")
+            assert accuracy is not None
+            return accuracy.mean, -loss.mean if loss is not None else 0.0
+
+        best = max(complete, key=merit)
+        accuracy = best.spread("validation_accuracy")
+        assert accuracy is not None
+        record = {
+            "chosen_by": "validation_accuracy",
+            "varied": best.varied,
+            "settings": best.trials[0].settings.to_dict(),
+            "seeds": [trial.settings.seed for trial in best.trials],
+            "validation_accuracy": accuracy.mean,
+            "keys": [trial.key for trial in best.trials],
+        }
+        write_atomic(self.folder / "choice.json", (json.dumps(record, indent=2) + "\n").encode())
+        return best
+
+    def measure(self, rows: Iterable[Row]) -> list[float]:
+        """The test accuracies of the models of these rows; of no further use for choosing.
+
+        Raises:
+            UsageError: no choice has been made yet.
+            CheckpointError: a model is gone from the folder.
+        """
+        if not (self.folder / "choice.json").exists():
+            raise UsageError("the test set is looked at after the choice is made; call choose() first.")
+        found = []
+        for trial in (trial for row in rows for trial in row.trials):
+            if trial.key not in self.tests:
+                data = self._cached_data(trial.settings)
+                if data.test is None:
+                    continue
+                if trial.key not in self.results or self.results[trial.key].error is not None:
+                    continue
+                if not self.model_path(trial).exists():
+                    raise CheckpointError(f"{self.model_path(trial)} is gone; run the sweep in a new folder.")
+                accuracy = evaluate(MLP.load(self.model_path(trial)), data.test).accuracy
+                _append(self.folder / "tests.jsonl", {"key": trial.key, "test_accuracy": accuracy})
+                self.tests[trial.key] = accuracy
+            found.append(self.tests[trial.key])
+        return found
+
+    def csv(self) -> str:
+        """A table of all results, one line per run."""
+        fields = [field.name for field in dataclasses.fields(Result) if field.name not in ("key", "varied", "seed")]
+        place = fields.index("iterations")
+        columns = [*self.varying, "seed", *fields[:place], "test_accuracy", *fields[place:], "key"]
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        for trial in self.trials:
+            if trial.key in self.results:
+                told = {**self.results[trial.key].as_dict(), **trial.varied}
+                told["test_accuracy"] = self.tests.get(trial.key, "")
+                writer.writerow([told.get(name, "") for name in columns])
+        return stream.getvalue()
+
+
+def sweep(
+    settings: Settings | Mapping[str, Any] | None = None,
+    grid: Mapping[str, Any] | None = None,
+    *,
+    jobs: int = 1,
+    backend: str = "loky",
+    **options: Any,
+) -> Iterator[Result]:
+    """Run over a grid of settings and yield the results as they come; see `Sweep`, which can also choose."""
+    return Sweep(settings, grid, **options).run(jobs, backend)
+
+
+def shown(value: Any) -> str:
+    """A setting's value as a table shows it, which is how the command line takes it."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(shown(member) for member in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _seeds(first: int, seeds: int | Iterable[int]) -> list[int]:
+    if isinstance(seeds, int):
+        return [first + i for i in range(_count("seeds", seeds))]
+    read = FIELDS["seed"].metadata["reader"]
+    return [read("--seed", seed) for seed in seeds]
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}.")
+    return value
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a file of JSON lines; a last line that was cut off is taken away."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    records = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            record = json.loads(line, parse_constant=_nothing)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: this is no record of a sweep; take the line out.")
+        records.append(record)
+    return records
+
+
+def _nothing(text: str) -> None:
+    """NaN or Infinity in a record: no result."""
+
+
+@contextlib.contextmanager
+def _released(lock: Lock) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _append(path: Path, record: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(record, allow_nan=False) + "\n")
+        sync(stream)

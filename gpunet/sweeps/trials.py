@@ -1,0 +1,278 @@
+"""Trials: the runs of a sweep, what comes out of them, and how they are run, here or in other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import json
+import statistics
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import get_backend
+from gpunet.data.catalog import DATASETS
+from gpunet.data.dataset import Dataset
+from gpunet.errors import GpunetError, MissingExtra, TrainingDiverged, UsageError
+from gpunet.kernels.activations import ACTIVATIONS
+from gpunet.kernels.losses import LOSSES
+from gpunet.kernels.optimizers import OPTIMIZERS
+from gpunet.network.initializers import INITIALIZERS
+from gpunet.runs.logs import as_json
+from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
+from gpunet.training.schedules import SCHEDULES
+
+#: Settings that make the data of a run.
+OF_THE_DATA = ("data", "data_dir", "classes", "validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One run of a sweep.
+
+    Attributes:
+        settings: of the run, its seed among them.
+        varied: the settings that differ within the sweep, as a table shows them.
+        key: names the settings (and the data's content); the same in every sweep that has this run.
+    """
+
+    settings: Settings
+    varied: dict[str, str]
+    key: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What came out of a trial; accuracies are 0 to 1, None where the run failed (`error` says why)."""
+
+    key: str
+    varied: dict[str, str]
+    seed: int
+    train_accuracy: float | None = None
+    train_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_loss: float | None = None
+    iterations: int | None = None
+    train_seconds: float | None = None
+    device: str | None = None
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON can hold it, without what is None."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """The mean of a number over the seeds, and its standard deviation (n - 1; None for a single seed)."""
+
+    mean: float
+    deviation: float | None
+    count: int
+
+    @classmethod
+    def of(cls, numbers: Iterable[float]) -> Spread | None:
+        """Of some numbers; None of none."""
+        known = list(numbers)
+        if not known:
+            return None
+        return cls(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None, len(known))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f}" + ("" if self.deviation is None else f" ±{self.deviation:.4f}")
+
+
+class Row:
+    """The trials of one combination of settings, which differ in the seed alone, and what is known of them."""
+
+    def __init__(
+        self, varied: dict[str, str], trials: list[Trial], results: dict[str, Result], tests: dict[str, float]
+    ) -> None:
+        self.varied = varied
+        self.trials = trials
+        self._results = results
+        self._tests = tests
+
+    @property
+    def results(self) -> list[Result]:
+        """The results that are there so far."""
+        return [self._results[trial.key] for trial in self.trials if trial.key in self._results]
+
+    @property
+    def tests(self) -> list[float]:
+        """The test accuracies that were measured."""
+        return [self._tests[trial.key] for trial in self.trials if trial.key in self._tests]
+
+    @property
+    def done(self) -> bool:
+        """Whether every seed has a result."""
+        return len(self.results) == len(self.trials)
+
+    @property
+    def errors(self) -> list[str]:
+        """Why runs failed."""
+        return [result.error for result in self.results if result.error is not None]
+
+    def spread(self, name: str) -> Spread | None:
+        """Mean and spread over the seeds of a field of `Result`, or of "test_accuracy"."""
+        if name == "test_accuracy":
+            return Spread.of(self.tests)
+        found = (getattr(result, name) for result in self.results)
+        return Spread.of(value for value in found if value is not None)
+
+
+def fit(data: Dataset, settings: Settings) -> Dataset:
+    """A data set of one's own with the classes and the validation examples that the settings ask for."""
+    if settings.classes is not None:
+        data = data.select_classes(list(settings.classes))
+    return data if settings.validation == "auto" else data.hold_out(settings.validation)  # type: ignore[arg-type]
+
+
+def data_text(settings: Settings) -> str:
+    """The settings that make the data, as a text that can be a key."""
+    return json.dumps({name: settings.to_dict()[name] for name in OF_THE_DATA})
+
+
+@functools.lru_cache(maxsize=2)
+def dataset(about: str) -> Dataset:
+    """The data set of some settings, kept, because a worker runs one trial after the other on it."""
+    return build_dataset(Settings.from_dict({**json.loads(about), "batch_size": 1}))
+
+
+#: The tables that settings name entries of.
+TABLES: tuple[dict[str, Any], ...] = (ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES, INITIALIZERS, DATASETS)
+
+
+def entries_of(settings: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Of each table the entries that settings name: a worker in another process may not have them, or others."""
+    texts = [text for value in settings.values() for text in (value if isinstance(value, (list, tuple)) else [value])]
+    names = {text.partition(":")[0] for text in texts if isinstance(text, str)}
+    return tuple({name: table[name] for name in names & table.keys()} for table in TABLES)
+
+
+def run_trial(
+    key: str, given: dict[str, Any], device: str, data: Dataset | None, own_process: bool = False, entries: Any = ()
+) -> tuple[str, dict[str, Any], list[np.ndarray]]:
+    """Train one trial; its key, what came out, and the parameters on the host.
+
+    What goes wrong comes back as a text, since not every exception survives the way between processes: a
+    diverged run as "error", anything that every other trial would meet as well as "fatal".
+    """
+    if own_process:
+        import signal
+
+        # Ctrl-C reaches the whole process group; this process is ended by the one that started it.
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for table, sent in zip(TABLES, entries, strict=False):
+        table.update(sent)
+    try:
+        settings = Settings.from_dict(given)
+        whole = fit(data, settings) if data is not None else dataset(data_text(settings))
+        # Without the test set, so that nothing can look at it.
+        seen = Dataset(
+            whole.name, whole.train, whole.validation, class_names=whole.class_names, image_shape=whole.image_shape
+        )  # fmt: skip
+        backend = get_backend(device)
+        model = build_model(settings, seen, backend)
+        # One thread: there are other trials for the other cores.
+        *_, end = build_trainer(settings.with_changes(threads=settings.threads or 1), model, seen).steps()
+    except TrainingDiverged as error:
+        return key, {"error": str(error)}, []
+    except MemoryError:
+        return key, {"error": "not enough memory."}, []
+    except GpunetError as error:
+        return key, {"fatal": str(error)}, []
+    names = {field.name for field in dataclasses.fields(Result)} - {"key", "varied", "seed", "error"}
+    # As JSON holds it: a loss that has grown beyond all numbers is None.
+    outcome = {name: value for name, value in json.loads(as_json(end.as_dict())).items() if name in names}
+    return key, outcome, [backend.to_host(array).copy() for array in model.parameters]
+
+
+def in_turn(calls: list[tuple[Any, ...]]) -> Iterator[Any]:
+    """Run the calls of `run_trial` in this process, one after the other."""
+    for call in calls:
+        yield run_trial(*call)
+
+
+def in_parallel(calls: list[tuple[Any, ...]], jobs: int, backend: str) -> Iterator[Any]:
+    """Run the calls of `run_trial` in workers of a joblib backend; what is done first comes first."""
+    try:
+        import joblib
+    except ImportError:
+        raise MissingExtra("joblib", "sweep", "running more than one trial at a time") from None
+    own_process = backend in ("loky", "multiprocessing")
+    with contextlib.ExitStack() as stack:
+        if backend == "dask":
+            stack.enter_context(_dask_client())
+        elif backend == "ray":
+            _package("ray.util.joblib", backend).register_ray()
+        work = [joblib.delayed(run_trial)(*call, own_process, entries_of(call[1])) for call in calls]
+        try:
+            stack.enter_context(joblib.parallel_config(backend=backend, n_jobs=jobs))
+            try:
+                with _ctrl_c_held_back() if own_process else contextlib.nullcontext():
+                    outputs = joblib.Parallel(return_as="generator_unordered", batch_size=1)(work)
+            except ValueError as error:
+                if "return_as" not in str(error):
+                    raise
+                outputs = _in_rounds(joblib.Parallel(batch_size=1), work, jobs)  # Ray's, for one
+        except (ValueError, ImportError) as error:
+            raise UsageError(f"--backend {backend}: {' '.join(str(error).split()).rstrip('.')}.") from None
+        try:
+            yield from outputs
+        finally:
+            with warnings.catch_warnings():
+                # joblib warns of trials that are cancelled, which is what whoever stops here wants.
+                warnings.simplefilter("ignore")
+                outputs.close()
+
+
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Processes that are started in here never see a Ctrl-C, not while they import either; this one sees it later."""
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Two helpers of the workers come with the first of them, and would let Ctrl-C through again.
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()
+    with contextlib.suppress(ImportError, AttributeError):  # it is an inner part of joblib
+        from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+        loky_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _in_rounds(parallel: Any, work: list[Any], jobs: int) -> Iterator[Any]:
+    """For a backend that gives results only when all are there: as many at a time as run at a time."""
+    for start in range(0, len(work), jobs):
+        yield from parallel(work[start : start + jobs])
+
+
+def _dask_client() -> Any:
+    """The client of Dask that is there, else one for DASK_SCHEDULER_ADDRESS, else for a local cluster."""
+    distributed = _package("distributed", "dask")
+    try:
+        return contextlib.nullcontext(distributed.get_client())
+    except ValueError:
+        return distributed.Client()
+
+
+def _package(name: str, backend: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.partition(".")[0]
+        raise UsageError(f"--backend {backend} needs the package {package}; pip install {package} brings it.") from None

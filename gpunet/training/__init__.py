@@ -1,0 +1,1 @@
+"""Training: the trainer, its step, batches, schedules, records and callbacks."""

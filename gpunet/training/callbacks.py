@@ -1,0 +1,114 @@
+"""Callbacks: what is told about a training run while it goes on, and the logs that are kept in this way."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpunet.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpunet.training.records import Record
+    from gpunet.training.trainer import Trainer
+
+
+class Callback:
+    """Base of the callbacks; each method does nothing, so that a callback has those that it needs.
+
+    Callbacks look and do not touch: training gives the same numbers with them and without.
+    """
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Training begins, or goes on after it was stopped or resumed."""
+
+    def on_record(self, record: Record, trainer: Trainer) -> None:
+        """A record was made: a `StepRecord` at each log step and validation, a `ResultRecord` at the end."""
+
+    def on_checkpoint(self, trainer: Trainer) -> None:
+        """The moment to save `trainer.state()`: every `checkpoint_every` steps or `checkpoint_seconds`, where
+        training was stopped, and after the last step. All records up to this step have been told."""
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Training ends here: it came to its end, was stopped or left, or failed. The moment to close files."""
+
+
+class Callbacks(list[Callback]):
+    """The callbacks of a run; what is told to them is told to each in turn."""
+
+    def start(self, trainer: Trainer) -> None:
+        """Tell that training begins."""
+        for callback in self:
+            callback.on_start(trainer)
+
+    def record(self, record: Record, trainer: Trainer) -> Record:
+        """Tell a record, and give it back."""
+        for callback in self:
+            callback.on_record(record, trainer)
+        return record
+
+    def checkpoint(self, trainer: Trainer) -> None:
+        """Tell that it is time for a checkpoint."""
+        for callback in self:
+            callback.on_checkpoint(trainer)
+
+    def end(self, trainer: Trainer) -> None:
+        """Tell that training ends here."""
+        for callback in self:
+            callback.on_end(trainer)
+
+
+class Timer:
+    """When checkpoints are due: every so many steps, every so many seconds, both or never.
+
+    No clock is read between steps: at which step the time will be up is told from the pace so far.
+    """
+
+    def __init__(self, every: int | None = None, seconds: float | None = None) -> None:
+        self.every = every
+        self.seconds = seconds
+        self._due = math.inf
+
+    def restart(self) -> None:
+        """Count the seconds from now."""
+        self._due = time.perf_counter() + (math.inf if self.seconds is None else self.seconds)
+
+    def stops(self, iteration: int, pace: float) -> list[int]:
+        """The steps after `iteration` at which to ask `is_due` again; `pace` is seconds per step, 0 if not known."""
+        stops = [] if self.every is None else [(iteration // self.every + 1) * self.every]
+        if self.seconds is not None:
+            left = max(self._due - time.perf_counter(), 0.0)
+            stops.append(iteration + (max(math.ceil(left / pace), 1) if pace else 1))
+        return stops
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether a checkpoint is due after step `iteration`."""
+        return (self.every is not None and iteration % self.every == 0) or time.perf_counter() >= self._due
+
+
+class _Function(Callback):
+    """A function that is told of each record."""
+
+    def __init__(self, function: Callable[[Record], Any]) -> None:
+        self._function = function
+
+    def on_record(self, record: Record, trainer: Trainer) -> None:
+        self._function(record)
+
+
+def as_callbacks(given: Sequence[Any]) -> Callbacks:
+    """The callbacks out of `Callback`s and functions of a record.
+
+    Raises:
+        UsageError: something in it is neither.
+    """
+    callbacks = Callbacks()
+    for each in given:
+        if isinstance(each, Callback):
+            callbacks.append(each)
+        elif callable(each) and not isinstance(each, type):
+            callbacks.append(_Function(each))
+        else:
+            raise UsageError(f"callbacks are Callback objects or functions of a record, not {each!r}.")
+    return callbacks

@@ -1,0 +1,212 @@
+"""The training step: its arrays, what it does with them, and what it reads ahead.
+
+What a step does says `Step.operations`, once for both devices. All arrays of a step exist before the first
+one, so its operations are made ready for them once and then run again and again (on CUDA also as one graph).
+What changes from step to step lies in device memory (the control block, the table of coefficients, the ring
+of permutations); the host refills them at boundaries, and does nothing else in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import UsageError
+from gpunet.kernels import control as at
+from gpunet.kernels.build import Ready
+from gpunet.kernels.gather import gather
+from gpunet.kernels.losses import loss_step
+from gpunet.kernels.optimizers import update
+from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns, penalty
+from gpunet.training.batches import Order
+from gpunet.training.graph import StepGraph, Way
+
+#: Steps whose coefficients are computed (and, on a GPU, copied) at a time.
+TABLE_ROWS = 8192
+
+
+class Step:
+    """Everything that a training step touches, allocated once, and the operations on it.
+
+    Args:
+        model: the model; its parameters are changed in place.
+        data: a `Dataset`; its training split is put on the device.
+        loss, optimizer, schedule: what is minimised, how, and the learning rate of each step.
+        batch: examples per step.
+        iterations: the steps of the whole run.
+        seed: of the order of the examples.
+        way: how steps are carried out (see `graph.choose_way`).
+        l2, l1, max_norm, clip_norm: as of a `Trainer`.
+
+    Attributes:
+        images, labels: the training split on the device, (n, features) and (n,) or (n, outputs).
+        order: the order of its rows.
+        control: the control block (see `kernels/control.py`).
+        table: coefficients of the optimizer, a row per step.
+        optimizer_state: the optimizer's vectors, each as long as the parameters.
+        x, targets: the batch, (batch, features) and (batch,) or (batch, outputs).
+        spaces: the room of each layer.
+        rows: (2, batch), the loss of each example and whether it was answered right.
+        done: how many steps are done.
+        boundary: the step (0-based) before which the host has to refill something.
+    """
+
+    def __init__(
+        self, model: Any, data: Any, loss: Any, optimizer: Any, schedule: Any, *, batch: int, iterations: int,
+        seed: int, way: Way, l2: float, l1: float, max_norm: float | None, clip_norm: float | None,
+    ) -> None:  # fmt: skip
+        self.model, self.data = model, data
+        self.loss, self.optimizer, self.schedule = loss, optimizer, schedule
+        self.batch, self.iterations = batch, iterations
+        self.l2, self.l1, self.max_norm, self.clip_norm = l2, l1, max_norm, clip_norm
+        backend, train = model.backend, data.train
+        self.backend = backend
+        with backend.use():
+            images = train.images
+            if images.dtype != np.uint8:
+                images = images.astype(model.dtype, copy=False)
+            self.images = backend.to_device(images)
+            self.labels = backend.to_device(train.labels, np.int32 if train.labels.ndim == 1 else model.dtype)
+            self.order = Order(backend, len(train), batch, seed)
+            self.control = backend.to_device(at.fresh())
+            width = optimizer.coefficients(np.ones(1), np.ones(1)).shape[1]
+            self.table = backend.zeros((min(TABLE_ROWS, iterations), width), model.dtype)
+            self.optimizer_state = [backend.zeros(model.flat.shape, model.dtype) for _ in optimizer.state_names]
+            features = model.sizes[0]
+            self.x = backend.empty((batch, features), model.dtype)
+            same = self.images.dtype == model.dtype
+            self.raw_rows = None if same else backend.empty((batch, features), self.images.dtype)
+            self.targets = backend.empty((batch, *self.labels.shape[1:]), self.labels.dtype)
+            self.spaces = [layer.space(backend, batch, training=True, own=way.captured) for layer in model.layers]
+            wide = np.float64 if model.dtype == np.float64 else np.float32
+            self.rows = backend.zeros((2, batch), wide)
+            self.partial_sums = backend.empty(PARTIAL_SUMS, np.float64)
+            self._ready = {want_rows: list(self.operations(want_rows)) for want_rows in (False, True)}
+        self._graph = StepGraph(backend, self._run_operations, way.required) if way.captured else None
+        #: The penalty of the weights before the last step that was to be read, on the device.
+        self._penalty: Any = 0.0
+        self._table_start = self._table_end = self.boundary = self.done = 0
+
+    def __reduce__(self) -> Any:
+        # The operations hold on to the arrays that they were made ready for, and would go on working on those.
+        raise UsageError(
+            "a trainer cannot be copied; make another one and hand it the state: restore(*trainer.state())."
+        )
+
+    # --- what it does --------------------------------------------------------------------------------
+
+    def operations(self, want_rows: bool) -> Iterator[Ready]:
+        """What a step does, in its order: batch, forward, loss, backward, update; each made ready to be run.
+
+        Args:
+            want_rows: whether the loss and the right answers of each example go to `rows`.
+        """
+        model, data, control = self.model, self.data, self.control
+        layers, spaces = model.layers, self.spaces
+        ring, rows = self.order.ring, self.rows if want_rows else None
+        yield gather.prepare(self.images, self.labels, ring, control, data.scale, self.x, self.targets, self.raw_rows)
+        inputs = [self.x, *(space.kept for space in spaces)]
+        for x, layer, space in zip(inputs, layers, spaces, strict=False):
+            yield layer.forward(x, space, control)
+        top, delta, grad_bias = layers[-1], spaces[-1].delta, layers[-1].early_grad_bias(spaces[-1])
+        yield loss_step.prepare(inputs[-1], top.bias, self.targets, self.loss, delta, grad_bias, rows, control)
+        for index in range(len(layers) - 1, -1, -1):
+            below = layers[index - 1].as_below(spaces[index - 1]) if index else None
+            yield layers[index].backward(inputs[index], spaces[index], below)
+        gradients, weights = model.flat_gradients, model.weight_count
+        if self.l2 or self.l1:
+            yield add_penalty.prepare(gradients, model.flat, weights, self.l2, self.l1)
+        if self.clip_norm is not None:
+            yield clip_by_norm.prepare(gradients, self.clip_norm, self.partial_sums)
+        moved = self.optimizer_state
+        yield update.prepare(model.flat, gradients, moved, self.optimizer, self.table, control, weights)
+        if self.max_norm is not None:
+            for layer in layers:
+                yield clip_columns.prepare(layer.weights, self.max_norm)
+
+    def _run_operations(self, want_rows: bool = True) -> None:
+        for run in self._ready[want_rows]:
+            run()
+
+    def run(self, want_rows: bool = True) -> None:
+        """Do the next step, as a CUDA graph where that is the way; `read` may follow if `want_rows`.
+
+        Raises:
+            DeviceError: the step cannot be captured, and a graph was asked for.
+            UsageError: all steps of the run are done.
+        """
+        if self.done >= self.boundary:
+            self.prepare()
+        if want_rows and (self.l2 or self.l1):
+            self._penalty = penalty(self.model.flat, self.model.weight_count, self.l2, self.l1)
+        if self._graph is not None:
+            self._graph.launch()
+        else:
+            self._run_operations(want_rows)
+        self.done += 1
+
+    @property
+    def refused(self) -> str | None:
+        """Why the step could not be captured as a graph; None if it was, was not to be, or was not tried yet."""
+        return None if self._graph is None else self._graph.refused
+
+    # --- what the host does for it -------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Refill what the coming steps read; sets `boundary`.
+
+        Raises:
+            UsageError: all steps of the run are done.
+        """
+        if self.done >= self.iterations:
+            raise UsageError(f"all {self.iterations:,} steps are done; ask for more iterations.")
+        again = self.order.prepare(self.done)
+        if self.done >= self._table_end:
+            self._fill_table(self.done)
+        self.boundary = min(again, self._table_end)
+
+    def ask_rates_again(self) -> None:
+        """Have the learning rates of the coming steps asked of the schedule again."""
+        self.boundary = self._table_end = self.done
+
+    def go_on_from(self, done: int) -> None:
+        """Have `done` steps done, whatever was prepared or done before."""
+        self.done = done
+        with self.backend.use():
+            self.control[at.NEXT] = done
+            self.control[at.STEP] = max(done - 1, 0)
+            self.control[at.NONFINITE] = -1
+        self.order.forget()
+        self.ask_rates_again()
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step (0-based) that was prepared."""
+        return float(self._rates[step - self._table_start])
+
+    def _fill_table(self, step: int) -> None:
+        """Coefficients of the steps around `step`, and BASE."""
+        # Windows begin at multiples of their length, wherever a run was resumed, so that the same numbers are
+        # computed in arrays of the same shape and come out the same to the last bit.
+        first = step - step % len(self.table)
+        steps = np.arange(first, min(first + len(self.table), self.iterations))
+        self._rates = self.schedule.rates(steps, self.iterations)
+        self._table_start, self._table_end = first, first + len(steps)
+        with self.backend.use():
+            self.table[: len(steps)] = self.backend.to_device(
+                self.optimizer.coefficients(steps + 1.0, self._rates).astype(self.model.dtype)
+            )
+            self.control[at.BASE] = first
+
+    def read(self) -> tuple[float, float]:
+        """Loss (with penalties) and accuracy of the last step's batch; waits for the device."""
+        loss, accuracy = self.backend.to_host(self.rows).mean(axis=1, dtype=np.float64)
+        if self.l2 or self.l1:
+            loss += float(self._penalty)
+        return float(loss), float(accuracy)
+
+    def first_nonfinite(self) -> int:
+        """The first step (0-based) whose loss was not finite, -1 if there is none; waits for the device."""
+        with self.backend.use():
+            return int(self.control[at.NONFINITE])

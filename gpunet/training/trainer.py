@@ -1,0 +1,381 @@
+"""Training: the loop around the step, what it judges by, and the records that it yields.
+
+The host reads loss and accuracy at log steps; in between it only asks for steps (see `gpunet/training/step.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.checks import positive, whole
+from gpunet.checks import seed as check_seed
+from gpunet.errors import TrainingDiverged, UsageError
+from gpunet.kernels.losses import get_loss
+from gpunet.kernels.optimizers import SGD, get_optimizer
+from gpunet.kernels.threads import Threads
+from gpunet.network.evaluation import Evaluation, evaluate
+from gpunet.network.mlp import MLP
+from gpunet.training import state
+from gpunet.training.callbacks import Timer, as_callbacks
+from gpunet.training.graph import choose_way
+from gpunet.training.memory import explaining
+from gpunet.training.records import Record, ResultRecord, StepRecord, TrainingResult
+from gpunet.training.schedules import as_schedule
+from gpunet.training.step import Step
+
+#: The write-up's number of steps.
+DEFAULT_ITERATIONS = 5000
+
+
+class Trainer:
+    """Trains a model on a data set, step by step.
+
+    Args:
+        model: the model; its parameters are changed in place.
+        data: a `Dataset`.
+        loss: a name or `Loss`; the model's own by default.
+        optimizer: a name or `Optimizer`; `SGD(0.1)` by default. Its schedule is copied (`Trainer.schedule`).
+        iterations, epochs: how long to train, one of the two; 5,000 iterations by default.
+        batch_size: examples per step, or "all" for the full batch.
+        log_every: steps between two records; each validation makes one too.
+        seed: of the order of the examples; the model's seed by default.
+        l2, l1: penalties on the weights, added to the loss: l2 / 2 * sum(w^2) and l1 * sum(|w|).
+        max_norm: the largest norm of a unit's incoming weights.
+        clip_norm: the largest norm of the whole gradient.
+        early_stopping: stop after this many validations without a lower loss, and give back the best weights.
+        validate_every: steps between two validations; an epoch by default.
+        graph: "auto", "on" or "off": whether the steps are replayed as a CUDA graph.
+        threads: threads on the CPU, at most; by default the size of the matrix products says (`kernels/threads.py`).
+        callbacks: objects that are told what happens (see `Callback`); a function is told of each record.
+        checkpoint_every: steps between two calls of the callbacks' `on_checkpoint`.
+        checkpoint_seconds: seconds between two such calls, about; both may be given.
+
+    Attributes:
+        step: the step that is done again and again, with its arrays (see `gpunet/training/step.py`).
+        seconds: how long the steps took that are done.
+        stopped: why training is over, or None while it is not.
+
+    Raises:
+        UsageError: an option that cannot be used, or data that does not fit the model.
+    """
+
+    def __init__(
+        self,
+        model: MLP,
+        data: Any,
+        *,
+        loss: Any = None,
+        optimizer: Any = None,
+        iterations: int | None = None,
+        epochs: float | None = None,
+        batch_size: int | str = 100,
+        log_every: int = 100,
+        seed: int | None = None,
+        l2: float = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        clip_norm: float | None = None,
+        early_stopping: int | None = None,
+        validate_every: int | None = None,
+        graph: str = "auto",
+        threads: int | None = None,
+        callbacks: Sequence[Any] = (),
+        checkpoint_every: int | None = None,
+        checkpoint_seconds: float | None = None,
+    ) -> None:
+        self.model = model
+        self.data = data
+        self.backend = model.backend
+        self.loss = model.loss if loss is None else get_loss(loss)
+        self.optimizer = SGD(0.1) if optimizer is None else get_optimizer(optimizer)
+        # A copy, because a schedule may remember validations, and those of another run are none of its business.
+        schedule = as_schedule(self.optimizer.learning_rate)
+        try:
+            self.schedule = copy.deepcopy(schedule)
+        except TypeError:  # it holds something that cannot be copied, a lock for one
+            self.schedule = copy.copy(schedule)
+        examples = len(data.train)
+        self.batch = examples if batch_size == "all" else whole("batch_size", batch_size)
+        if self.batch > examples:
+            raise UsageError(
+                f"a batch of {self.batch} examples is larger than the training set, which has {examples}; "
+                'give a smaller batch_size, or "all".'
+            )
+        if iterations is not None and epochs is not None:
+            raise UsageError("give iterations or epochs, not both.")
+        if epochs is not None:
+            # Rounded first: 0.07 epochs of 100 examples are 7, and 7.000000000000001 in binary.
+            iterations = math.ceil(round(positive("epochs", epochs) * examples / self.batch, 9))
+        self.iterations = DEFAULT_ITERATIONS if iterations is None else whole("iterations", iterations)
+        self.log_every = whole("log_every", log_every)
+        self.l2, self.l1 = positive("l2", l2, zero=True), positive("l1", l1, zero=True)
+        self.max_norm = None if max_norm is None else positive("max_norm", max_norm)
+        self.clip_norm = None if clip_norm is None else positive("clip_norm", clip_norm)
+        self.patience = None if early_stopping is None else whole("early_stopping", early_stopping)
+        if self.patience is not None and data.validation is None:
+            raise UsageError("early stopping needs a validation split; hold one out of the training set first.")
+        every = math.ceil(examples / self.batch) if validate_every is None else whole("validate_every", validate_every)
+        self.validate_every = every if data.validation is not None else 0
+        if self.schedule.watches_validation and data.validation is None:
+            raise UsageError(
+                f"the schedule {self.schedule.name} needs a validation split; hold one out of the training set first."
+            )
+        if graph not in ("auto", "on", "off"):
+            raise UsageError(f'graph must be "auto", "on" or "off", not {graph!r}.')
+        self.graph = graph
+        self.way = choose_way(graph, self.backend, model.sizes, self.batch)
+        self.threads = Threads(self.backend, model.sizes, self.batch, threads)
+        self.seed = model.seed if seed is None else check_seed(seed)
+        self.callbacks = as_callbacks(callbacks)
+        self.checkpoints = Timer(
+            None if checkpoint_every is None else whole("checkpoint_every", checkpoint_every),
+            None if checkpoint_seconds is None else positive("checkpoint_seconds", checkpoint_seconds),
+        )
+        self._check_fit()
+        model.loss = self.loss
+        model.input_scale = data.scale
+        # Fewer names than outputs would leave some predictions without one.
+        model.class_names = data.class_names if data.classes == max(model.outputs, 2) else None
+        model.image_shape = data.image_shape
+        self.seconds = 0.0
+        self.stopped: str | None = None
+        self._stop_asked = False
+        self._owner: Any = None  # the call of `steps` that told the callbacks of its start last
+        self._pace = 0.0  # seconds per step, lately
+        self.best: dict[str, Any] = {"loss": math.inf, "iteration": 0, "waited": 0}
+        self._best_flat: Any = None
+        with explaining(model, data, self.optimizer, self.batch):
+            self.step = Step(
+                model, data, self.loss, self.optimizer, self.schedule, batch=self.batch, iterations=self.iterations,
+                seed=self.seed, way=self.way, l2=self.l2, l1=self.l1, max_norm=self.max_norm, clip_norm=self.clip_norm,
+            )  # fmt: skip
+
+    def _check_fit(self) -> None:
+        data, model = self.data, self.model
+        if data.features != model.sizes[0]:
+            raise UsageError(
+                f"the model takes {model.sizes[0]} features per example, and {data.name} has {data.features}."
+            )
+        labels = data.train.labels
+        if labels.ndim == 2 and labels.shape[1] != model.outputs:
+            raise UsageError(f"the model has {model.outputs} outputs, and the targets have {labels.shape[1]}.")
+        if labels.ndim == 1 and data.classes > max(model.outputs, 2):
+            raise UsageError(f"the model has {model.outputs} outputs, and {data.name} has {data.classes} classes.")
+        if model.outputs == 1 and self.loss.output == "softmax":
+            raise UsageError(
+                "the softmax of a single output is always 1; take two outputs, or the loss binary-cross-entropy."
+            )
+
+    @property
+    def iteration(self) -> int:
+        """How many steps are done."""
+        return self.step.done
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What is about to happen, as facts for a header."""
+        return {
+            "data": self.data.name,
+            "examples": len(self.data.train),
+            "network": self.model.description,
+            "parameters": self.model.parameter_count,
+            "device": self.backend.device,
+            "reason": self.backend.reason,
+            "graph": self.how,
+            "threads": self.threads.number,
+            "iterations": self.iterations,
+            "batch_size": self.batch,
+        }
+
+    @property
+    def how(self) -> str:
+        """How the steps are run and why so, in a few words."""
+        refused = self.step.refused
+        return f"kernels launched one by one; {refused}" if refused else self.way.told
+
+    # --- the loop ------------------------------------------------------------------------------------
+
+    def steps(self) -> Iterator[Record]:
+        """Train to the end; a `StepRecord` every `log_every` steps, at each validation and at the last step, and a
+        `ResultRecord` at last.
+
+        The iterator may be left at any record; a later call goes on from there.
+
+        Raises:
+            TrainingDiverged: the loss is no longer finite; the sentence names the step.
+        """
+        if self._owner is not None:  # an iterator that was left at a record and is still referred to
+            self.callbacks.end(self)
+        mine = self._owner = object()
+        self.model.loss = self.loss  # another trainer of the model may have set its own
+        try:
+            self.callbacks.start(self)
+            yield from self._steps()
+        finally:
+            if self._owner is mine:
+                self._owner = None
+                self._stop_asked = False
+                self.callbacks.end(self)
+
+    def _steps(self) -> Iterator[Record]:
+        began, started = self.iteration, self.seconds
+        self.checkpoints.restart()
+        while self.iteration < self.iterations and self.stopped is None and not self._stop_asked:
+            goal, first = self._next_stop(), self.iteration
+            clock = time.perf_counter()
+            with self._running():
+                self._run_to(goal)
+                loss, accuracy = self.step.read()
+            spent = time.perf_counter() - clock
+            self.seconds += spent
+            self._pace = spent / max(self.iteration - first, 1)
+            self._check_finite()
+            if self.iteration < goal:
+                break  # `stop` was called in between, where nothing is recorded
+            validation = None
+            if self.validate_every and (goal % self.validate_every == 0 or goal == self.iterations):
+                validation = self._evaluate(self.data.validation)
+            if validation is not None and self._judge(validation.loss):
+                self.stopped = "early stopping"
+            if goal % self.log_every == 0 or goal == self.iterations or self.stopped or validation:
+                spent = self.seconds - started
+                yield self.callbacks.record(
+                    StepRecord(
+                        iteration=goal,
+                        epoch=goal * self.batch / len(self.data.train),
+                        accuracy=accuracy,
+                        loss=loss,
+                        learning_rate=self.step.rate(goal - 1),
+                        seconds=self.seconds,
+                        steps_per_second=(goal - began) / spent if spent else 0.0,
+                        validation_loss=validation.loss if validation else None,
+                        validation_accuracy=validation.accuracy if validation else None,
+                    ),
+                    self,
+                )
+            if goal < self.iterations and self.stopped is None and self.checkpoints.is_due(goal):
+                self.callbacks.checkpoint(self)
+                self.checkpoints.restart()
+        ended = self.stopped is not None or self.iteration == self.iterations
+        if ended and self.stopped is None:
+            self.stopped = "completed"
+        self.callbacks.checkpoint(self)
+        if ended:
+            yield self.callbacks.record(self._result(began, started), self)
+
+    def stop(self) -> None:
+        """Let `steps` end after the step that is being done, without a result; a later call goes on from there.
+
+        May be called from a signal handler or another thread.
+        """
+        self._stop_asked = True
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """All that training needs to go on from here, bit for bit: host arrays, and facts that JSON can hold."""
+        return state.take(self)
+
+    def restore(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        """Go on from where `state` was taken, by a trainer of the same network, data and options.
+
+        Raises:
+            CheckpointError: the state is of another network, data set or way of training, and which.
+        """
+        state.put_back(self, arrays, facts)
+
+    def _next_stop(self) -> int:
+        """The next step after which the host looks at the results."""
+        stops = [(self.iteration // self.log_every + 1) * self.log_every, self.iterations]
+        if self.validate_every:
+            stops.append((self.iteration // self.validate_every + 1) * self.validate_every)
+        stops += self.checkpoints.stops(self.iteration, self._pace)
+        return min(stops)
+
+    def _run_to(self, goal: int) -> None:
+        while self.iteration < goal:
+            self.step.run(want_rows=self.iteration == goal - 1)
+            if self._stop_asked:
+                break
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        # An overflow is reported once, as the step whose loss is not finite, and not by NumPy's warnings.
+        memory = explaining(self.model, self.data, self.optimizer, self.batch)
+        with memory, self.backend.use(), self.threads.held(), np.errstate(over="ignore", invalid="ignore"):
+            yield
+
+    def _check_finite(self) -> None:
+        step = self.step.first_nonfinite()
+        if step >= 0:
+            raise TrainingDiverged(
+                f"the loss is not a finite number since iteration {step + 1}; lower the learning rate "
+                f"(it is {float(self.schedule.initial):g}), or clip the gradient with clip_norm.",
+                step + 1,
+            )
+
+    def _evaluate(self, split: Any) -> Evaluation | None:
+        if split is None:
+            return None
+        with self.threads.bounded():
+            return evaluate(self.model, split, self.loss)
+
+    def _judge(self, loss: float) -> bool:
+        """Note a validation loss; whether to stop. The best weights are kept, on the device."""
+        if loss < self.best["loss"]:
+            self.best = {"loss": loss, "iteration": self.iteration, "waited": 0}
+            with self.backend.use():
+                self._best_flat = self.model.flat.copy()
+        else:
+            self.best["waited"] += 1
+        if self.schedule.observe(loss):
+            self.step.ask_rates_again()
+        return self.patience is not None and self.best["waited"] >= self.patience
+
+    def _result(self, began: int, started: float) -> ResultRecord:
+        best = None
+        if self.patience is not None and self._best_flat is not None:
+            with self.backend.use():
+                self.model.flat[...] = self._best_flat
+            best = self.best["iteration"]
+        train, validation, test = map(self._evaluate, (self.data.train, self.data.validation, self.data.test))
+        spent = self.seconds - started
+        assert train is not None
+        return ResultRecord(
+            device=self.backend.device,
+            iterations=self.iteration,
+            train_seconds=self.seconds,
+            steps_per_second=(self.iteration - began) / spent if spent else 0.0,
+            train_accuracy=train.accuracy,
+            train_loss=train.loss,
+            validation_accuracy=validation.accuracy if validation else None,
+            validation_loss=validation.loss if validation else None,
+            test_accuracy=test.accuracy if test else None,
+            test_loss=test.loss if test else None,
+            stopped=self.stopped or "stopped",
+            best_iteration=best,
+        )
+
+
+def training_steps(model: MLP, data: Any, **options: Any) -> Iterator[Record]:
+    """Train step by step: the records of `Trainer(model, data, **options)`, the result record last."""
+    return Trainer(model, data, **options).steps()
+
+
+def train(model: MLP, data: Any, **options: Any) -> TrainingResult:
+    """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` for the options.
+
+    On the CPU trainings in several Python threads take turns; to train at the same time, use processes.
+
+    Returns:
+        The final accuracies and losses, the history of records, and the model.
+    """
+    trainer = Trainer(model, data, **options)
+    records = list(trainer.steps())
+    result = records[-1] if records and isinstance(records[-1], ResultRecord) else trainer._result(0, 0.0)
+    return TrainingResult(result, [record for record in records if isinstance(record, StepRecord)], model)

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import gpunet as gn
+from gpunet.cli import errors
+from gpunet.cli.app import app
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+ENDLESS = ("train", "--iterations", "100000000", "--device", "cpu")
+
+
+def gpunet(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gpunet", *arguments], capture_output=True, text=True, env=ENVIRONMENT, timeout=600
+    )
+
+
+def check(done: subprocess.CompletedProcess[str], code: int, words: str) -> None:
+    """The command failed with this code, and standard error is one sentence with these words."""
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith((".\n", "?\n"))
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def idx(array_bytes: bytes, *dimensions: int) -> bytes:
+    return bytes([0, 0, 8, len(dimensions)]) + struct.pack(f">{len(dimensions)}I", *dimensions) + array_bytes
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small data set of one's own in four idx.gz files."""
+    for name, count in (("train", 40), ("t10k", 20)):
+        pictures, labels = FILES[:2] if name == "train" else FILES[2:]
+        images = bytes(i * 7 % 256 for i in range(count * 16))
+        (tmp_path / f"{pictures}.gz").write_bytes(gzip.compress(idx(images, count, 4, 4)))
+        (tmp_path / f"{labels}.gz").write_bytes(gzip.compress(idx(bytes(i % 4 for i in range(count)), count)))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), [
+    (("--data", "mnits"), 2, "did you mean mnist"),
+    (("--data", "./no/such/folder"), 1, "no/such/folder"),
+    (("--data", "mnist", "--data-dir", "./no/such/folder"), 1, "no/such/folder"),
+    (("--hidden", "50,,30"), 2, "--hidden 50,,30: "),
+    (("--hidden", "0"), 2, "--hidden 0: "),
+    (("--lr", "nan"), 2, "--lr nan: "),
+    (("--batch-size", "0"), 2, "--batch-size 0: "),
+    (("--batch-size", "4001"), 2, "the training set has only 4000 examples"),
+    (("--config", "no-such-file.toml"), 1, "no-such-file.toml"),
+    (("--hiden", "3"), 2, "--hidden"),
+    (("--lr",), 2, "requires an argument"),
+    (("stray",), 2, "stray"),
+    (("--bias", "1e39"), 2, "--bias 1e39: float32 ends at 3.4e+38"),
+    (("--init", "constant:value=-1e39"), 2, "float32 ends at 3.4e+38"),
+])  # fmt: skip
+def test_bad_arguments(arguments, code, words):
+    done = gpunet("train", *arguments)
+    check(done, code, words)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("arguments", "name"), [
+    (("train", "--out", ""), "--out"),
+    (("train", "--resume="), "--resume"),
+    (("train", "--config", ""), "--config"),
+    (("train", "--log", "csv:a", "--log", ""), "--log"),
+    (("export", "", "model.npz"), "RUN"),
+    (("predict", "model", "a.png", ""), "FILE..."),
+    (("data", "get", "mnist-5k", "--to", ""), "--to"),
+    (("show", "-o", ""), "--out"),
+])  # fmt: skip
+def test_an_empty_value_is_no_path(arguments, name, capsys):
+    command = typer.main.get_command(app)
+    assert errors.run(lambda: command.main(arguments, prog_name="gpunet", standalone_mode=False)) == 2
+    assert capsys.readouterr().err.startswith(f"Error: {name} is empty (an unset shell variable?); give a value")
+
+
+def test_unknown_command():
+    check(gpunet("trian"), 2, "train")
+
+
+def test_an_error_is_a_sentence_beside_json_too():
+    done = gpunet("train", "--json", "--lr", "nan")
+    check(done, 2, "--lr nan")
+    assert done.stdout == ""
+
+
+def test_a_folder_of_ones_own_trains(folder: Path):
+    done = gpunet("train", "--data", str(folder), "--batch-size", "10", "--iterations", "5", "--device", "cpu", "-q")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("damage", ["no idx", "truncated gzip", "counts"])
+def test_damaged_data(folder: Path, damage: str):
+    images = folder / f"{FILES[0]}.gz"
+    if damage == "no idx":
+        images.write_bytes(gzip.compress(b"this is a letter and no picture"))
+    elif damage == "truncated gzip":
+        images.write_bytes(images.read_bytes()[:-30])
+    else:
+        images.write_bytes(gzip.compress(idx(bytes(39 * 16), 39, 4, 4)))
+    done = gpunet("train", "--data", str(folder), "--batch-size", "10", "--device", "cpu")
+    check(done, 1, "39" if damage == "counts" else images.name)
+
+
+def test_cuda_that_is_not_there():
+    try:
+        gn.get_backend("cuda")
+    except gn.DeviceError:
+        check(gpunet("train", "--device", "cuda"), 1, "")
+    else:
+        check(gpunet("train", "--device", "cuda:999"), 1, "999")
+
+
+def test_a_loss_that_is_no_number():
+    done = gpunet("train", "--lr", "1e6", "--device", "cpu")
+    check(done, 1, "learning rate")
+    assert "iteration" in done.stderr
+
+
+def test_warnings_of_numpy_are_not_shown():
+    check(gpunet("train", "--init", "normal:stddev=3e38", "--device", "cpu"), 1, "finite")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted(number, code):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpunet", *ENDLESS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert process.stdout is not None
+    assert any("iteration" in line for line in process.stdout)  # ends with the output, should the run die early
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == code
+    assert errors.startswith("Error: stopped after iteration ")
+    assert "of 100,000,000." in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("module", ["typer", "gpunet.cli.train", "gpunet.runs.settings"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_while_it_starts(module, number, code):
+    script = f"""if True:
+        import os, signal, sys
+
+        class Interruption:  # comes when the module is looked for
+            def find_spec(self, name, path=None, target=None):
+                if name == {module!r}:
+                    os.kill(os.getpid(), {int(number)})
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.meta_path.insert(0, Interruption())
+        sys.argv = ["gpunet", "train"]
+        from gpunet.__main__ import main
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
+    check(done, code, "stopped.")
+    assert done.stdout == ""
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
+def test_outputs_that_are_closed(tmp_path):
+    def closed(arguments: str, redirection: str) -> subprocess.CompletedProcess[str]:
+        command = f'"{sys.executable}" -m gpunet {arguments} {redirection}'
+        return subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
+
+    check(closed("--version", ">&-"), 1, "standard output is closed")
+    assert closed("--version", "2>&-").stdout == f"gpunet {gn.__version__}\n"
+    refused = closed("train --lr nan", "2>&-")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert closed("--version", ">&- 2>&- <&-").returncode == 1
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_a_closed_pipe_ends_the_run_in_silence(options):
+    command = f'"{sys.executable}" -m gpunet {" ".join(ENDLESS)} {options} | head -n 1'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+def test_an_output_that_is_full():
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gpunet", "train", "--iterations", "200", "--device", "cpu"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+            timeout=600,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict", "cp1252"])
+def test_any_text_can_be_written_to_any_stream(tmp_path, encoding):
+    folder = tmp_path / os.fsdecode(b"na\xffme")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": encoding}
+    grid = [
+        "--hidden",
+        "5",
+        "--lr",
+        "0.1",
+        "--seeds",
+        "2",
+        "--iterations",
+        "20",
+        "--jobs",
+        "1",
+        "--device",
+        "cpu",
+        "-q",
+    ]
+    command = [sys.executable, "-m", "gpunet"]
+    done = subprocess.run([*command, "sweep", *grid], capture_output=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert {"ascii": b"?", "utf-8:strict": "±".encode(), "cp1252": "±".encode("cp1252")}[encoding] in done.stdout
+    done = subprocess.run([*command, "evaluate", folder], capture_output=True, env=environment, timeout=600)
+    assert done.returncode == 1
+    assert b"unexpected" not in done.stderr
+    assert done.stderr.startswith(b"Error: ")

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+SHORT = ("train", "--iterations", "300", "--device", "cpu")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM")}
+    return {**clean, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **changes}
+
+
+def gpunet(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gpunet", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environment(**changes),
+        timeout=600,
+    )
+
+
+def in_terminal(*arguments: str, columns: int = 80, **changes: str) -> str:
+    """Everything that a command writes to a terminal of so many columns, escape sequences included."""
+    pty = pytest.importorskip("pty", reason="pseudo-terminals are a POSIX thing")
+    import fcntl
+    import struct
+    import termios
+
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpunet", *arguments],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env=environment(TERM="xterm-256color", **changes),
+    )
+    os.close(follower)
+    output = b""
+    try:
+        while chunk := os.read(leader, 65536):
+            output += chunk
+    except OSError:  # Linux reports the other side's end as an input/output error
+        pass
+    os.close(leader)
+    assert process.wait(timeout=600) == 0
+    return output.decode()
+
+
+def test_a_bare_train_trains_the_write_up_network_above_090():
+    done = gpunet("train", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "784-50-30-10 relu, 41,090 parameters" in done.stdout
+    assert "iteration  100  accuracy " in done.stdout
+    assert "iteration 5000  accuracy " in done.stdout
+    header, accuracies = done.stdout.split("\n\n")[2].splitlines()[:2]
+    row = dict(zip(header.split(), accuracies.split()[1:], strict=True))
+    assert 0.90 < float(row["test"]) < float(row["train"])
+    assert float(row["gap"]) == pytest.approx(float(row["train"]) - float(row["test"]), abs=1.01e-4)
+    assert "steps per second" in done.stdout.splitlines()[-1]
+
+
+def test_in_a_pipe_lines_are_plain():
+    done = gpunet(*SHORT)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    assert "\r" not in done.stdout
+    assert done.stdout.isascii()
+
+
+def test_json_lines():
+    done = gpunet(*SHORT, "--json", "--validation", "400")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    steps, result = records[:-1], records[-1]
+    assert {record["event"] for record in steps} == {"step"}
+    assert [step["iteration"] for step in steps if step["iteration"] % 100 == 0] == [100, 200, 300]
+    assert all(0 <= step["accuracy"] <= 1 and step["loss"] > 0 for step in steps)
+    assert result["event"] == "result"
+    assert result["device"] == "cpu"
+    assert result["iterations"] == 300
+    assert result["train_seconds"] > 0
+    assert result["steps_per_second"] > 0
+    for split in ("train", "validation", "test"):
+        assert 0.5 < result[f"{split}_accuracy"] <= 1
+    assert result["test_loss"] > 0
+
+
+def test_same_seed_same_run_other_seed_another():
+    def losses(seed: str) -> list[float]:
+        return [json.loads(line)["loss"] for line in gpunet(*SHORT, "--json", "--seed", seed).stdout.splitlines()[:-1]]
+
+    first = losses("5")
+    assert first == losses("5")
+    assert first != losses("6")
+
+
+def test_quiet_says_the_result_and_no_more():
+    done = gpunet(*SHORT, "--quiet")
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stdout.startswith("test accuracy 0.")
+
+
+def test_options_reach_the_run():
+    done = gpunet("train", "--hidden", "20", "--activation", "tanh", "--optimizer", "adam", "--batch-size", "all",
+                  "--iterations", "4", "--log-every", "2", "--dropout", "0.1", "--l2", "0.001", "--classes", "3,8",
+                  "--validation", "0.25", "--device", "cpu")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "600 train, 200 validation, 200 test" in done.stdout
+    assert "784-20-2 tanh" in done.stdout
+    assert "iteration 2" in done.stdout
+
+
+def test_logistic_regression_on_two_digits():
+    done = gpunet("train", "--hidden", "none", "--classes", "0,1", "--loss", "binary-cross-entropy",
+                  "--iterations", "200", "--json", "--device", "cpu")  # fmt: skip
+    assert json.loads(done.stdout.splitlines()[-1])["test_accuracy"] > 0.97
+
+
+def test_config_file_with_the_command_line_on_top(tmp_path: Path):
+    config = tmp_path / "settings.toml"
+    config.write_text('hidden = [12]\nepochs = 1\nseed = 3\ndevice = "cpu"\n')
+    done = gpunet("train", "--config", str(config), "--hidden", "9", "--iterations", "50", "--log-every", "50")
+    assert done.returncode == 0, done.stderr
+    assert "784-9-10 relu" in done.stdout
+    assert "50 iterations in" in done.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_on_a_terminal_a_bar_is_drawn_within_the_width(columns: int):
+    text = in_terminal(*SHORT, "--validation", "400", columns=columns)
+    assert "steps/s" in text or columns == 40
+    assert "\x1b[36m" in text
+    for line in ESCAPE.sub("", text.replace("\r", "\n")).split("\n"):
+        assert len(line) <= columns, line
+
+
+def test_no_color_on_a_terminal():
+    text = in_terminal(*SHORT, NO_COLOR="1")
+    assert "steps/s" in text
+    assert not re.search(r"\x1b\[(?:\d+;)*[349]\d(?:;\d+)*m", text)
+
+
+def test_quiet_draws_nothing_on_a_terminal():
+    text = in_terminal(*SHORT, "--quiet")
+    assert text.startswith("test accuracy")
+    assert text.rstrip().endswith("steps per second")
+    assert "\x1b" not in text
+
+
+def test_force_color_in_a_pipe_colours_and_moves_no_cursor():
+    done = gpunet(*SHORT, FORCE_COLOR="1")
+    assert "\x1b[36m" in done.stdout
+    assert all(sequence.endswith("m") for sequence in ESCAPE.findall(done.stdout + done.stderr))
+
+
+def test_help_says_every_setting_with_examples_and_fits():
+    from gpunet.runs.settings import FIELDS, option
+
+    for columns in (60, 80):
+        text = gpunet("train", "--help", COLUMNS=str(columns)).stdout
+        assert max(map(len, text.splitlines())) <= columns + 25  # an example is one line that can be copied
+        options = text.split("Data:")[1].split("Examples:")[0]
+        assert max(map(len, options.splitlines())) <= columns
+        assert "Examples:" in text
+        for name in FIELDS:
+            assert f"{option(name)} " in options
+
+
+def test_help_of_the_program_lists_commands_and_imports_none():
+    script = (
+        "import sys\nsys.argv = ['gpunet', '--help']\nfrom gpunet.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "print('loaded', *sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment(), timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    text, loaded = done.stdout.split("\nloaded ")
+    assert "  train" in text
+    unwanted = {"cupy", "matplotlib", "rich.console", "rich.progress", "gpunet.cli.train", "joblib", "PIL"}
+    assert not unwanted & set(loaded.split())
+
+
+def test_commands_in_the_table_are_modules_with_a_command():
+    from gpunet.cli.app import COMMANDS, load_command
+
+    folder = Path(__import__("gpunet.cli").cli.__file__).parent
+    for name in COMMANDS:
+        if (folder / f"{name}.py").exists():
+            assert load_command(name).name == name
+
+
+def test_version_and_bare_call():
+    assert re.fullmatch(r"gpunet \d+\.\d+\.\d+\S*\n", gpunet("--version").stdout)
+    bare = gpunet()
+    assert bare.returncode == 0
+    assert bare.stdout.startswith("Usage: gpunet")
+
+
+def test_completion_of_commands_options_and_values():
+    def complete(words: str) -> str:
+        count = len(words.split()) - (0 if words.endswith(" ") else 1)
+        return gpunet(_GPUNET_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(count)).stdout
+
+    assert "train" in complete("gpunet tr").split()
+    assert "--batch-size" in complete("gpunet train --batch").split()
+    assert "adam" in complete("gpunet train --optimizer ad").split()
+
+
+def test_lines_come_as_the_run_goes():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpunet", "train", "--iterations", "100000000", "--json", "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    try:
+        assert json.loads(process.stdout.readline())["iteration"] == 100
+        assert json.loads(process.stdout.readline())["iteration"] == 200  # and not all at the end
+    finally:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,274 @@
+"""Data of one's own: each form that a file or folder may have, and what is said of damaged ones."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpunet.data.idx import write_idx
+from gpunet.data.load import load_dataset
+from gpunet.errors import DataError, MissingExtra
+
+pytestmark = pytest.mark.host
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (12, 5, 4), dtype=np.uint8)
+LABELS = np.arange(12, dtype=np.uint8) % 3
+
+
+def refused(path, *words, error=DataError):
+    with pytest.raises(error) as caught:
+        load_dataset(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text, text
+
+
+def check(data, test=False):
+    np.testing.assert_array_equal(data.train.images, PIXELS.reshape(12, 20))
+    np.testing.assert_array_equal(data.train.labels, LABELS)
+    assert data.train.images.dtype == np.uint8
+    assert (data.test is not None) == test
+
+
+# ---- idx
+
+
+@pytest.mark.parametrize("names", [("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+                                   ("train-images.idx3-ubyte", "train-labels.idx1-ubyte"),
+                                   ("train_images", "train_labels.gz"), ("images.idx", "labels.idx")])  # fmt: skip
+def test_idx(tmp_path, names):
+    write_idx(tmp_path / names[0], PIXELS)
+    write_idx(tmp_path / names[1], LABELS)
+    data = load_dataset(str(tmp_path))
+    check(data)
+    assert data.image_shape == (5, 4)
+    assert data.name == tmp_path.name
+
+
+@pytest.mark.parametrize("prefix", ["t10k", "test"])
+def test_idx_with_test_and_validation(tmp_path, prefix):
+    for split in ("train", prefix, "val"):
+        write_idx(tmp_path / f"{split}-images-idx3-ubyte.gz", PIXELS)
+        write_idx(tmp_path / f"{split}-labels-idx1-ubyte.gz", LABELS)
+    data = load_dataset(tmp_path)
+    check(data, test=True)
+    assert len(data.validation) == 12
+
+
+def test_idx_refused(tmp_path):
+    images, labels = tmp_path / "train-images-idx3-ubyte", tmp_path / "train-labels-idx1-ubyte"
+    write_idx(images, PIXELS)
+    refused(tmp_path, "no train-labels")
+    refused(images, "give the folder")
+    write_idx(labels, LABELS[:-1])
+    refused(tmp_path, "12 images", "11 labels")
+    write_idx(labels, LABELS.astype(np.float32) + 0.5)
+    refused(tmp_path, "train labels", "whole")
+    labels.write_bytes(b"not idx")
+    refused(tmp_path, str(labels), "no idx file")
+    write_idx(labels, LABELS)
+    write_idx(tmp_path / "t10k-images-idx3-ubyte", PIXELS[:, 1:])
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte", LABELS)
+    refused(tmp_path, "16 features")
+    images.unlink()
+    labels.unlink()
+    refused(tmp_path, "no train-images")
+
+
+# ---- npz
+
+
+@pytest.mark.parametrize("keys", ["x_train y_train", "images labels", "train_images train_labels", "X y"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz(tmp_path, keys, save):
+    images, labels = keys.split()
+    save(tmp_path / "mine.npz", **{images: PIXELS, labels: LABELS}, x_test=PIXELS, y_test=LABELS)
+    check(load_dataset(tmp_path / "mine.npz"), test=True)
+    check(load_dataset(tmp_path), test=True)
+
+
+def npy(shape: tuple[int, ...], content: bytes) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return stream.getvalue() + content
+
+
+def test_npz_refused(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, a=PIXELS, b=LABELS)
+    refused(path, "a, b", "images and labels")
+    np.savez(path, images=PIXELS, labels=np.array([{}] * 12, dtype=object))
+    refused(path, "pickled")
+    np.savez(path, images=PIXELS, labels=LABELS[1:])
+    refused(path, "11 train labels")
+    np.savez(path, images=PIXELS, labels=LABELS)
+    whole = path.read_bytes()
+    for content in (b"", b"PK\x03\x04", whole[:-30], whole[: len(whole) // 2], whole.replace(b"NUMPY", b"NUMBY")):
+        path.write_bytes(content)
+        refused(path, "mine.npz")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", npy((1 << 40, 28), b"\0" * 10))
+        archive.writestr("labels.npy", npy((1 << 40,), b"\0" * 10))
+    refused(path, "claims more data than it has")
+
+
+# ---- csv
+
+
+def table(header: str | None, column: int, labels=LABELS, images=PIXELS) -> str:
+    lines = [header] if header else []
+    for label, image in zip(labels, images.reshape(len(images), -1), strict=True):
+        cells = [str(value) for value in image]
+        cells.insert(column, str(label))
+        lines.append(",".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+PIXEL_NAMES = [f"pixel{number}" for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [(None, 0), ("label," + ",".join(PIXEL_NAMES), 0), ("digit," + ",".join(PIXEL_NAMES), 0),
+     (",".join(PIXEL_NAMES) + ",label", 20), (",".join(PIXEL_NAMES[:3]) + ',"Label",' + ",".join(PIXEL_NAMES[3:]), 3),
+     ("label," + ",".join(map(str, range(20))), 0)],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["mine.csv", "mine.csv.gz"])
+def test_csv(tmp_path, header, column, name):
+    content = table(header, column).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    check(load_dataset(tmp_path / name))
+    check(load_dataset(tmp_path))
+
+
+def test_csv_in_the_wild(tmp_path):
+    content = "\ufeff" + table(None, 0).replace("\n", "\r\n") + "\r\n\r\n"
+    (tmp_path / "mnist_train.csv").write_text(content, encoding="utf-8", newline="")
+    (tmp_path / "mnist_test.csv").write_text(table(None, 0))
+    check(load_dataset(tmp_path), test=True)
+
+
+def test_csv_with_named_classes_and_real_features(tmp_path):
+    (tmp_path / "train.csv").write_text("species,a,b\nsetosa,1.5,2\nvirginica,3,-4e-1\nsetosa,0,0\n")
+    (tmp_path / "test.csv").write_text("species,a,b\nvirginica,1,2\n")
+    data = load_dataset(tmp_path)
+    assert data.class_names == ["setosa", "virginica"]
+    assert data.train.labels.tolist() == [0, 1, 0]
+    assert data.test.labels.tolist() == [1]
+    assert data.train.images.dtype == np.float32
+    np.testing.assert_allclose(data.train.images, [[1.5, 2], [3, -0.4], [0, 0]])
+    (tmp_path / "test.csv").write_text("species,a,b\nrose,1,2\n")
+    refused(tmp_path, "rose")
+
+
+@pytest.mark.parametrize("high", [1, 16, 127])
+def test_small_whole_numbers_are_no_pixels(tmp_path, high):
+    (tmp_path / "a.csv").write_text(f"0,{high},0\n1,0,{high}\n")
+    data = load_dataset(tmp_path / "a.csv")
+    assert data.scale == 1.0
+    np.testing.assert_array_equal(data.train.images, [[high, 0], [0, high]])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ["empty"]),
+        (b"label,a,b\n", ["no rows"]),
+        (b"1\n2\n", ["single column"]),
+        (b"0,1,2\n1,3\n", ["2 columns in line 2"]),
+        (b"0,1,2\n1,x,4\n0,1,2\n", ["line 2", "x"]),
+        (b"label,a,b\n0,1,2\n1,,4\n", ["line 3"]),
+        (b"0,1,2\n,3,4\n", ["no label in line 2"]),
+        (b"0,1,2\n-1,3,4\n", ["-1"]),
+        (b"0,1,2\n0.5,3,4\n", ["0.5"]),
+        (b"0,nan,2\n1,3,4\n", ["NaN"]),
+        (b"0,1e99,2\n1,3,4\n", ["row 0"]),
+        (b"\x89PNG\r\n\x1a\n\xff\xfe,1\n", ["UTF-8"]),
+        (gzip.compress(b"0,1,2\n1,3,4\n", mtime=0)[:-9], ["gzip"]),
+    ],
+)
+def test_csv_refused(tmp_path, content, words):
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content)
+    refused(path, *words)
+
+
+# ---- folders of images
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for split in ("train", "test"):
+        for number, (pixels, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
+            folder = tmp_path / split / ["9", "10", "cat"][label]
+            folder.mkdir(parents=True, exist_ok=True)
+            image.fromarray(pixels).save(folder / f"{number:02}.png")
+    return tmp_path
+
+
+def test_images(image_folder):
+    for path, test in ((image_folder, True), (image_folder / "train", False)):
+        data = load_dataset(path)
+        assert data.class_names == ["9", "10", "cat"]
+        assert data.image_shape == (5, 4)
+        order = np.argsort(LABELS, kind="stable")
+        np.testing.assert_array_equal(data.train.images, PIXELS[order].reshape(12, 20))
+        np.testing.assert_array_equal(data.train.labels, LABELS[order])
+        assert (data.test is not None) == test
+
+
+def test_images_of_any_mode(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    grey = image.fromarray(PIXELS[0])
+    (tmp_path / "a").mkdir()
+    grey.save(tmp_path / "a" / "1.png")
+    grey.convert("RGB").save(tmp_path / "a" / "2.png")
+    grey.convert("RGBA").save(tmp_path / "a" / "3.png")
+    image.fromarray(PIXELS[0].astype(np.uint16) * 257).save(tmp_path / "a" / "4.png")
+    grey.save(tmp_path / "a" / "5.JPEG", quality=100, subsampling=0)
+    data = load_dataset(tmp_path)
+    for row in data.train.images[:4]:
+        np.testing.assert_array_equal(row, PIXELS[0].reshape(-1))
+    assert np.abs(data.train.images[4].astype(int) - PIXELS[0].reshape(-1)).max() <= 8
+
+
+def test_images_refused(image_folder):
+    image = pytest.importorskip("PIL.Image")
+    extra = image_folder / "train" / "9" / "zz.png"
+    image.fromarray(PIXELS[0, 1:]).save(extra)
+    refused(image_folder, "zz.png", "one size")
+    good = (image_folder / "train" / "9" / "00.png").read_bytes()
+    for content in (b"", b"GIF89a", good[:20], good[:50], good[:-30]):
+        extra.write_bytes(content)
+        refused(image_folder, "zz.png", "damaged")
+    extra.unlink()
+    (image_folder / "train" / "empty").mkdir()
+    refused(image_folder, "empty")
+    (image_folder / "train" / "empty").rmdir()
+    (image_folder / "test" / "dog").mkdir()
+    (image_folder / "test" / "dog" / "1.png").write_bytes(good)
+    refused(image_folder, "dog")
+
+
+def test_images_without_pillow(image_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    refused(image_folder, "gpunet[images]", error=MissingExtra)
+
+
+def test_folders_that_hold_nothing(tmp_path):
+    refused(tmp_path, "no data set")
+    (tmp_path / "notes.txt").write_text("hello")
+    refused(tmp_path, "no data set")
+    refused(tmp_path / "notes.txt", "no data set")
+    (tmp_path / "sub").mkdir()
+    refused(tmp_path, "sub")
+    assert Path(tmp_path, "sub").is_dir()

@@ -1,0 +1,122 @@
+"""The kernels through NVIDIA's own compiler, the document that lists them, and the benchmark on a CUDA device."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pathlib
+import re
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import gpunet as gn
+from gpunet.kernels import build, gemm
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def report() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("kernel_report", ROOT / "scripts" / "kernel_report.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def document() -> str:
+    return (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
+
+
+FLOAT = {"REAL": "float", "ACC": "float"}
+DOUBLE = {"REAL": "double", "ACC": "double"}
+TILES = ("TILE_M", "TILE_N", "SLICE", "PATCH_M", "PATCH_N")
+
+
+def layer(types: dict[str, str], tile: tuple[int, ...], dropout: int) -> dict[str, object]:
+    functions = gn.ACTIVATIONS["gelu-tanh"].cuda_functions().replace("\n", " ")
+    return {**types, **dict(zip(TILES, tile, strict=True)), "DROPOUT": dropout, "FUNCTIONS": functions}
+
+
+LOSS = {"LOSS_VALUE(z, t)": "((z - t) * (z - t))", "LOSS_SLOPE(z, t)": "(2 * (z - t))", "SIGNED": 0}
+SOURCES = [
+    ("gemm.cu", layer(FLOAT, gemm.SMALL, 1)),
+    ("gemm.cu", layer(FLOAT, gemm.LARGE, 0)),
+    ("gemm.cu", layer(DOUBLE, gemm.SMALL, 0)),
+    ("gemm.cu", layer(DOUBLE, gemm.LARGE, 1)),
+    ("activation_backward.cu", {**FLOAT, "DERIVATIVE": gn.ACTIVATIONS["tanh"].cuda_functions().replace("\n", " ")}),
+    ("column_sum.cu", FLOAT),
+    ("elementwise_loss.cu", {**FLOAT, "LABEL": "int", "SOFT": 0, **LOSS}),
+    ("gather.cu", {**FLOAT, "IMAGE": "unsigned char", "LABEL": "int"}),
+    ("penalties.cu", FLOAT),
+    ("softmax.cu", DOUBLE),
+    ("softmax_cross_entropy.cu", {**FLOAT, "LABEL": "int", "SOFT": 0}),
+    ("softmax_cross_entropy.cu", {**DOUBLE, "LABEL": "double", "SOFT": 1}),
+]
+
+
+@pytest.mark.parametrize(("file", "defines"), SOURCES, ids=[f"{file}-{at}" for at, (file, _) in enumerate(SOURCES)])
+def test_kernels_compile_without_warnings_and_spills(report: ModuleType, file: str, defines: dict) -> None:
+    library = report.find_nvrtc()
+    if library is None:
+        pytest.skip("NVIDIA's NVRTC is not installed (the extra gpunet[kernels])")
+    head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
+    job = {"source": head + build.source(file), "options": ["--std=c++14", "-ftz=true"]}
+    outcome = report.compile_job({**job, "label": file, "library": library})
+    assert sorted(outcome["results"]) == sorted(report.CAPABILITIES)
+    names = set(re.findall(r"__global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(", build.source(file)))
+    for result in outcome["results"].values():
+        assert set(result["kernels"]) == names
+        assert report.faults(result) == []
+
+
+def test_warnings_and_spills_are_found(report: ModuleType) -> None:
+    log = (
+        "kernel.cu(3): warning #177-D: variable was declared but never referenced\n"
+        "ptxas info    : Compiling entry function 'one' for 'sm_80'\n"
+        "ptxas         .     8 bytes stack frame, 4 bytes spill stores, 4 bytes spill loads\n"
+        "ptxas info    : Used 40 registers, used 1 barriers, 1024 bytes smem\n"
+    )
+    kernels = report.read_log(log)
+    assert kernels == {"one": {"registers": 40, "shared": 1024, "spills": 4, "stack": 8}}
+    faults = report.faults({"log": log, "kernels": kernels})
+    assert len(faults) == 2
+
+
+def test_the_table_of_counts_is_up_to_date(cuda: gn.Backend, report: ModuleType, document: str) -> None:
+    pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
+    if cuda.xp.cuda.get_allocator() is cuda.xp.cuda.memory._malloc:
+        pytest.skip("CuPy's memory pool is switched off, so that each array is an allocation")
+    for row in report.counts_section().splitlines():
+        assert row in document
+
+
+def test_every_kernel_is_in_the_document(document: str) -> None:
+    for file in (ROOT / "kernels").glob("*.cu"):
+        found = re.findall(r"__global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(", file.read_text(encoding="utf-8"))
+        assert found, file
+        for name in found:
+            assert f"| `{name}` |" in document
+    for name in gn.OPTIMIZERS:
+        assert f"| `update_{name.replace('-', '_')}` |" in document
+    for name in gn.ACTIVATIONS:
+        assert f"| {name}, " in document
+
+
+def test_the_benchmark_runs(cuda: gn.Backend, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "gpu.json"
+    few = ["--sizes", "20,12,5", "--batch", "16", "--steps", "2", "--rounds", "2"]
+    few += ["--rows", "64", "--width", "32", "--repeats", "1"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *few, "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(file.read_text())
+    assert measured["simulated"] == ("the times mean nothing" in done.stdout)
+    assert {"gpunet, eager", "gpunet, graph"} <= set(measured["steps_per_second"])
+    assert len(measured["steps_per_second"]["gpunet, graph"]) == 2
+    assert measured["kernels"][0]["kernel"] == "copy on the device"
+    assert all(row["bandwidth"] > 0 for row in measured["kernels"])
+    assert set(measured["left_out"]) | set(measured["steps_per_second"]) >= {"torch, eager", "torch, graph"}

@@ -1,0 +1,446 @@
+"""Sweeps: grids out of texts, trials that never see the test set, the choice, and going on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gpunet as gn
+from gpunet.runs.settings import Settings
+from gpunet.sweeps import grids, trials
+from gpunet.sweeps import sweep as sweeps
+from gpunet.sweeps.sweep import Sweep, sweep
+from gpunet.sweeps.trials import Spread
+
+
+@pytest.fixture(scope="module")
+def data() -> gn.Dataset:
+    """Two blobs that a small network tells apart."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, 300)
+    images = rng.normal(size=(300, 4)).astype(np.float32) + labels[:, None] * 1.5
+    return gn.Dataset.from_arrays(images[:200], labels[:200], images[200:], labels[200:], name="blobs")
+
+
+SMALL = {"hidden": "4", "iterations": 30, "batch_size": 20, "log_every": 30, "device": "cpu"}
+
+
+# --- grids -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "values"),
+    [
+        ("hidden", "10;50;50,30;200,100", ["10", "50", "50,30", "200,100"]),
+        ("hidden", "50,30", ["50,30"]),
+        ("hidden", "none;10", ["none", "10"]),
+        ("activation", "relu,tanh, sigmoid", ["relu", "tanh", "sigmoid"]),
+        ("activation", "relu,tanh;", ["relu,tanh"]),
+        ("classes", "3,8;4,9", ["3,8", "4,9"]),
+        ("optimizer", "sgd,adam:beta1=0.8,beta2=0.99,lion", ["sgd", "adam:beta1=0.8,beta2=0.99", "lion"]),
+        ("data_dir", "../data", ["../data"]),
+    ],
+)
+def test_values_in_a_text(name: str, text: str, values: list[str]) -> None:
+    assert grids.parse(name, text) == values
+
+
+@pytest.mark.parametrize("text", ["relu,,tanh", ";", "", "a;;b", "0.1,"])
+def test_a_missing_value_is_refused(text: str) -> None:
+    with pytest.raises(gn.UsageError, match="a value is missing"):
+        grids.parse("activation", text)
+
+
+@pytest.mark.parametrize("text", ["1..0", "a..b", "0.1..", "1..1", "nan..1", "0..inf"])
+def test_a_bad_range_is_refused(text: str) -> None:
+    with pytest.raises(gn.UsageError, match="range"):
+        grids.parse("lr", text)
+
+
+def test_combinations_are_the_whole_product() -> None:
+    found = list(grids.combinations(grids.check({"lr": "0.1,0.2", "hidden": "5;7,7"})))
+    assert found == [{"lr": a, "hidden": b} for a in ("0.1", "0.2") for b in ("5", "7,7")]
+
+
+def test_combinations_refuse_a_range() -> None:
+    with pytest.raises(gn.UsageError, match="--random"):
+        list(grids.combinations(grids.check({"lr": "0.1..1"})))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 20), st.integers(1, 20))
+def test_more_draws_begin_with_the_same_draws(seed: int, few: int, more: int) -> None:
+    grid = grids.check({"lr": "0.001..1", "hidden": "2;3;4", "batch_size": "10..20"})
+    short, long = (list(grids.draws(grid, count, seed)) for count in sorted((few, few + more)))
+    assert long[: len(short)] == short
+    assert all(0.001 <= draw["lr"] <= 1 and 10 <= draw["batch_size"] <= 20 for draw in long)
+    assert all(isinstance(draw["batch_size"], int) for draw in long)
+
+
+def test_draws_are_different_and_end_with_the_grid() -> None:
+    found = list(grids.draws(grids.check({"hidden": "2;3;4", "lr": "0.1,0.2"}), 50, 0))
+    assert len(found) == 6
+    assert len({json.dumps(draw) for draw in found}) == 6
+
+
+def test_a_wide_range_is_drawn_on_the_scale_of_logarithms() -> None:
+    draws = [grids.Range(1e-4, 1).draw(np.random.default_rng(i)) for i in range(400)]
+    assert 0.4 < np.mean(np.array(draws) < 1e-2) < 0.6
+
+
+# --- running -----------------------------------------------------------------------------------------------
+
+
+def test_a_trial_is_the_training_run_with_the_same_settings(data: gn.Dataset) -> None:
+    (result,) = sweep({**SMALL, "seed": 3}, {}, data=data)
+    held = data.hold_out(0.1)
+    model = gn.MLP([4, 4, 2], seed=3)
+    expected = gn.train(model, held, iterations=30, batch_size=20, seed=3)
+    assert result.validation_accuracy == expected.validation_accuracy
+    assert result.train_loss == pytest.approx(expected.train_loss, rel=1e-5)
+
+
+def test_every_setting_and_seed_once_with_mean_and_spread(data: gn.Dataset) -> None:
+    plan = Sweep(SMALL, {"lr": [0.01, 0.5], "activation": "relu,tanh"}, seeds=3, data=data)
+    results = list(plan.run())
+    assert len(results) == len({result.key for result in results}) == 12
+    rows = plan.rows()
+    assert [row.varied for row in rows] == [
+        {"lr": lr, "activation": f} for lr in ("0.01", "0.5") for f in ("relu", "tanh")
+    ]
+    found = [result.validation_accuracy for result in rows[0].results]
+    spread = rows[0].spread("validation_accuracy")
+    assert spread is not None
+    assert spread.mean == pytest.approx(np.mean(found))
+    assert spread.deviation == pytest.approx(np.std(found, ddof=1))
+    assert {result.seed for result in rows[0].results} == {0, 1, 2}
+
+
+def test_the_choice_is_the_best_validation_accuracy(data: gn.Dataset) -> None:
+    plan = Sweep(SMALL, {"lr": [1e-9, 0.5]}, seeds=2, data=data)
+    list(plan.run())
+    assert plan.choose().varied == {"lr": "0.5"}
+
+
+def test_the_test_set_is_looked_at_after_the_choice_and_for_it_alone(
+    data: gn.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Sweep(SMALL, {"lr": [0.1, 0.5]}, seeds=2, data=data)
+    looked = []
+    monkeypatch.setattr(
+        "gpunet.sweeps.sweep.evaluate", lambda model, split: looked.append(split) or gn.evaluate(model, split)
+    )
+    seen = []
+    original = gn.Trainer.__init__
+
+    def watched(self: gn.Trainer, model: gn.MLP, given: gn.Dataset, **options: object) -> None:
+        seen.append(given.test)
+        original(self, model, given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gn.Trainer, "__init__", watched)
+    list(plan.run())
+    assert seen == [None] * 4
+    with pytest.raises(gn.UsageError, match="after the choice"):
+        plan.measure(plan.rows())
+    assert looked == []
+    chosen = plan.choose()
+    found = plan.measure([chosen])
+    assert len(looked) == len(found) == 2
+    assert set(plan.tests) == {trial.key for trial in chosen.trials}
+    plan.measure(plan.rows())
+    assert len(plan.tests) == 4
+    assert len(looked) == 4
+
+
+def test_the_measured_model_is_the_trained_one(data: gn.Dataset) -> None:
+    plan = Sweep(SMALL, {}, data=data)
+    list(plan.run())
+    (accuracy,) = plan.measure([plan.choose()])
+    model = gn.MLP([4, 4, 2], seed=0)
+    expected = gn.train(model, data.hold_out(0.1), iterations=30, batch_size=20)
+    assert accuracy == pytest.approx(expected.test_accuracy, abs=0.011)  # rounding may turn one answer
+
+
+def test_a_stopped_sweep_goes_on_where_it_was(data: gn.Dataset, tmp_path: Path) -> None:
+    grid = {"lr": [0.1, 0.2, 0.3]}
+    first = Sweep(SMALL, grid, seeds=2, data=data, out=tmp_path / "sweep")
+    running = first.run()
+    done = [next(running), next(running)]
+    running.close()
+    # A process that is killed leaves half a line.
+    with (tmp_path / "sweep" / "results.jsonl").open("a") as stream:
+        stream.write('{"key": "12')
+    second = Sweep(SMALL, grid, seeds=2, data=data, out=tmp_path / "sweep")
+    assert {result.key for result in done} == set(second.results)
+    assert len(list(second.run())) == 4
+    whole = Sweep(SMALL, grid, seeds=2, data=data)
+    expected = {result.key: result.validation_accuracy for result in whole.run()}
+    assert {key: result.validation_accuracy for key, result in second.results.items()} == expected
+    third = Sweep(SMALL, {"lr": [0.1, 0.2, 0.3, 0.4]}, seeds=2, data=data, out=tmp_path / "sweep")
+    assert len(third.missing) == 2
+
+
+def test_ctrl_c_while_a_result_is_written_loses_no_count(
+    data: gn.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = Sweep(SMALL, {"lr": "0.1,0.2"}, data=data, out=tmp_path / "sweep")
+
+    def interrupted(stream: IO[str]) -> None:
+        stream.flush()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweeps, "sync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(started.run())
+    assert len(started.results) == 1
+    monkeypatch.undo()
+    assert [result.varied for result in started.run()] == [{"lr": "0.2"}]
+
+
+def test_other_data_or_settings_are_not_taken_for_done(data: gn.Dataset, tmp_path: Path) -> None:
+    list(Sweep(SMALL, {}, data=data, out=tmp_path).run())
+    assert Sweep(SMALL, {}, data=data, out=tmp_path).missing == []
+    assert len(Sweep({**SMALL, "l2": 0.1}, {}, data=data, out=tmp_path).missing) == 1
+    other = gn.Dataset.from_arrays(data.train.images + 1, data.train.labels, data.test.images, data.test.labels)
+    assert len(Sweep(SMALL, {}, data=other, out=tmp_path).missing) == 1
+
+
+def test_a_folder_of_something_else_is_left_alone(data: gn.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("text")
+    with pytest.raises(gn.UsageError, match="holds other files"):
+        Sweep(SMALL, {}, data=data, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_damaged_line_is_named(data: gn.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").write_text("{}\nnonsense\n")
+    with pytest.raises(gn.DataError, match=r"results\.jsonl, line 2"):
+        Sweep(SMALL, {}, data=data, out=tmp_path)
+
+
+def test_two_sweeps_do_not_share_a_folder_at_a_time(data: gn.Dataset, tmp_path: Path) -> None:
+    running = Sweep(SMALL, {"lr": [0.1, 0.2]}, data=data, out=tmp_path).run()
+    next(running)
+    with pytest.raises(gn.CheckpointError, match="another process"):
+        next(Sweep(SMALL, {"lr": [0.3, 0.4]}, data=data, out=tmp_path).run())
+    running.close()
+    assert len(list(Sweep(SMALL, {"lr": [0.3, 0.4]}, data=data, out=tmp_path).run())) == 2
+
+
+def test_a_diverged_run_is_a_result_and_is_not_chosen(data: gn.Dataset) -> None:
+    plan = Sweep({**SMALL, "activation": "identity"}, {"lr": ["0.1", "1e30"]}, data=data)
+    results = list(plan.run())
+    assert [result.error is None for result in results] == [True, False]
+    assert "not a finite number" in str(results[1].error)
+    assert plan.choose().varied == {"lr": "0.1"}
+    assert len(plan.measure(plan.rows())) == 1
+
+
+def test_nothing_to_choose_from_is_said(data: gn.Dataset) -> None:
+    plan = Sweep({**SMALL, "activation": "identity"}, {"lr": ["1e30"]}, data=data)
+    list(plan.run())
+    with pytest.raises(gn.DataError, match="nothing to choose"):
+        plan.choose()
+
+
+def test_data_with_validation_examples_keeps_them(data: gn.Dataset) -> None:
+    held = data.hold_out(50)
+    (trial,) = Sweep(SMALL, {}, data=held).trials
+    assert trial.settings.validation == "auto"
+    (trial,) = Sweep(SMALL, {}, data=data).trials
+    assert trial.settings.validation == 0.1
+
+
+@pytest.mark.parametrize(
+    ("grid", "options", "sentence"),
+    [
+        ({"lr": "0.1,zero"}, {}, "--lr"),
+        ({"learning_rate": "0.1"}, {}, "learning_rate"),
+        ({"lr": []}, {}, "no value"),
+        ({"seed": "1,2"}, {"seeds": 2}, "seeds"),
+        ({"lr": "0.1..1"}, {}, "--random"),
+        ({}, {"seeds": 0}, "seeds"),
+        ({"validation": "none"}, {}, "--validation none"),
+    ],
+)
+def test_what_cannot_be_swept_is_said_before_anything_runs(
+    data: gn.Dataset, grid: dict, options: dict, sentence: str
+) -> None:
+    with pytest.raises(gn.UsageError, match=sentence):
+        Sweep(SMALL, grid, data=data, **options)
+
+
+def test_the_csv_has_a_line_per_run(data: gn.Dataset) -> None:
+    plan = Sweep(SMALL, {"hidden": "3;4,4"}, seeds=2, data=data)
+    list(plan.run())
+    plan.measure([plan.choose()])
+    lines = plan.csv().splitlines()
+    assert lines[0].startswith(
+        "hidden,seed,train_accuracy,train_loss,validation_accuracy,validation_loss,test_accuracy"
+    )
+    assert len(lines) == 5
+    assert lines[3].startswith('"4,4",0,')
+
+
+def test_workers_in_other_processes_give_the_same_results(data: gn.Dataset) -> None:
+    pytest.importorskip("joblib")
+    grid = {"lr": [0.1, 0.3]}
+    here = {result.key: result.validation_accuracy for result in sweep(SMALL, grid, data=data)}
+    there = {result.key: result.validation_accuracy for result in sweep(SMALL, grid, data=data, jobs=2)}
+    assert there == here
+
+
+def test_an_unknown_backend_is_refused(data: gn.Dataset) -> None:
+    pytest.importorskip("joblib")
+    with pytest.raises(gn.UsageError, match="--backend nonsense"):
+        list(sweep(SMALL, {"lr": [0.1, 0.3]}, data=data, jobs=2, backend="nonsense"))
+
+
+@pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray.util.joblib")])
+def test_a_cluster_without_its_package_is_told(
+    data: gn.Dataset, backend: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("joblib")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(gn.UsageError, match=f"needs the package {package.partition('.')[0]}"):
+        list(sweep(SMALL, {}, data=data, backend=backend))
+
+
+def test_a_backend_without_generators_gets_its_work_in_rounds() -> None:
+    asked = []
+
+    def parallel(work: list[int]) -> list[int]:
+        asked.append(work)
+        return work
+
+    assert list(trials._in_rounds(parallel, [1, 2, 3, 4, 5], 2)) == [1, 2, 3, 4, 5]
+    assert asked == [[1, 2], [3, 4], [5]]
+
+
+def test_a_sweep_on_cuda_trains_there(cuda: gn.Backend, data: gn.Dataset) -> None:
+    (result,) = sweep({**SMALL, "device": "cuda"}, {}, data=data)
+    (expected,) = sweep(SMALL, {}, data=data)
+    assert result.device == "cuda:0"
+    assert result.train_loss == pytest.approx(expected.train_loss, rel=1e-3)
+    with pytest.raises(gn.UsageError, match="threading"):
+        list(sweep({**SMALL, "device": "cuda"}, {}, data=data, jobs=2, backend="threading"))
+
+
+def test_spread() -> None:
+    assert Spread.of([]) is None
+    assert str(Spread.of([0.5])) == "0.5000"
+    assert str(Spread.of([0.5, 0.7])) == "0.6000 ±0.1414"
+
+
+def test_all_settings_can_be_swept() -> None:
+    # A new setting whose value has commas has to be named in LISTS.
+    plain = {name for name in Settings().to_dict() if isinstance(Settings().to_dict()[name], list)}
+    assert plain <= grids.LISTS
+
+
+# --- the picture ---------------------------------------------------------------------------------------------
+
+
+def drawn(data: gn.Dataset, grid: dict, test: bool = False) -> object:
+    pytest.importorskip("matplotlib")
+    from gpunet.pictures.sweeps import accuracies
+
+    plan = Sweep({**SMALL, "iterations": 5, "log_every": 5}, grid, seeds=2, data=data)
+    list(plan.run())
+    if test:
+        plan.measure([plan.choose()])
+    return accuracies(plan).axes[0]
+
+
+def labels(axes) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_numbers_stand_at_their_place_in_the_picture(data: gn.Dataset) -> None:
+    axes = drawn(data, {"hidden": "2;5;100"}, test=True)
+    assert axes.get_xscale() == "log"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "5", "100"]
+    assert list(axes.get_xticks()) == [2, 5, 100]
+    assert axes.get_xlabel() == "neurons in the hidden layer"
+    assert labels(axes) == ["train", "validation", "test"]
+
+
+def test_names_stand_side_by_side_and_the_rest_are_colours(data: gn.Dataset) -> None:
+    axes = drawn(data, {"activation": "relu,tanh", "lr": [0.1, 0.2]})
+    assert axes.get_xscale() == "linear"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["relu", "tanh"]
+    assert labels(axes) == ["train", "validation", "lr 0.1", "lr 0.2"]
+
+
+def test_a_picture_of_no_results_is_refused(data: gn.Dataset) -> None:
+    pytest.importorskip("matplotlib")
+    from gpunet.pictures.sweeps import accuracies
+
+    with pytest.raises(gn.DataError, match="no results"):
+        accuracies(Sweep(SMALL, {}, data=data))
+
+
+def test_workers_know_entries_of_ones_own(data: gn.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("joblib", reason="the extra gpunet[sweep] is not installed")
+
+    class Halving(gn.Schedule):
+        name = "halving"
+
+        def behind_warmup(self, steps: np.ndarray, total: int) -> np.ndarray:
+            return self.initial / (1 + steps)
+
+    square = gn.activation("square", lambda x: x * x, lambda x: 2 * x, "x * x", "ACC(2) * x")
+    monkeypatch.setitem(gn.SCHEDULES, "halving", Halving)
+    monkeypatch.setitem(gn.ACTIVATIONS, "square", square)
+    grid = {"schedule": ["halving", "constant"], "activation": ["square", "relu"]}
+    alone, beside = (
+        {str(result.varied): result.validation_loss for result in sweep(SMALL, grid, data=data, jobs=jobs)}
+        for jobs in (1, 2)
+    )
+    assert alone == beside
+    assert len(set(alone.values())) == 4
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_entry_that_was_replaced_is_the_new_one_everywhere(
+    data: gn.Dataset, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    if jobs > 1:
+        pytest.importorskip("joblib", reason="the extra gpunet[sweep] is not installed")
+
+    class Slow(gn.SGD):
+        def coefficients(self, steps: np.ndarray, rates: np.ndarray) -> np.ndarray:
+            return super().coefficients(steps, rates / 100)
+
+    found = []
+    for entry in (gn.SGD, Slow, gn.SGD):
+        monkeypatch.setitem(gn.OPTIMIZERS, "sgd", entry)
+        found += [result.validation_loss for result in sweep(SMALL, data=data, jobs=jobs)]
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_loss_beyond_all_numbers_is_a_result(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = 10 * rng.random((300, 20), np.float32), rng.integers(0, 5, 300)
+    large = gn.Dataset.from_arrays(images, labels, validation=50)
+    settings = {"batch_size": 20, "hidden": (), "loss": "mse", "iterations": 10, "device": "cpu"}
+    one = Sweep(settings, {"lr": [0.001, 0.5]}, data=large, out=tmp_path / "sweep")
+    losses = [result.train_loss for result in one.run()]
+    assert losses[0] is not None
+    assert losses[1] is None
+    assert one.choose().varied == {"lr": "0.001"}
+    results = tmp_path / "sweep" / "results.jsonl"
+    text = results.read_text()
+    results.write_text(text.replace('"train_loss": null', '"train_loss": Infinity'))  # as it was once written
+    again = Sweep(settings, {"lr": [0.001, 0.5]}, data=large, out=tmp_path / "sweep")
+    assert again.missing == []
+    results.write_text(text.replace('"validation_accuracy": ', '"validation_accuracy": NaN, "was": '))
+    with pytest.raises(gn.DataError, match="nothing to choose from"):
+        Sweep(settings, {"lr": [0.001, 0.5]}, data=large, out=tmp_path / "sweep").choose()

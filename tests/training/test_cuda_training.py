@@ -1,0 +1,372 @@
+"""Training on CUDA: equal to the CPU, repeatable, captured as a graph, and quiet between two log steps."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet.training.graph import GRAPH_FLOP, StepGraph, choose_way, step_flop
+from gpunet.training.memory import training_bytes
+
+CPU = gn.get_backend("cpu")
+
+
+@pytest.fixture(scope="module")
+def small() -> gn.Dataset:
+    """600 examples of 30 features in 4 classes that can be told apart."""
+    rng = np.random.default_rng(1)
+    centres = rng.random((4, 30))
+    labels = rng.integers(0, 4, 600)
+    images = np.clip(centres[labels] + 0.3 * rng.standard_normal((600, 30)), 0, 1)
+    pixels = (255 * images).astype(np.uint8)
+    return gn.Dataset.from_arrays(pixels[:500], labels[:500], pixels[500:], labels[500:])
+
+
+def trainer(
+    data: gn.Dataset, backend: gn.Backend, sizes: tuple[int, ...] = (30, 18, 12, 4), **options: object
+) -> gn.Trainer:
+    of_model = {key: options.pop(key) for key in ("activation", "dropout", "dtype", "seed") if key in options}
+    model = gn.MLP(sizes, backend=backend, **of_model)
+    return gn.Trainer(model, data, **{"batch_size": 25, "iterations": 30, "log_every": 10, **options})
+
+
+def finish(one: gn.Trainer) -> tuple[list[float], gn.ResultRecord, np.ndarray]:
+    """The losses at the log steps, the result, and the parameters."""
+    *records, result = list(one.steps())
+    return [record.loss for record in records], result, np.array(one.backend.to_host(one.model.flat))
+
+
+# --- the same on both devices ----------------------------------------------------------------------------
+
+
+def test_weights_batches_and_masks_are_exactly_the_same(cuda: gn.Backend, small: gn.Dataset) -> None:
+    # Batches of 45 of 500 examples: one of them holds the end of an epoch and the beginning of the next.
+    pair = [trainer(small, device, dropout=0.4, batch_size=45, seed=9) for device in (CPU, cuda)]
+    assert np.array_equal(CPU.to_host(pair[0].model.flat), cuda.to_host(pair[1].model.flat))
+    for _ in range(13):
+        for one in pair:
+            with one._running():
+                one._run_to(one.iteration + 1)
+        cpu, gpu = pair
+        assert np.array_equal(cuda.to_host(gpu.step.x), cpu.step.x)
+        assert np.array_equal(cuda.to_host(gpu.step.targets), cpu.step.targets)
+        for a, b in zip(cpu.step.spaces[:-1], gpu.step.spaces[:-1], strict=True):
+            assert np.array_equal(cuda.to_host(b.mask), a.mask)
+    assert pair[1].step._graph._graph is not None
+
+
+def test_after_200_steps_the_losses_agree(cuda: gn.Backend, mnist_5k: gn.Dataset) -> None:
+    options = {"sizes": (784, 16, 10), "iterations": 200, "batch_size": 20, "log_every": 50}
+    wanted, expected, _ = finish(trainer(mnist_5k, CPU, **options))
+    losses, result, _ = finish(trainer(mnist_5k, cuda, **options))
+    assert losses == pytest.approx(wanted, abs=1e-4)
+    assert result.test_loss == pytest.approx(expected.test_loss, abs=1e-4)
+    assert abs(result.test_accuracy - expected.test_accuracy) <= 1e-3
+
+
+@pytest.mark.parametrize("graph", ["on", "off"])
+def test_two_runs_are_bitwise_equal(cuda: gn.Backend, small: gn.Dataset, graph: str) -> None:
+    runs = [finish(trainer(small, cuda, dropout=0.2, optimizer="adam", clip_norm=0.5, graph=graph)) for _ in range(2)]
+    assert runs[0][0] == runs[1][0]
+    assert np.array_equal(runs[0][2], runs[1][2])
+
+
+def test_binary_classifier(cuda: gn.Backend, small: gn.Dataset) -> None:
+    data = small.select_classes([0, 2])
+    options = {"sizes": (30, 1), "loss": "binary-cross-entropy", "batch_size": "all"}
+    wanted, expected, _ = finish(trainer(data, CPU, **options))
+    losses, result, _ = finish(trainer(data, cuda, **options))
+    assert losses == pytest.approx(wanted, abs=1e-5)
+    assert result.test_accuracy == expected.test_accuracy
+
+
+# --- the graph -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(gn.OPTIMIZERS))
+def test_graph_with_every_optimizer(cuda: gn.Backend, small: gn.Dataset, name: str) -> None:
+    found = [
+        finish(trainer(small, cuda, (30, 12, 4), optimizer=gn.OPTIMIZERS[name](), graph=graph))
+        for graph in ("on", "off")
+    ]
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-4)
+
+
+OPTIONS = {
+    "dropout": {"dropout": [0.5, 0.1]},
+    "penalties": {"l2": 1e-3, "l1": 1e-4},
+    "clipping": {"clip_norm": 0.05, "max_norm": 0.7},
+    "float64": {"dtype": "float64"},
+    "saves its input": {"activation": ["gelu", "silu"], "dropout": 0.2},
+    "schedule": {"optimizer": gn.SGD(gn.SCHEDULES["cosine"](0.5))},
+    "softmax regression": {"sizes": (30, 4)},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_graph_gives_the_same_numbers(cuda: gn.Backend, small: gn.Dataset, options: dict) -> None:
+    captured = trainer(small, cuda, graph="on", **options)
+    losses, result, parameters = finish(captured)
+    assert captured.step._graph._graph is not None
+    eager, expected, wanted = finish(trainer(small, cuda, graph="off", **options))
+    plain, _, _ = finish(trainer(small, CPU, **options))
+    assert losses == pytest.approx(eager, abs=1e-4)
+    assert losses == pytest.approx(plain, abs=1e-4)
+    np.testing.assert_allclose(parameters, wanted, atol=1e-4)
+    assert result.test_loss == pytest.approx(expected.test_loss, abs=1e-4)
+
+
+def test_graph_with_validation_and_early_stopping(cuda: gn.Backend, small: gn.Dataset) -> None:
+    options = {"early_stopping": 2, "validate_every": 7, "iterations": 200, "optimizer": gn.SGD(1.0)}
+    data = small.hold_out(100)
+    ends = [finish(trainer(data, device, graph=graph, **options)) for device, graph in ((CPU, "auto"), (cuda, "on"))]
+    assert ends[0][1].stopped == ends[1][1].stopped
+    assert ends[0][1].iterations == ends[1][1].iterations
+    assert ends[0][0] == pytest.approx(ends[1][0], abs=1e-3)
+
+
+def test_resumed_graph_run_is_bitwise_the_uninterrupted_one(cuda: gn.Backend, small: gn.Dataset) -> None:
+    options = {"optimizer": "adam", "dropout": 0.3, "graph": "on"}
+    whole = finish(trainer(small, cuda, **options))
+    first = trainer(small, cuda, **options)
+    with first._running():
+        first._run_to(13)
+    arrays, facts = first.state()
+    second = trainer(small, cuda, **options)
+    with second._running():
+        second._run_to(5)  # the graph is captured, and what it reads is then put back
+    second.restore(arrays, facts)
+    resumed = finish(second)
+    assert resumed[0][-2:] == whole[0][-2:]
+    assert np.array_equal(resumed[2], whole[2])
+
+
+def test_the_choice_is_told(cuda: gn.Backend, small: gn.Dataset) -> None:
+    little = trainer(small, cuda)
+    assert little.way.captured
+    assert "one CUDA graph launch per step" in little.how
+    assert "auto" in little.how
+    assert little.plan["graph"] == little.how
+    off = trainer(small, cuda, graph="off")
+    assert not off.way.captured
+    assert "graph off" in off.how
+
+
+def test_large_networks_are_left_to_the_library(cuda: gn.Backend) -> None:
+    sizes = [784, 2000, 10]
+    assert step_flop(sizes, 1000) > GRAPH_FLOP
+    assert not choose_way("auto", cuda, sizes, 1000).captured
+    assert choose_way("on", cuda, sizes, 1000).captured
+    assert choose_way("auto", cuda, [784, 50, 30, 10], 100).captured
+
+
+def test_flop_of_the_default_network() -> None:
+    # Forward 2 x 100 x (784 x 50 + 50 x 30 + 30 x 10), backward twice that but for the first layer's input.
+    assert step_flop([784, 50, 30, 10], 100) == 200 * (2 * 39200 + 3 * 1500 + 3 * 300)
+
+
+def test_a_graph_needs_a_cuda_device(small: gn.Dataset) -> None:
+    with pytest.raises(gn.UsageError, match="needs a CUDA device"):
+        trainer(small, CPU, graph="on")
+    assert not trainer(small, CPU, graph="auto").way.captured
+    assert not trainer(small, CPU, graph="off").way.captured
+
+
+def test_a_step_that_cannot_be_captured(cuda: gn.Backend) -> None:
+    kept = cuda.zeros(4, np.float32)
+
+    def allocates() -> None:
+        kept[...] = kept + 1  # the sum is a new array
+
+    with cuda.use():
+        graph = StepGraph(cuda, allocates, required=False)
+        for _ in range(3):
+            graph.launch()
+        assert "allocates" in graph.refused
+        assert float(kept[0]) == 3
+        graph = StepGraph(cuda, allocates, required=True)
+        graph.launch()
+        with pytest.raises(gn.DeviceError, match="cannot be captured"):
+            graph.launch()
+        assert float(kept[0]) == 4
+
+
+def test_the_refusal_is_told(cuda: gn.Backend, small: gn.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(work: object) -> None:
+        raise gn.DeviceError("the step cannot be captured as a CUDA graph (not here).")
+
+    wanted = finish(trainer(small, cuda))
+    monkeypatch.setattr(cuda, "capture", refuse)
+    one = trainer(small, cuda)
+    found = finish(one)
+    assert "launched one by one" in one.how
+    assert "not here" in one.how
+    assert found[0] == wanted[0]
+
+
+# --- quiet steps -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("graph", ["on", "off"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_step_allocates_nothing(cuda: gn.Backend, small: gn.Dataset, graph: str, optimizer: str) -> None:
+    one = trainer(small, cuda, graph=graph, optimizer=optimizer, dropout=0.1, l2=0.1, clip_norm=1.0, max_norm=1.0)
+
+    class Counter(cuda.xp.cuda.MemoryHook):
+        name = "allocations"
+        count = 0
+
+        def malloc_preprocess(self, **facts: object) -> None:
+            Counter.count += 1
+
+        alloc_preprocess = malloc_preprocess
+
+    with one._running():
+        one._run_to(3)
+        step = one.step._run_operations if one.step._graph is None else one.step._graph.launch
+        with Counter():
+            for _ in range(5):
+                step()
+            assert Counter.count == 0
+            cuda.xp.empty(3)  # the counter counts
+            if cuda.xp.cuda.get_allocator() is not cuda.xp.cuda.memory._malloc:
+                assert Counter.count > 0
+
+
+def test_what_a_step_asks_of_the_device(cuda: gn.Backend, mnist_5k: gn.Dataset) -> None:
+    cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
+    for graph, launches, graphs, gemms in (("off", 7, 0, 8), ("on", 0, 1, 0)):
+        one = trainer(mnist_5k, cuda, (784, 50, 30, 10), batch_size=100, graph=graph)
+        with one._running():
+            one._run_to(3)
+            cusim.reset()
+            one._run_to(5)
+            counts = cusim.stats()
+        assert counts["launches"] == 2 * launches
+        assert counts["gemms"] == 2 * gemms
+        assert counts["graph_launches"] == 2 * graphs
+        assert counts["graph_nodes"] == 2 * graphs * 9
+        for kind in ("h2d", "d2h", "d2d", "h2h"):
+            assert counts[kind]["count"] == 0
+        for kind in ("device_syncs", "stream_syncs", "event_syncs", "implicit_syncs", "mallocs", "memsets"):
+            assert counts[kind] == 0
+
+
+def test_the_host_reads_at_log_steps_only(cuda: gn.Backend, small: gn.Dataset) -> None:
+    cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
+    reads = {}
+    for every in (5, 20):
+        one = trainer(small, cuda, log_every=every, iterations=40, batch_size=5)
+        steps = one.steps()
+        next(steps)
+        cusim.reset()
+        for _ in range(40 // every - 1):
+            next(steps)
+        reads[every] = cusim.stats()["d2h"]["count"]
+    assert reads == {5: 2 * 7, 20: 2 * 1}  # the losses, and the step at which one was not finite
+
+
+# --- faults ----------------------------------------------------------------------------------------------
+
+
+def test_divergence_is_told_with_its_step(cuda: gn.Backend, small: gn.Dataset) -> None:
+    steps = []
+    for device in (CPU, cuda):
+        with pytest.raises(gn.TrainingDiverged) as caught:
+            finish(trainer(small, device, (30, 4), loss="mse", optimizer=gn.SGD(1e3), iterations=100, log_every=50))
+        steps.append(caught.value.iteration)
+    assert abs(steps[0] - steps[1]) <= 1
+
+
+def out_of_memory(cuda: gn.Backend) -> object:
+    """A context in which the device has no memory left."""
+
+    def refuse(size: int) -> None:
+        raise cuda.xp.cuda.memory.OutOfMemoryError(size, 10**9, 10**9)
+
+    return cuda.xp.cuda.using_allocator(refuse)
+
+
+def test_no_memory_for_a_trainer(cuda: gn.Backend, small: gn.Dataset) -> None:
+    model = gn.MLP([30, 18, 4], backend=cuda)
+    before = cuda.to_host(model.flat)
+    with out_of_memory(cuda), pytest.raises(gn.DeviceError) as caught:
+        gn.Trainer(model, small, batch_size=25)
+    told = str(caught.value)
+    assert "training needs about" in told
+    assert "lower the batch size (25) or the hidden sizes (18)" in told
+    assert np.array_equal(cuda.to_host(model.flat), before)
+
+
+def test_no_memory_in_between_leaves_the_run_resumable(cuda: gn.Backend, small: gn.Dataset) -> None:
+    whole = finish(trainer(small, cuda))
+    one = trainer(small, cuda)
+    steps = one.steps()
+    next(steps)
+    with out_of_memory(cuda), pytest.raises(gn.DeviceError, match="lower the batch size"):
+        gn.evaluate(one.model, small.test)
+    with out_of_memory(cuda), pytest.raises(gn.DeviceError, match="lower the batch size"):
+        gn.MLP([30, 5, 4], backend=cuda)
+    assert one.iteration == 10
+    rest = [record.loss for record in steps if record.event == "step"]
+    assert whole[0] == whole[0][:1] + rest
+    assert np.array_equal(cuda.to_host(one.model.flat), whole[2])
+
+
+def test_the_estimate_is_what_is_allocated(cuda: gn.Backend, mnist_5k: gn.Dataset) -> None:
+    for options in ({}, {"optimizer": "adam", "dropout": 0.5, "activation": "gelu", "dtype": "float64"}):
+        before = cuda.xp.get_default_memory_pool().used_bytes()
+        one = trainer(mnist_5k, cuda, (784, 50, 30, 10), batch_size=100, **options)
+        used = cuda.xp.get_default_memory_pool().used_bytes() - before
+        if not used:
+            pytest.skip("CuPy's memory pool, which counts, is switched off")
+        told = sum(training_bytes(one.model, mnist_5k, one.optimizer, 100).values())
+        assert told == pytest.approx(used, rel=0.05)
+
+
+# --- the command line ------------------------------------------------------------------------------------
+
+
+def test_the_command_line_trains_the_same(cuda: gn.Backend) -> None:
+    results = {}
+    for device in ("cpu", "cuda"):
+        command = [sys.executable, "-m", "gpunet", "train", "--device", device, "--json", "--iterations", "60"]
+        done = subprocess.run([*command, "--hidden", "20"], capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+        results[device] = json.loads(done.stdout.splitlines()[-1])
+    assert results["cuda"]["device"] == "cuda:0"
+    assert results["cuda"]["test_accuracy"] == pytest.approx(results["cpu"]["test_accuracy"], abs=1e-3)
+    assert results["cuda"]["test_loss"] == pytest.approx(results["cpu"]["test_loss"], abs=1e-4)
+
+
+# --- streams and threads ---------------------------------------------------------------------------------
+
+
+def test_work_is_in_order_with_the_callers_stream(cuda: gn.Backend) -> None:
+    cupy, rng = cuda.xp, np.random.default_rng(5)
+    x = rng.standard_normal((200, 30)).astype(np.float32)
+    first, second = (gn.MLP([30, 40, 30], seed=seed) for seed in (1, 2))
+    wanted = second.forward(first.forward(2 * x))
+    first, second = (gn.MLP([30, 40, 30], seed=seed, backend="cuda") for seed in (1, 2))
+    for stream in (cupy.cuda.Stream(), cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream.null):
+        with cupy.cuda.Device(cuda.ordinal), stream:
+            doubled = cupy.asarray(x) * 2
+            found = second.forward(first.forward(doubled)) + 0
+            np.testing.assert_allclose(found.get(), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_trainings_in_threads_on_one_device(cuda: gn.Backend, small: gn.Dataset) -> None:
+    alone = [finish(trainer(small, cuda, seed=seed, dropout=0.2, graph="on"))[2] for seed in range(3)]
+
+    def train(seed: int) -> np.ndarray:
+        return finish(trainer(small, cuda, seed=seed, dropout=0.2, graph="on"))[2]
+
+    with ThreadPoolExecutor(3) as pool:
+        for found, wanted in zip(pool.map(train, range(3)), alone, strict=True):
+            assert np.array_equal(found, wanted)
