@@ -48,12 +48,6 @@ class Activation:
         if self.saves not in ("output", "input"):
             raise UsageError(f'activation {self.name!r}: saves must be "output" or "input", not {self.saves!r}.')
 
-    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
-        from gpunet.kernels.activations import BUILT_IN, get_activation
-
-        # Some of the functions of those that are here are made on the spot, where pickle cannot find them.
-        return (get_activation, (self.name,)) if BUILT_IN.get(self.name) is self else super().__reduce_ex__(protocol)
-
     def cuda_functions(self, suffix: str = "") -> str:
         """The two device functions `activate` and `derivative`, as CUDA source over the type ACC.
 

@@ -7,6 +7,7 @@ Layers, fused kernels, the command line, the documentation and the tests pick th
 
 from __future__ import annotations
 
+import copyreg
 import math
 from collections.abc import Callable
 from typing import Any
@@ -474,3 +475,13 @@ register(
 
 #: The entries that are here in every process.
 BUILT_IN = dict(ACTIVATIONS)
+
+
+def _reduce(activation: Activation) -> str | tuple[Any, ...]:
+    # Some of the functions of those that are here are made on the spot, where pickle cannot find them.
+    if BUILT_IN.get(activation.name) is activation:
+        return get_activation, (activation.name,)
+    return object.__reduce_ex__(activation, 2)
+
+
+copyreg.pickle(Activation, _reduce)

@@ -11,7 +11,6 @@ from gpunet.errors import UsageError
 
 if TYPE_CHECKING:
     from gpunet.training.records import Record
-    from gpunet.training.trainer import Trainer
 
 
 class Callback:
@@ -20,40 +19,40 @@ class Callback:
     Callbacks look and do not touch: training gives the same numbers with them and without.
     """
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Any) -> None:
         """Training begins, or goes on after it was stopped or resumed."""
 
-    def on_record(self, record: Record, trainer: Trainer) -> None:
+    def on_record(self, record: Record, trainer: Any) -> None:
         """A record was made: a `StepRecord` at each log step and validation, a `ResultRecord` at the end."""
 
-    def on_checkpoint(self, trainer: Trainer) -> None:
+    def on_checkpoint(self, trainer: Any) -> None:
         """The moment to save `trainer.state()`: every `checkpoint_every` steps or `checkpoint_seconds`, where
         training was stopped, and after the last step. All records up to this step have been told."""
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: Any) -> None:
         """Training ends here: it came to its end, was stopped or left, or failed. The moment to close files."""
 
 
 class Callbacks(list[Callback]):
     """The callbacks of a run; what is told to them is told to each in turn."""
 
-    def start(self, trainer: Trainer) -> None:
+    def start(self, trainer: Any) -> None:
         """Tell that training begins."""
         for callback in self:
             callback.on_start(trainer)
 
-    def record(self, record: Record, trainer: Trainer) -> Record:
+    def record(self, record: Record, trainer: Any) -> Record:
         """Tell a record, and give it back."""
         for callback in self:
             callback.on_record(record, trainer)
         return record
 
-    def checkpoint(self, trainer: Trainer) -> None:
+    def checkpoint(self, trainer: Any) -> None:
         """Tell that it is time for a checkpoint."""
         for callback in self:
             callback.on_checkpoint(trainer)
 
-    def end(self, trainer: Trainer) -> None:
+    def end(self, trainer: Any) -> None:
         """Tell that training ends here."""
         for callback in self:
             callback.on_end(trainer)
@@ -93,7 +92,7 @@ class _Function(Callback):
     def __init__(self, function: Callable[[Record], Any]) -> None:
         self._function = function
 
-    def on_record(self, record: Record, trainer: Trainer) -> None:
+    def on_record(self, record: Record, trainer: Any) -> None:
         self._function(record)
 
 

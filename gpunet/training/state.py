@@ -8,18 +8,15 @@ weights so far and what a schedule or early stopping has seen.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpunet.errors import CheckpointError, GpunetError
 from gpunet.network.container import plain
 
-if TYPE_CHECKING:
-    from gpunet.training.trainer import Trainer
 
-
-def identity(trainer: Trainer) -> dict[str, Any]:
+def identity(trainer: Any) -> dict[str, Any]:
     """What the numbers of a run depend on, by the name that a sentence about a difference uses."""
     model, data = trainer.model, trainer.data
     return {
@@ -49,7 +46,7 @@ def _described(entry: Any) -> list[Any]:
     return [entry.name, {key: plain(value) for key, value in sorted(entry.settings().items()) if key[0] != "_"}]
 
 
-def take(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def take(trainer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The state of a trainer between two steps: vectors on the host, and facts that JSON can hold."""
     backend = trainer.backend
     # Copies, because on the CPU `to_host` hands out the very buffers that training goes on in.
@@ -73,7 +70,7 @@ def take(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, facts
 
 
-def put_back(trainer: Trainer, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+def put_back(trainer: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
     """Bring a fresh trainer to the state that `take` took; see `Trainer.restore`."""
     _check_identity(facts.get("identity"), identity(trainer))
     targets = {"parameters": trainer.model.flat}
