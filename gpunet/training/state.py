@@ -7,7 +7,6 @@ weights so far and what a schedule or early stopping has seen.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -46,32 +45,29 @@ def _described(entry: Any) -> list[Any]:
     return [entry.name, {key: plain(value) for key, value in sorted(entry.settings().items()) if key[0] != "_"}]
 
 
-def take(trainer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def state_dict(trainer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The state of a trainer between two steps: vectors on the host, and facts that JSON can hold."""
     backend = trainer.backend
     # Copies, because on the CPU `to_host` hands out the very buffers that training goes on in.
     arrays = {"parameters": np.array(backend.to_host(trainer.model.flat))}
     for name, vector in zip(trainer.optimizer.state_names, trainer.step.optimizer_state, strict=True):
         arrays[f"optimizer.{name}"] = np.array(backend.to_host(vector))
-    if trainer._best_flat is not None:
-        arrays["best"] = np.array(backend.to_host(trainer._best_flat))
-    best = dict(trainer.best)
-    if not math.isfinite(best["loss"]):
-        best["loss"] = None
+    if trainer.early_stopping.weights is not None:
+        arrays["best"] = np.array(backend.to_host(trainer.early_stopping.weights))
     facts = {
         "identity": identity(trainer),
         "iteration": trainer.iteration,
         "stopped": trainer.stopped,
         "seconds": trainer.seconds,
-        "best": best,
+        "best": trainer.early_stopping.state(),
     }
     if hasattr(trainer.schedule, "state"):
         facts["schedule"] = trainer.schedule.state()
     return arrays, facts
 
 
-def put_back(trainer: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-    """Bring a fresh trainer to the state that `take` took; see `Trainer.restore`."""
+def load_state_dict(trainer: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+    """Bring a fresh trainer to the state that `state_dict` took; see `Trainer.restore`."""
     _check_identity(facts.get("identity"), identity(trainer))
     targets = {"parameters": trainer.model.flat}
     for name, vector in zip(trainer.optimizer.state_names, trainer.step.optimizer_state, strict=True):
@@ -82,12 +78,10 @@ def put_back(trainer: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any])
         _check_vector("best", arrays["best"], trainer.model.flat)
     try:
         iteration, seconds, stopped = int(facts["iteration"]), float(facts["seconds"]), facts["stopped"]
-        best = {key: facts["best"][key] for key in ("loss", "iteration", "waited")}
-        best["loss"] = math.inf if best["loss"] is None else float(best["loss"])
-        best["iteration"], best["waited"] = int(best["iteration"]), int(best["waited"])
         fits = 0 <= iteration <= trainer.iterations and (stopped is None or isinstance(stopped, str))
         if hasattr(trainer.schedule, "restore"):
             trainer.schedule.restore(facts["schedule"])
+        trainer.early_stopping.restore(facts["best"])
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, GpunetError):
         fits = False
     if not fits:
@@ -97,8 +91,8 @@ def put_back(trainer: Any, arrays: dict[str, np.ndarray], facts: dict[str, Any])
         for name, target in targets.items():
             target[...] = backend.to_device(arrays[name], target.dtype)
         if "best" in arrays:
-            trainer._best_flat = backend.to_device(arrays["best"], trainer.model.dtype).copy()
-    trainer.seconds, trainer.stopped, trainer.best = seconds, stopped, best
+            trainer.early_stopping.weights = backend.to_device(arrays["best"], trainer.model.dtype).copy()
+    trainer.seconds, trainer.stopped = seconds, stopped
     trainer.step.go_on_from(iteration)
 
 

@@ -21,10 +21,8 @@ from gpunet.kernels.losses import loss_step
 from gpunet.kernels.optimizers import update
 from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns, penalty
 from gpunet.training.batches import Order
+from gpunet.training.coefficients import Coefficients
 from gpunet.training.graph import StepGraph, Way
-
-#: Steps whose coefficients are computed (and, on a GPU, copied) at a time.
-TABLE_ROWS = 8192
 
 
 class Step:
@@ -44,7 +42,7 @@ class Step:
         images, labels: the training split on the device, (n, features) and (n,) or (n, outputs).
         order: the order of its rows.
         control: the control block (see `kernels/control.py`).
-        table: coefficients of the optimizer, a row per step.
+        coefficients: those of the optimizer, a row per step.
         optimizer_state: the optimizer's vectors, each as long as the parameters.
         x, targets: the batch, (batch, features) and (batch,) or (batch, outputs).
         spaces: the room of each layer.
@@ -71,8 +69,9 @@ class Step:
             self.labels = backend.to_device(train.labels, np.int32 if train.labels.ndim == 1 else model.dtype)
             self.order = Order(backend, len(train), batch, seed)
             self.control = backend.to_device(at.fresh())
-            width = optimizer.coefficients(np.ones(1), np.ones(1)).shape[1]
-            self.table = backend.zeros((min(TABLE_ROWS, iterations), width), model.dtype)
+            self.coefficients = Coefficients(
+                backend, model.dtype, optimizer, schedule, iterations=iterations, control=self.control
+            )
             self.optimizer_state = [backend.zeros(model.flat.shape, model.dtype) for _ in optimizer.state_names]
             features = model.sizes[0]
             self.x = backend.empty((batch, features), model.dtype)
@@ -87,7 +86,7 @@ class Step:
         self._graph = StepGraph(backend, self._run_operations, way.required) if way.captured else None
         #: The penalty of the weights before the last step that was to be read, on the device.
         self._penalty: Any = 0.0
-        self._table_start = self._table_end = self.boundary = self.done = 0
+        self.boundary = self.done = 0
 
     def __reduce__(self) -> Any:
         # The operations hold on to the arrays that they were made ready for, and would go on working on those.
@@ -121,7 +120,8 @@ class Step:
         if self.clip_norm is not None:
             yield clip_by_norm.prepare(gradients, self.clip_norm, self.partial_sums)
         moved = self.optimizer_state
-        yield update.prepare(model.flat, gradients, moved, self.optimizer, self.table, control, weights)
+        table = self.coefficients.table
+        yield update.prepare(model.flat, gradients, moved, self.optimizer, table, control, weights)
         if self.max_norm is not None:
             for layer in layers:
                 yield clip_columns.prepare(layer.weights, self.max_norm)
@@ -162,14 +162,12 @@ class Step:
         """
         if self.done >= self.iterations:
             raise UsageError(f"all {self.iterations:,} steps are done; ask for more iterations.")
-        again = self.order.prepare(self.done)
-        if self.done >= self._table_end:
-            self._fill_table(self.done)
-        self.boundary = min(again, self._table_end)
+        self.boundary = min(self.order.prepare(self.done), self.coefficients.refill(self.done))
 
     def ask_rates_again(self) -> None:
         """Have the learning rates of the coming steps asked of the schedule again."""
-        self.boundary = self._table_end = self.done
+        self.coefficients.forget()
+        self.boundary = self.done
 
     def go_on_from(self, done: int) -> None:
         """Have `done` steps done, whatever was prepared or done before."""
@@ -180,24 +178,6 @@ class Step:
             self.control[at.NONFINITE] = -1
         self.order.forget()
         self.ask_rates_again()
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step (0-based) that was prepared."""
-        return float(self._rates[step - self._table_start])
-
-    def _fill_table(self, step: int) -> None:
-        """Coefficients of the steps around `step`, and BASE."""
-        # Windows begin at multiples of their length, wherever a run was resumed, so that the same numbers are
-        # computed in arrays of the same shape and come out the same to the last bit.
-        first = step - step % len(self.table)
-        steps = np.arange(first, min(first + len(self.table), self.iterations))
-        self._rates = self.schedule.rates(steps, self.iterations)
-        self._table_start, self._table_end = first, first + len(steps)
-        with self.backend.use():
-            self.table[: len(steps)] = self.backend.to_device(
-                self.optimizer.coefficients(steps + 1.0, self._rates).astype(self.model.dtype)
-            )
-            self.control[at.BASE] = first
 
     def read(self) -> tuple[float, float]:
         """Loss (with penalties) and accuracy of the last step's batch; waits for the device."""

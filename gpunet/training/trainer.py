@@ -29,6 +29,7 @@ from gpunet.training.memory import explaining
 from gpunet.training.records import Record, ResultRecord, StepRecord, TrainingResult
 from gpunet.training.schedules import as_schedule
 from gpunet.training.step import Step
+from gpunet.training.stopping import EarlyStopping
 
 #: The write-up's number of steps.
 DEFAULT_ITERATIONS = 5000
@@ -149,8 +150,7 @@ class Trainer:
         self._stop_asked = False
         self._owner: Any = None  # the call of `steps` that told the callbacks of its start last
         self._pace = 0.0  # seconds per step, lately
-        self.best: dict[str, Any] = {"loss": math.inf, "iteration": 0, "waited": 0}
-        self._best_flat: Any = None
+        self.early_stopping = EarlyStopping(self.patience)
         with explaining(model, data, self.optimizer, self.batch):
             self.step = Step(
                 model, data, self.loss, self.optimizer, self.schedule, batch=self.batch, iterations=self.iterations,
@@ -252,7 +252,7 @@ class Trainer:
                         epoch=goal * self.batch / len(self.data.train),
                         accuracy=accuracy,
                         loss=loss,
-                        learning_rate=self.step.rate(goal - 1),
+                        learning_rate=self.step.coefficients.rate(goal - 1),
                         seconds=self.seconds,
                         steps_per_second=(goal - began) / spent if spent else 0.0,
                         validation_loss=validation.loss if validation else None,
@@ -279,7 +279,7 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """All that training needs to go on from here, bit for bit: host arrays, and facts that JSON can hold."""
-        return state.take(self)
+        return state.state_dict(self)
 
     def restore(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         """Go on from where `state` was taken, by a trainer of the same network, data and options.
@@ -287,7 +287,7 @@ class Trainer:
         Raises:
             CheckpointError: the state is of another network, data set or way of training, and which.
         """
-        state.put_back(self, arrays, facts)
+        state.load_state_dict(self, arrays, facts)
 
     def _next_stop(self) -> int:
         """The next step after which the host looks at the results."""
@@ -326,23 +326,18 @@ class Trainer:
             return evaluate(self.model, split, self.loss)
 
     def _judge(self, loss: float) -> bool:
-        """Note a validation loss; whether to stop. The best weights are kept, on the device."""
-        if loss < self.best["loss"]:
-            self.best = {"loss": loss, "iteration": self.iteration, "waited": 0}
-            with self.backend.use():
-                self._best_flat = self.model.flat.copy()
-        else:
-            self.best["waited"] += 1
+        """Show a validation loss to the schedule and to early stopping; whether to stop."""
         if self.schedule.observe(loss):
             self.step.ask_rates_again()
-        return self.patience is not None and self.best["waited"] >= self.patience
+        with self.backend.use():
+            return self.early_stopping.observe(loss, self.iteration, self.model.flat)
 
     def _result(self, began: int, started: float) -> ResultRecord:
-        best = None
-        if self.patience is not None and self._best_flat is not None:
+        best_iteration = None
+        if (best := self.early_stopping.best) is not None:
+            best_iteration, weights = best
             with self.backend.use():
-                self.model.flat[...] = self._best_flat
-            best = self.best["iteration"]
+                self.model.flat[...] = weights
         train, validation, test = map(self._evaluate, (self.data.train, self.data.validation, self.data.test))
         spent = self.seconds - started
         assert train is not None
@@ -358,7 +353,7 @@ class Trainer:
             test_accuracy=test.accuracy if test else None,
             test_loss=test.loss if test else None,
             stopped=self.stopped or "stopped",
-            best_iteration=best,
+            best_iteration=best_iteration,
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -175,12 +177,18 @@ def test_early_stopping_gives_back_exactly_the_best_weights(backend: gn.Backend)
     assert result.validation_loss == pytest.approx(seen[best][0], rel=1e-12)
 
 
+def fake_validation(trainer: gn.Trainer, losses: Iterator[float]) -> None:
+    """Have early stopping see these losses in place of those of the validations."""
+    stopping = trainer.early_stopping
+    observe = stopping.observe
+    stopping.observe = lambda _, iteration, weights: observe(next(losses), iteration, weights)
+
+
 def test_patience_starts_anew_with_each_better_loss() -> None:
     model, data, options = overfitting()
     trainer = gn.Trainer(model, data, early_stopping=2, **options)
     losses = iter([5.0, 6.0, 4.0, 4.0, 3.0, 3.5, 3.0])
-    judge = trainer._judge
-    trainer._judge = lambda _: judge(next(losses))
+    fake_validation(trainer, losses)
     record = list(trainer.steps())[-1]
     assert (record.stopped, record.best_iteration, record.iterations) == ("early stopping", 15, 21)
 
@@ -202,8 +210,7 @@ def test_a_run_that_ends_while_it_gets_better_has_the_best_weights_too() -> None
 def test_validation_losses_that_are_no_numbers_count_as_not_better() -> None:
     model, data, options = overfitting()
     trainer = gn.Trainer(model, data, early_stopping=3, **options)
-    judge, losses = trainer._judge, iter([1.0, *[math.nan] * 9])
-    trainer._judge = lambda _: judge(next(losses))
+    fake_validation(trainer, iter([1.0, *[math.nan] * 9]))
     record = list(trainer.steps())[-1]
     assert (record.stopped, record.best_iteration, record.iterations) == ("early stopping", 3, 12)
 
@@ -211,8 +218,7 @@ def test_validation_losses_that_are_no_numbers_count_as_not_better() -> None:
 def test_never_a_number_leaves_the_last_weights() -> None:
     model, data, options = overfitting()
     trainer = gn.Trainer(model, data, early_stopping=2, **options)
-    judge = trainer._judge
-    trainer._judge = lambda _: judge(math.nan)
+    fake_validation(trainer, itertools.repeat(math.nan))
     record = list(trainer.steps())[-1]
     assert (record.stopped, record.best_iteration, record.iterations) == ("early stopping", None, 6)
 
