@@ -19,14 +19,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 import hypothesis
 import numpy as np
 import pytest
+from command_line import UNSET
 
 import gpunet as gn
 
-# What a terminal or a CI may set, and what would change every text that the tests read.
-for name in (
-    "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "TERM", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE",
-    "GPUNET_DEBUG",
-):  # fmt: skip
+for name in UNSET:
     os.environ.pop(name, None)
 
 # The same examples in every run; HYPOTHESIS=random looks for new ones.
