@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,9 @@ class Evaluation:
         return table
 
 
-def evaluate(model: MLP, split: Any, loss: Any = None) -> Evaluation:
+def evaluate(
+    model: MLP, split: Any, loss: Any = None, progress: Callable[[int, int], None] | None = None
+) -> Evaluation:
     """Evaluate a model on a split (anything with `.images` and `.labels`).
 
     The host reads the results once, after the last chunk.
@@ -58,6 +61,7 @@ def evaluate(model: MLP, split: Any, loss: Any = None) -> Evaluation:
         model: the model; it is not changed.
         split: images (n, features) and labels (n,) or soft targets (n, outputs), of any array library.
         loss: another loss than the model's own, a name or a `Loss`.
+        progress: called with the examples done and all there are, before each chunk.
 
     Raises:
         UsageError: the images are of another width than the model takes.
@@ -83,6 +87,8 @@ def evaluate(model: MLP, split: Any, loss: Any = None) -> Evaluation:
         step = max(CHUNK, LOGITS // model.outputs)
         for start in range(0, len(labels), step):
             part = slice(start, min(start + step, len(labels)))
+            if progress is not None:
+                progress(start, len(labels))
             logits = model.forward(images[part])
             targets = backend.to_device(labels[part], np.int32 if labels.ndim == 1 else model.dtype)
             chunk = xp.empty((2, len(logits)), wide)

@@ -30,7 +30,11 @@ class Callback:
         training was stopped, and after the last step. All records up to this step have been told."""
 
     def on_end(self, trainer: Any) -> None:
-        """Training ends here: it came to its end, was stopped or left, or failed. The moment to close files."""
+        """Training ends here; the moment to close files.
+
+        Why it ends: `trainer.error` is the exception that ended it (Ctrl-C is one), or None; `trainer.stopped` says how
+        it came to its end, and is None where it was stopped or left and can go on.
+        """
 
 
 class Callbacks(list[Callback]):
@@ -59,9 +63,10 @@ class Callbacks(list[Callback]):
 
 
 class Timer:
-    """When checkpoints are due: every so many steps, every so many seconds, both or never.
+    """When something is due: every so many steps, every so many seconds, both or never.
 
-    No clock is read between steps: at which step the time will be up is told from the pace so far.
+    Logging, validation and checkpoints each have one. No clock is read between steps: at which step the time will be
+    up is told from the pace so far.
     """
 
     def __init__(self, every: int | None = None, seconds: float | None = None) -> None:
@@ -73,16 +78,16 @@ class Timer:
         """Count the seconds from now."""
         self._due = time.perf_counter() + (math.inf if self.seconds is None else self.seconds)
 
-    def stops(self, iteration: int, pace: float) -> list[int]:
-        """The steps after `iteration` at which to ask `is_due` again; `pace` is seconds per step, 0 if not known."""
-        stops = [] if self.every is None else [(iteration // self.every + 1) * self.every]
+    def next(self, iteration: int, pace: float) -> float:
+        """The step after `iteration` at which to ask `is_due` again; `pace` is seconds per step, 0 if not known."""
+        step = math.inf if self.every is None else (iteration // self.every + 1) * self.every
         if self.seconds is not None:
             left = max(self._due - time.perf_counter(), 0.0)
-            stops.append(iteration + (max(math.ceil(left / pace), 1) if pace else 1))
-        return stops
+            step = min(step, iteration + (max(math.ceil(left / pace), 1) if pace else 1))
+        return step
 
     def is_due(self, iteration: int) -> bool:
-        """Whether a checkpoint is due after step `iteration`."""
+        """Whether it is due after step `iteration`."""
         return (self.every is not None and iteration % self.every == 0) or time.perf_counter() >= self._due
 
 

@@ -62,6 +62,8 @@ class Trainer:
         step: the step that is done again and again, with its arrays (see `gpunet/training/step.py`).
         seconds: how long the steps took that are done.
         stopped: why training is over, or None while it is not.
+        error: the exception that training ends with, while `Callback.on_end` is told.
+        evaluating: the split that is being evaluated, the examples done and all there are; None between evaluations.
 
     Raises:
         UsageError: an option that cannot be used, or data that does not fit the model.
@@ -116,6 +118,7 @@ class Trainer:
             iterations = math.ceil(round(positive("epochs", epochs) * examples / self.batch, 9))
         self.iterations = DEFAULT_ITERATIONS if iterations is None else whole("iterations", iterations)
         self.log_every = whole("log_every", log_every)
+        self.logs = Timer(self.log_every)
         self.l2, self.l1 = positive("l2", l2, zero=True), positive("l1", l1, zero=True)
         self.max_norm = None if max_norm is None else positive("max_norm", max_norm)
         self.clip_norm = None if clip_norm is None else positive("clip_norm", clip_norm)
@@ -124,6 +127,7 @@ class Trainer:
             raise UsageError("early stopping needs a validation split; hold one out of the training set first.")
         every = math.ceil(examples / self.batch) if validate_every is None else whole("validate_every", validate_every)
         self.validate_every = every if data.validation is not None else 0
+        self.validations = Timer(self.validate_every or None)
         if self.schedule.watches_validation and data.validation is None:
             raise UsageError(
                 f"the schedule {self.schedule.name} needs a validation split; hold one out of the training set first."
@@ -147,6 +151,8 @@ class Trainer:
         model.image_shape = data.image_shape
         self.seconds = 0.0
         self.stopped: str | None = None
+        self.error: BaseException | None = None
+        self.evaluating: tuple[str, int, int] | None = None
         self._stop_asked = False
         self._owner: Any = None  # the call of `steps` that told the callbacks of its start last
         self._pace = 0.0  # seconds per step, lately
@@ -218,11 +224,15 @@ class Trainer:
         try:
             self.callbacks.start(self)
             yield from self._steps()
+        except (Exception, KeyboardInterrupt) as error:
+            self.error = error
+            raise
         finally:
             if self._owner is mine:
                 self._owner = None
                 self._stop_asked = False
                 self.callbacks.end(self)
+                self.error = None  # it holds on to the frames that it went through, and they to the trainer
 
     def _steps(self) -> Iterator[Record]:
         began, started = self.iteration, self.seconds
@@ -240,11 +250,11 @@ class Trainer:
             if self.iteration < goal:
                 break  # `stop` was called in between, where nothing is recorded
             validation = None
-            if self.validate_every and (goal % self.validate_every == 0 or goal == self.iterations):
-                validation = self._evaluate(self.data.validation)
+            if self.validations.is_due(goal) or goal == self.iterations:
+                validation = self._evaluate("validation")
             if validation is not None and self._judge(validation.loss):
                 self.stopped = "early stopping"
-            if goal % self.log_every == 0 or goal == self.iterations or self.stopped or validation:
+            if self.logs.is_due(goal) or goal == self.iterations or self.stopped or validation:
                 spent = self.seconds - started
                 yield self.callbacks.record(
                     StepRecord(
@@ -291,11 +301,8 @@ class Trainer:
 
     def _next_stop(self) -> int:
         """The next step after which the host looks at the results."""
-        stops = [(self.iteration // self.log_every + 1) * self.log_every, self.iterations]
-        if self.validate_every:
-            stops.append((self.iteration // self.validate_every + 1) * self.validate_every)
-        stops += self.checkpoints.stops(self.iteration, self._pace)
-        return min(stops)
+        timers = (self.logs, self.validations, self.checkpoints)
+        return int(min(self.iterations, *(timer.next(self.iteration, self._pace) for timer in timers)))
 
     def _run_to(self, goal: int) -> None:
         while self.iteration < goal:
@@ -319,11 +326,19 @@ class Trainer:
                 step + 1,
             )
 
-    def _evaluate(self, split: Any) -> Evaluation | None:
+    def _evaluate(self, name: str) -> Evaluation | None:
+        split = getattr(self.data, name)
         if split is None:
             return None
-        with self.threads.bounded():
-            return evaluate(self.model, split, self.loss)
+
+        def progress(done: int, total: int) -> None:
+            self.evaluating = name, done, total
+
+        try:
+            with self.threads.bounded():
+                return evaluate(self.model, split, self.loss, progress)
+        finally:
+            self.evaluating = None
 
     def _judge(self, loss: float) -> bool:
         """Show a validation loss to the schedule and to early stopping; whether to stop."""
@@ -338,7 +353,7 @@ class Trainer:
             best_iteration, weights = best
             with self.backend.use():
                 self.model.flat[...] = weights
-        train, validation, test = map(self._evaluate, (self.data.train, self.data.validation, self.data.test))
+        train, validation, test = map(self._evaluate, ("train", "validation", "test"))
         spent = self.seconds - started
         assert train is not None
         return ResultRecord(

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+import gpunet as gn
+from gpunet.training.callbacks import Timer
+
+
+class Endings(gn.Callback):
+    """Notes how training ended, each time."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str | None, type | None]] = []
+
+    def on_end(self, trainer: gn.Trainer) -> None:
+        self.told.append((trainer.stopped, None if trainer.error is None else type(trainer.error)))
+
+
+def trainer(*callbacks: Any, **options: Any) -> gn.Trainer:
+    data = gn.load_dataset("mnist-5k")
+    model = gn.MLP([784, 5, 10], seed=1)
+    return gn.Trainer(model, data, **{"iterations": 6, "log_every": 2, "callbacks": callbacks, **options})
+
+
+def test_the_end_is_told_with_its_cause():
+    endings = Endings()
+    list(trainer(endings).steps())
+    assert endings.told == [("completed", None)]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_the_end_is_told_with_its_exception(error):
+    def fail(record: gn.Record) -> None:
+        raise error
+
+    endings = Endings()
+    run = trainer(fail, endings)
+    with pytest.raises(error):
+        list(run.steps())
+    assert endings.told == [(None, error)]
+    assert run.error is None  # it would keep the frames alive, and with them the arrays
+
+
+def test_who_stops_or_leaves_is_no_error():
+    endings = Endings()
+    run = trainer(lambda record: run.stop(), endings)
+    list(run.steps())
+    assert endings.told == [(None, None)]
+    steps = trainer(endings).steps()
+    next(steps)
+    steps.close()
+    assert endings.told == [(None, None)] * 2
+
+
+def test_a_diverged_training_says_so():
+    endings = Endings()
+    with pytest.raises(gn.TrainingDiverged):
+        list(trainer(endings, optimizer=gn.SGD(1e30), iterations=20).steps())
+    assert endings.told == [(None, gn.TrainingDiverged)]
+
+
+def test_a_timer_of_steps():
+    timer = Timer(5)
+    assert [timer.next(step, 0.0) for step in (0, 4, 5)] == [5, 5, 10]
+    assert [step for step in range(1, 12) if timer.is_due(step)] == [5, 10]
+
+
+def test_a_timer_of_nothing_is_never_due():
+    timer = Timer()
+    timer.restart()
+    assert timer.next(3, 1.0) == math.inf
+    assert not timer.is_due(3)
+
+
+def test_a_timer_of_seconds_asks_when_the_pace_says_so():
+    timer = Timer(seconds=1000.0)
+    timer.restart()
+    assert timer.next(7, 0.0) == 8  # the pace is not known
+    assert timer.next(7, 10.0) in (7 + 99, 7 + 100)
+    assert not timer.is_due(8)
+
+
+def test_evaluation_says_how_far_it_is(monkeypatch):
+    from gpunet.network import evaluation
+
+    monkeypatch.setattr(evaluation, "CHUNK", 400)
+    monkeypatch.setattr(evaluation, "LOGITS", 4000)
+    seen: list[Any] = []
+    run = trainer()
+    forward = run.model.forward
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.append(run.evaluating)
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(type(run.model), "forward", lambda self, *rest, **options: watched(*rest, **options))
+    list(run.steps())
+    assert ("train", 400, 4000) in seen
+    assert ("test", 0, 1000) in seen
+    assert run.evaluating is None
