@@ -119,10 +119,11 @@ def test_a_finished_run_is_repeated_from_its_config(files):
 def test_a_sweep_goes_on_and_trains_nothing_that_it_has(files):
     results = files / "sweep/results.jsonl"
     whole = results.read_text().splitlines(keepends=True)
-    assert [json.loads(line)["event"] for line in gpunet(*SWEEP, "--json").stdout.splitlines()] == ["choice"]
+    events = [json.loads(line) for line in gpunet(*SWEEP, "--json").stdout.splitlines()]
+    assert [each["event"] for each in events] == ["test", "test", "choice"]
     assert results.read_text() == "".join(whole)
     results.write_text("".join(whole[:5]))
     events = [json.loads(line) for line in gpunet(*SWEEP, "--json").stdout.splitlines()]
-    assert [each["event"] for each in events] == ["trial"] * 3 + ["choice"]
+    assert [each["event"] for each in events] == ["trial"] * 3 + ["test"] * 2 + ["choice"]
     assert events[-1]["varied"] == {"activation": "relu", "lr": "0.005"}
     assert_alike(*([without_time(each) for each in map(json.loads, lines)] for lines in (results.open(), whole)))
