@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import typer
 
 from gpunet.cli.app import Command, Group
-from gpunet.errors import DataError, UsageError
+from gpunet.errors import DataError
 
 if TYPE_CHECKING:
     from gpunet.data.catalog import DatasetEntry
@@ -186,9 +186,7 @@ def verify_command(
 def _entry(name: str) -> DatasetEntry:
     from gpunet.data.catalog import DATASETS
 
-    if name not in DATASETS:
-        raise UsageError(f"Unknown data set {name!r}; there are {', '.join(DATASETS)}.")
-    return DATASETS[name]
+    return DATASETS.make(name)
 
 
 def _place(entry: DatasetEntry) -> str:

@@ -1,16 +1,13 @@
-"""The checks of what a caller gives, numbers and names, with the sentences that refuse them."""
+"""The checks of the numbers that a caller gives, with the sentences that refuse them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from gpunet.errors import UsageError
-
-T = TypeVar("T")
 
 
 def number(owner: str, name: str, value: Any, low: float, high: float = math.inf, *, above: bool = False) -> float:
@@ -60,28 +57,3 @@ def positive(name: str, value: Any, zero: bool = False) -> float:
     if not (result >= 0 if zero else result > 0) or result == math.inf:
         raise UsageError(f"{name} must be a number {'of at least' if zero else 'above'} 0, not {value!r}.")
     return result
-
-
-def entry(what: str, table: Mapping[str, type[T]], base: type[T], given: Any, hyperparameters: dict[str, Any]) -> T:
-    """An instance of an entry of a table, from its name, its class or the instance itself.
-
-    Args:
-        what: what the table holds, for the sentence.
-        table: the classes by name.
-        base: what they all are.
-        given: a name, a class, or an instance, which is returned as it is.
-        hyperparameters: what a class is called with.
-
-    Raises:
-        UsageError: there is no such name, or it has no such hyperparameter.
-    """
-    if isinstance(given, base):
-        return given
-    found = table.get(given) if isinstance(given, str) else given
-    if not isinstance(found, type) or not issubclass(found, base):
-        raise UsageError(f"unknown {what} {given!r}; choose one of {', '.join(table)}.")
-    try:
-        return found(**hyperparameters)
-    except TypeError as error:
-        name = getattr(found, "name", found.__name__)
-        raise UsageError(f"{what} {name!r}: {error}.") from None

@@ -14,37 +14,31 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import UsageError
 from gpunet.kernels.activation import Activation, activation_backward, activation_forward, from_functions
 from gpunet.kernels.blocks import blockwise, constant, scratch
 from gpunet.kernels.series import log1p, upper_tail
+from gpunet.registry import Registry
 
 __all__ = [
     "ACTIVATIONS", "Activation", "activation_backward", "activation_forward", "from_functions", "get_activation",
     "register",
 ]  # fmt: skip
 
-ACTIVATIONS: dict[str, Activation] = {}
-
-
-def register(entry: Activation) -> Activation:
-    """Add an activation to the table, under its name."""
-    ACTIVATIONS[entry.name] = entry
-    return entry
+ACTIVATIONS: Registry[Activation, Activation] = Registry(
+    "activation",
+    Activation,
+    synonyms={
+        "relu": "rectifier ramp", "sigmoid": "logistic expit logsigmoid", "leaky-relu": "leakyrelu lrelu prelu",
+        "gelu-tanh": "gelu-approximate gelu-new", "silu": "swish", "hard-tanh": "hardtanh",
+        "identity": "linear none",
+    },
+)  # fmt: skip
+register = ACTIVATIONS.register
 
 
 def get_activation(name: str | Activation) -> Activation:
-    """The activation of a name; an `Activation` is returned as it is.
-
-    Raises:
-        UsageError: there is no such name.
-    """
-    if isinstance(name, Activation):
-        return name
-    try:
-        return ACTIVATIONS[name]
-    except (KeyError, TypeError):
-        raise UsageError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}.") from None
+    """The activation of a name, as a function that pickle finds."""
+    return ACTIVATIONS.make(name)
 
 
 # --- the table ------------------------------------------------------------------------------------------

@@ -141,9 +141,6 @@ class Huber(ElementwiseLoss):
     def __init__(self, delta: float = 1.0) -> None:
         self.delta = number(f"loss {self.name}", "delta", delta, 0.0, above=True)
 
-    def settings(self) -> dict[str, Any]:
-        return {"delta": self.delta}
-
     @property
     def cuda_value(self) -> str:  # type: ignore[override]
         near, far = "ACC(0.5) * (z - t) * (z - t)", f"ACC({self.delta}) * (fabs(z - t) - ACC({self.delta / 2}))"

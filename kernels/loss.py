@@ -9,9 +9,10 @@ import numpy as np
 
 from gpunet.errors import UsageError
 from gpunet.kernels.build import Ready
+from gpunet.registry import Entry
 
 
-class Loss:
+class Loss(Entry):
     """Base of the losses.
 
     Attributes:
@@ -22,15 +23,8 @@ class Loss:
         source: where it comes from.
     """
 
-    name = ""
     output = "identity"
     threshold = 0.0
-    formula = ""
-    source = ""
-
-    def __init__(self) -> None:
-        # Without one of its own, a wrong hyperparameter would be told of as "takes no arguments", not by its name.
-        pass
 
     def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
         """The NumPy form: write `delta` and, unless it is None, `rows` (see `loss_step`)."""
@@ -43,10 +37,6 @@ class Loss:
     def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
         """The CUDA form: the `.cu` file, the `#define`s it needs and its extra arguments."""
         raise UsageError(f"loss {self.name!r} has no CUDA form.")
-
-    def settings(self) -> dict[str, Any]:
-        """The hyperparameters, as JSON can hold them."""
-        return {}
 
 
 def count_right(logits: np.ndarray, targets: np.ndarray, threshold: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.checks import entry, number
+from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import over_pieces
@@ -32,6 +32,7 @@ from gpunet.kernels.elementwise_losses import (
     SquaredHinge,
 )
 from gpunet.kernels.loss import Loss, count_right, one_hot
+from gpunet.registry import Registry
 
 #: Rows up to this many outputs get one CUDA thread each; longer ones a block each.
 THREAD_PER_ROW = 64
@@ -74,9 +75,6 @@ class SoftmaxCrossEntropy(Loss):
             if not self.class_weights or not all(0 < weight < math.inf for weight in self.class_weights):
                 raise UsageError(f"class weights must be positive numbers, one for each class, not {class_weights!r}.")
         self._weights_on: dict[Any, Any] = {}
-
-    def settings(self) -> dict[str, Any]:
-        return {"label_smoothing": self.label_smoothing, "class_weights": self.class_weights}
 
     def _weights(self, classes: int) -> np.ndarray | None:
         if self.class_weights is None:
@@ -213,22 +211,24 @@ class SoftmaxCrossEntropy(Loss):
         return "softmax_cross_entropy.cu", (), (np.float64(self.label_smoothing), weights)
 
 
-LOSSES: dict[str, type[Loss]] = {
-    entry.name: entry
-    for entry in (
-        SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Hinge, SquaredHinge,
-        Perceptron,
-    )
-}  # fmt: skip
-
-
-def get_loss(loss: str | Loss | type[Loss], **hyperparameters: Any) -> Loss:
-    """The loss of a name, a class or an instance (which is returned as it is).
-
-    Raises:
-        UsageError: there is no such name, or it has no such hyperparameter.
-    """
-    return entry("loss", LOSSES, Loss, loss, hyperparameters)
+LOSSES: Registry[type[Loss], Loss] = Registry(
+    "loss",
+    Loss,
+    synonyms={
+        "softmax-cross-entropy": "cross-entropy crossentropy ce nll log-loss categorical-cross-entropy "
+        "categorical-crossentropy sparse-categorical-crossentropy cross-entropy-loss crossentropyloss",
+        "binary-cross-entropy": "bce log-loss binary-crossentropy logistic bce-with-logits bceloss bcewithlogitsloss",
+        "mse": "l2 mean-squared-error squared-error quadratic least-squares mseloss",
+        "mae": "l1 mean-absolute-error absolute-error l1loss",
+        "huber": "smooth-l1 smoothl1loss huberloss",
+        "hinge": "svm",
+    },
+)
+for _entry in (
+    SoftmaxCrossEntropy, BinaryCrossEntropy, MeanSquaredError, MeanAbsoluteError, Huber, Hinge, SquaredHinge,
+    Perceptron,
+):  # fmt: skip
+    LOSSES.register(_entry)
 
 
 @prepared_operation

@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.checks import entry, number
+from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import BLOCK, over_pieces, scratch
 from gpunet.kernels.build import C_TYPES, Ready, elementwise, one_line, prepared_operation
+from gpunet.registry import Entry, Registry
 
 
-class Optimizer:
+class Optimizer(Entry):
     """Base of the optimizers.
 
     Args:
@@ -40,11 +41,8 @@ class Optimizer:
         source: where the rule comes from.
     """
 
-    name = ""
     state_names: tuple[str, ...] = ()
     rule = ""
-    formula = ""
-    source = ""
     default_learning_rate = 0.1
 
     def __init__(self, learning_rate: Any = None, *, weight_decay: float = 0.0) -> None:
@@ -56,7 +54,7 @@ class Optimizer:
 
     def settings(self) -> dict[str, Any]:
         """The hyperparameters other than the learning rate, as JSON can hold them."""
-        return {key: value for key, value in vars(self).items() if key != "learning_rate"}
+        return {key: value for key, value in super().settings().items() if key != "learning_rate"}
 
     @property
     def cuda(self) -> str:
@@ -86,6 +84,18 @@ class Optimizer:
         raise UsageError(f"optimizer {self.name!r} has no NumPy form.")
 
 
+OPTIMIZERS: Registry[type[Optimizer], Optimizer] = Registry(
+    "optimizer",
+    Optimizer,
+    apart=("learning_rate",),
+    synonyms={
+        "sgd": "gd gradient-descent stochastic-gradient-descent", "momentum": "heavy-ball polyak",
+        "nesterov": "nag nesterov-momentum", "adam": "amsgrad nadam adamax", "adamw": "adam-w",
+    },
+)  # fmt: skip
+
+
+@OPTIMIZERS.register
 class SGD(Optimizer):
     """Stochastic gradient descent: p -= lr g."""
 
@@ -99,6 +109,7 @@ class SGD(Optimizer):
         p -= g
 
 
+@OPTIMIZERS.register
 class Momentum(Optimizer):
     """SGD with momentum: v = mu v + g, p -= lr v (Polyak 1964; the form of Sutskever et al. 2013 in PyTorch)."""
 
@@ -123,6 +134,7 @@ class Momentum(Optimizer):
         p -= g
 
 
+@OPTIMIZERS.register
 class Nesterov(Momentum):
     """Nesterov's momentum: v = mu v + g, p -= lr (g + mu v): the gradient counts once more, ahead of time."""
 
@@ -144,6 +156,7 @@ class Nesterov(Momentum):
         p -= g
 
 
+@OPTIMIZERS.register
 class Adagrad(Optimizer):
     """Adagrad (Duchi, Hazan & Singer 2011): a rate of its own for each parameter, from all squared gradients so far."""
 
@@ -173,6 +186,7 @@ class Adagrad(Optimizer):
         p -= g
 
 
+@OPTIMIZERS.register
 class RMSprop(Optimizer):
     """RMSprop (Tieleman & Hinton 2012): the gradient over the root of its running mean square."""
 
@@ -207,6 +221,7 @@ class RMSprop(Optimizer):
         p -= g
 
 
+@OPTIMIZERS.register
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015): steps in the direction of the mean gradient, scaled by its root mean square."""
 
@@ -257,6 +272,7 @@ class Adam(Optimizer):
         p -= g
 
 
+@OPTIMIZERS.register
 class AdamW(Adam):
     """AdamW (Loshchilov & Hutter 2019): Adam with decoupled weight decay, 0.01 by default."""
 
@@ -275,6 +291,7 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay)
 
 
+@OPTIMIZERS.register
 class Lion(Optimizer):
     """Lion (Chen et al. 2023): steps of one length, by the sign of the gradient mixed with its running mean."""
 
@@ -309,20 +326,6 @@ class Lion(Optimizer):
         p -= mixed
         mean *= c[3]
         mean += g
-
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    entry.name: entry for entry in (SGD, Momentum, Nesterov, Adagrad, RMSprop, Adam, AdamW, Lion)
-}
-
-
-def get_optimizer(optimizer: str | Optimizer | type[Optimizer], **hyperparameters: Any) -> Optimizer:
-    """The optimizer of a name, a class or an instance (which is returned as it is).
-
-    Raises:
-        UsageError: there is no such name, or it has no such hyperparameter.
-    """
-    return entry("optimizer", OPTIMIZERS, Optimizer, optimizer, hyperparameters)
 
 
 @prepared_operation

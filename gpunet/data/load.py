@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
@@ -50,8 +49,4 @@ def _looks_like_path(text: str) -> bool:
 
 
 def _unknown(text: str) -> UsageError:
-    close = difflib.get_close_matches(text, DATASETS, 1, 0.5)
-    hint = f"did you mean {close[0]}? There are" if close else "there are"
-    return UsageError(
-        f"Unknown data set {text!r}: {hint} {', '.join(DATASETS)}, or give the path of a file or folder of your own."
-    )
+    return UsageError(f"{DATASETS.unknown(text)[:-1]}, or give the path of a file or folder of your own.")

@@ -11,7 +11,7 @@ import numpy as np
 from gpunet.data.arrays import as_labels
 from gpunet.data.dataset import Split
 from gpunet.errors import DataError
-from gpunet.kernels.losses import get_loss, loss_step
+from gpunet.kernels.losses import LOSSES, loss_step
 from gpunet.network.mlp import CHUNK, MLP
 
 #: Logits that are held at a time; bounds the memory of an evaluation with very many classes.
@@ -68,7 +68,7 @@ def evaluate(
         DataError: the split is None or empty, its labels are not as many as its images, or have no place among the
             model's outputs.
     """
-    loss = model.loss if loss is None else get_loss(loss)
+    loss = model.loss if loss is None else LOSSES.make(loss)
     if split is None:
         raise DataError("there is no such split to evaluate; the data set has none.")
     images, classes = split.images, max(model.outputs, 2)

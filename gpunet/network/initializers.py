@@ -6,15 +6,14 @@ dtype. An entry of `INITIALIZERS` is all there is to an initializer.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from gpunet.checks import entry, number
+from gpunet.checks import number
 from gpunet.errors import UsageError
+from gpunet.registry import Entry, Registry
 
 
-class Initializer:
+class Initializer(Entry):
     """Base of the initializers.
 
     Attributes:
@@ -23,23 +22,24 @@ class Initializer:
         source: where it comes from.
     """
 
-    name = ""
-    formula = ""
-    source = ""
-
-    def __init__(self) -> None:
-        # Without one of its own, a wrong hyperparameter would be told of as "takes no arguments", not by its name.
-        pass
-
     def draw(self, generator: np.random.Generator, fan_in: int, fan_out: int) -> np.ndarray:
         """A (fan_in, fan_out) float64 matrix."""
         raise UsageError(f"initializer {self.name!r} draws nothing.")
 
-    def settings(self) -> dict[str, Any]:
-        """The hyperparameters, as JSON can hold them."""
-        return dict(vars(self))
+
+INITIALIZERS: Registry[type[Initializer], Initializer] = Registry(
+    "initializer",
+    Initializer,
+    synonyms={
+        "truncated-normal": "trunc-normal truncnorm", "normal": "gaussian random-normal",
+        "uniform": "random random-uniform", "glorot-normal": "xavier xavier-normal",
+        "glorot-uniform": "xavier xavier-uniform", "he-normal": "kaiming kaiming-normal msra",
+        "he-uniform": "kaiming kaiming-uniform", "constant": "fill ones", "zeros": "zero",
+    },
+)  # fmt: skip
 
 
+@INITIALIZERS.register
 class TruncatedNormal(Initializer):
     """Normal with mean 0 and the given deviation, values beyond two deviations drawn again."""
 
@@ -58,6 +58,7 @@ class TruncatedNormal(Initializer):
         return values * self.stddev
 
 
+@INITIALIZERS.register
 class Normal(Initializer):
     """Normal with mean 0 and the given deviation."""
 
@@ -71,6 +72,7 @@ class Normal(Initializer):
         return generator.standard_normal((fan_in, fan_out)) * self.stddev
 
 
+@INITIALIZERS.register
 class Uniform(Initializer):
     """Uniform between -limit and limit."""
 
@@ -105,6 +107,7 @@ class VarianceScaling(Initializer):
         return generator.standard_normal((fan_in, fan_out)) * np.sqrt(variance)
 
 
+@INITIALIZERS.register
 class GlorotNormal(VarianceScaling):
     """Normal, for sigmoid and tanh: a compromise between the sizes of activations and of gradients."""
 
@@ -114,6 +117,7 @@ class GlorotNormal(VarianceScaling):
     fan = "mean"
 
 
+@INITIALIZERS.register
 class GlorotUniform(GlorotNormal):
     """Uniform, for sigmoid and tanh: a compromise between the sizes of activations and of gradients."""
 
@@ -122,6 +126,7 @@ class GlorotUniform(GlorotNormal):
     uniform = True
 
 
+@INITIALIZERS.register
 class HeNormal(VarianceScaling):
     """Normal, for relu and its kin, which pass half of their inputs."""
 
@@ -131,6 +136,7 @@ class HeNormal(VarianceScaling):
     gain = 2.0
 
 
+@INITIALIZERS.register
 class HeUniform(HeNormal):
     """Uniform, for relu and its kin, which pass half of their inputs."""
 
@@ -139,6 +145,7 @@ class HeUniform(HeNormal):
     uniform = True
 
 
+@INITIALIZERS.register
 class LeCunNormal(VarianceScaling):
     """Normal, for selu and tanh-like activations."""
 
@@ -147,6 +154,7 @@ class LeCunNormal(VarianceScaling):
     source = "LeCun et al. 1998"
 
 
+@INITIALIZERS.register
 class LeCunUniform(LeCunNormal):
     """Uniform, for selu and tanh-like activations."""
 
@@ -155,6 +163,7 @@ class LeCunUniform(LeCunNormal):
     uniform = True
 
 
+@INITIALIZERS.register
 class Orthogonal(Initializer):
     """A random matrix whose columns (or rows, whichever are fewer) are orthogonal and of length `gain`."""
 
@@ -172,6 +181,7 @@ class Orthogonal(Initializer):
         return self.gain * (q if fan_in >= fan_out else q.T)
 
 
+@INITIALIZERS.register
 class Fill(Initializer):
     """The same value everywhere."""
 
@@ -185,6 +195,7 @@ class Fill(Initializer):
         return np.full((fan_in, fan_out), self.value)
 
 
+@INITIALIZERS.register
 class Zeros(Initializer):
     """Zero everywhere. Hidden units that start alike stay alike, so this is for a network without hidden layers."""
 
@@ -193,21 +204,3 @@ class Zeros(Initializer):
 
     def draw(self, generator: np.random.Generator, fan_in: int, fan_out: int) -> np.ndarray:
         return np.zeros((fan_in, fan_out))
-
-
-INITIALIZERS: dict[str, type[Initializer]] = {
-    entry.name: entry
-    for entry in (
-        TruncatedNormal, Normal, Uniform, GlorotNormal, GlorotUniform, HeNormal, HeUniform, LeCunNormal, LeCunUniform,
-        Orthogonal, Zeros, Fill,
-    )
-}  # fmt: skip
-
-
-def get_initializer(initializer: str | Initializer | type[Initializer], **hyperparameters: Any) -> Initializer:
-    """The initializer of a name, a class or an instance (which is returned as it is).
-
-    Raises:
-        UsageError: there is no such name, or it has no such hyperparameter.
-    """
-    return entry("initializer", INITIALIZERS, Initializer, initializer, hyperparameters)

@@ -19,12 +19,12 @@ from gpunet.backend import Backend, as_numpy, get_backend
 from gpunet.checks import number
 from gpunet.checks import seed as check_seed
 from gpunet.errors import CheckpointError, GpunetError, UsageError
-from gpunet.kernels.activations import ACTIVATIONS, Activation, activation_forward, get_activation
+from gpunet.kernels.activations import ACTIVATIONS, Activation, activation_forward
 from gpunet.kernels.build import Ready
-from gpunet.kernels.losses import Loss, get_loss, softmax
+from gpunet.kernels.losses import LOSSES, Loss, softmax
 from gpunet.kernels.random import Stream, generator, purpose
 from gpunet.network import container, model_file
-from gpunet.network.initializers import Initializer, TruncatedNormal, get_initializer
+from gpunet.network.initializers import INITIALIZERS, Initializer, TruncatedNormal
 from gpunet.network.layers import Dense
 
 #: Examples per forward pass of `predict` and `evaluate`; bounds the memory that inference takes.
@@ -77,12 +77,12 @@ class MLP:
         if len(self.sizes) < 2:
             raise UsageError("an MLP needs at least two sizes, its inputs and its outputs.")
         hidden = len(self.sizes) - 2
-        self.activations = [get_activation(a) for a in _one_each(activation, hidden, "activation")]
+        self.activations = [ACTIVATIONS.make(a) for a in _one_each(activation, hidden, "activation")]
         self.dropout = [_rate(rate) for rate in _one_each(dropout, hidden, "dropout rate")]
         self.seed = check_seed(seed)
         self.dtype = _dtype(dtype)
         self.backend = get_backend("cpu" if backend is None else backend)
-        self.loss = get_loss(loss)
+        self.loss = LOSSES.make(loss)
         self.input_scale = 1 / 255
         self.class_names: list[str] | None = None
         self.image_shape: tuple[int, ...] | None = None
@@ -94,7 +94,7 @@ class MLP:
         self.layers = self._make_layers()
         if initializer is None:
             initializer = TruncatedNormal()
-        makers = [get_initializer(one) for one in _one_each(initializer, hidden + 1, "initializer")]
+        makers = [INITIALIZERS.make(one) for one in _one_each(initializer, hidden + 1, "initializer")]
         self._initialize(makers, number("the model", "bias", bias, -np.inf))
 
     def __getstate__(self) -> dict[str, Any]:

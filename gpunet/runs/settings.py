@@ -8,12 +8,11 @@ by the command line, its help and the run's `config.json`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gpunet.data.catalog import DATASETS
 from gpunet.data.dataset import Dataset
@@ -24,6 +23,7 @@ from gpunet.kernels.losses import LOSSES, Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, Optimizer
 from gpunet.network.initializers import INITIALIZERS
 from gpunet.network.mlp import MLP
+from gpunet.registry import Registry, suggestion
 from gpunet.runs import values as read
 from gpunet.runs.folder import FORMAT, check_version
 from gpunet.training.schedules import SCHEDULES
@@ -33,6 +33,8 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+T = TypeVar("T")
 
 DATA = "Data"
 NETWORK = "Network"
@@ -46,22 +48,9 @@ _WITH_LOSS = ("label_smoothing", "class_weights")
 _WITH_OPTIMIZER = ("momentum", "weight_decay")
 
 
-def _names(table: Mapping[str, Any]) -> str:
-    return ", ".join(table)
-
-
-def _offer(table: Mapping[str, Any], *hidden: str) -> str:
-    """The names in a table, each with the keys that it takes."""
-    offers = []
-    for name, entry in table.items():
-        keys = [key for key in read.parameters(entry) if key not in hidden]
-        offers.append(f"{name} ({', '.join(keys)})" if keys else name)
-    return ", ".join(offers)
-
-
-def _takers(option: str, table: Mapping[str, Any], key: str) -> str:
+def _takers(option: str, table: Registry[Any, Any], key: str) -> str:
     """What to do about a key that an entry does not have: the entries that have it, or leave it out."""
-    names = [name for name, entry in table.items() if key in read.parameters(entry)]
+    names = [name for name in table if key in table.parameters(name)]
     return f"take {option} {' or '.join(names)}, or leave it out" if names else "leave it out"
 
 
@@ -83,9 +72,6 @@ def setting(
     return dataclasses.field(default=default, metadata=details)
 
 
-_activation = read.choice(ACTIVATIONS, "activation")
-
-
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The settings of one run. Values may be given as text, as the command line has them, or as JSON and TOML
@@ -96,7 +82,7 @@ class Settings:
     """
 
     data: str = setting("mnist-5k", read.text, DATA, "NAME|FOLDER",
-        f"Data set: {_names(DATASETS)}, or a folder of one's own.", names=DATASETS)  # fmt: skip
+        f"Data set: {DATASETS.offer()}, or a folder of one's own.", names=DATASETS)  # fmt: skip
     data_dir: str | None = setting(None, read.optional(read.text), DATA, "FOLDER",
         "Folder that holds the data set's files.",
         "$GPUNET_DATA, ./MNIST_data, the cache, then a download")  # fmt: skip
@@ -107,26 +93,25 @@ class Settings:
 
     hidden: tuple[int, ...] = setting((50, 30), read.hidden_layers, NETWORK, "N,N,...",
         "Neurons in each hidden layer; none for softmax or logistic regression.", "50,30")  # fmt: skip
-    activation: str | tuple[str, ...] = setting("relu", read.one_or_each(_activation, "relu,tanh"), NETWORK,
-        "NAME[,NAME...]", f"Activation of all hidden layers, or one for each: {_names(ACTIVATIONS)}.",
+    activation: str | tuple[str, ...] = setting("relu", read.one_or_each(read.entry(ACTIVATIONS), "relu,tanh"), NETWORK,
+        "NAME[,NAME...]", f"Activation of all hidden layers, or one for each: {ACTIVATIONS.offer()}.",
         names=ACTIVATIONS)  # fmt: skip
     loss: str = setting("softmax-cross-entropy",
-        read.specification(LOSSES, "loss", hidden=_WITH_LOSS), NETWORK,
-        "NAME[:KEY=VALUE]", f"Loss, the mean over the batch: {_offer(LOSSES, *_WITH_LOSS)}.", names=LOSSES)  # fmt: skip
-    init: str = setting("truncated-normal", read.specification(INITIALIZERS, "initializer"), NETWORK,
-        "NAME[:KEY=VALUE]", f"Initial weights: {_offer(INITIALIZERS)}.", names=INITIALIZERS)  # fmt: skip
+        read.specification(LOSSES, _WITH_LOSS), NETWORK,
+        "NAME[:KEY=VALUE]", f"Loss, the mean over the batch: {LOSSES.offer(_WITH_LOSS)}.", names=LOSSES)  # fmt: skip
+    init: str = setting("truncated-normal", read.specification(INITIALIZERS), NETWORK,
+        "NAME[:KEY=VALUE]", f"Initial weights: {INITIALIZERS.offer()}.", names=INITIALIZERS)  # fmt: skip
     bias: float = setting(0.1, read.number(), NETWORK, "VALUE", "Initial value of every bias.")
 
-    optimizer: str = setting("sgd", read.specification(OPTIMIZERS, "optimizer",
-        hidden=_WITH_OPTIMIZER), TRAINING, "NAME[:KEY=VALUE]",
-        f"Optimizer: {_offer(OPTIMIZERS, *_WITH_OPTIMIZER)}; values as in adam:beta1=0.8.",
+    optimizer: str = setting("sgd", read.specification(OPTIMIZERS, _WITH_OPTIMIZER), TRAINING, "NAME[:KEY=VALUE]",
+        f"Optimizer: {OPTIMIZERS.offer(_WITH_OPTIMIZER)}; values as in adam:beta1=0.8.",
         names=OPTIMIZERS)  # fmt: skip
     lr: float | None = setting(None, read.optional(read.number(above=0)), TRAINING, "RATE",
         "Learning rate, a factor on the gradient.", "the optimizer's own, 0.1 for sgd")  # fmt: skip
     momentum: float | None = setting(None, read.optional(read.number(0, below=1, example="0.9")), TRAINING, "VALUE",
         "Momentum, from 0 to below 1; with sgd it makes the optimizer momentum.", "the optimizer's own")  # fmt: skip
-    schedule: str = setting("constant", read.specification(SCHEDULES, "schedule"), TRAINING, "NAME[:KEY=VALUE,...]",
-        f"How the learning rate changes over the run: {_offer(SCHEDULES)}.", names=SCHEDULES)  # fmt: skip
+    schedule: str = setting("constant", read.specification(SCHEDULES), TRAINING, "NAME[:KEY=VALUE,...]",
+        f"How the learning rate changes over the run: {SCHEDULES.offer()}.", names=SCHEDULES)  # fmt: skip
     batch_size: int | str = setting(100, read.batch_size, TRAINING, "N|all",
         "Examples per iteration; all for the whole training set.")  # fmt: skip
     iterations: int | None = setting(None, read.optional(read.whole(1, example="5000")), TRAINING, "N",
@@ -182,12 +167,12 @@ class Settings:
         self._check_layers("dropout", "a probability")
         for name in _WITH_OPTIMIZER:
             kind = self.optimizer.partition(":")[0]
-            if getattr(self, name) is not None and name not in read.parameters(OPTIMIZERS[kind]):
+            if getattr(self, name) is not None and name not in OPTIMIZERS.parameters(kind):
                 read.refuse(option(name), getattr(self, name),
                     f"the optimizer {kind} has none; {_takers('--optimizer', OPTIMIZERS, name)}.")  # fmt: skip
         self.make_loss()
         self.make_optimizer()
-        construct("--init", self.init, INITIALIZERS, "initializer")
+        construct("--init", self.init, INITIALIZERS)
 
     def _check_layers(self, name: str, what: str) -> None:
         given = getattr(self, name)
@@ -221,11 +206,11 @@ class Settings:
 
     def resolved(self) -> Settings:
         """A copy in which no value is left to a default elsewhere: learning rate, momentum, length of the run."""
-        entry = OPTIMIZERS[self.optimizer.partition(":")[0]]
+        defaults = OPTIMIZERS.parameters(self.optimizer.partition(":")[0])
         changes: dict[str, Any] = {"lr": self.learning_rate}
         for name in _WITH_OPTIMIZER:
-            if getattr(self, name) is None and name in read.parameters(entry):
-                changes[name] = read.parameters(entry)[name].default
+            if getattr(self, name) is None and name in defaults:
+                changes[name] = defaults[name].default
         if self.iterations is None and self.epochs is None:
             changes["iterations"] = DEFAULT_ITERATIONS
         return self.with_changes(**changes)
@@ -242,20 +227,29 @@ class Settings:
             extra["class_weights"] = _class_weights(self.class_weights, data)
         name = self.loss.partition(":")[0]
         for key in extra:
-            if key not in read.parameters(LOSSES[name]):
+            if key not in LOSSES.parameters(name):
                 read.refuse(option(key), getattr(self, key),
                     f"the loss {name} has none; {_takers('--loss', LOSSES, key)}.")  # fmt: skip
-        return construct("--loss", self.loss, LOSSES, "loss", **extra)
+        return construct("--loss", self.loss, LOSSES, **extra)
 
     def make_optimizer(self) -> Optimizer:
         """The optimizer with its schedule and hyperparameters."""
-        schedule = construct("--schedule", self.schedule, SCHEDULES, "schedule", initial=self.learning_rate)
+        schedule = construct("--schedule", self.schedule, SCHEDULES, initial=self.learning_rate)
         extra = {name: getattr(self, name) for name in _WITH_OPTIMIZER}
         extra = {name: value for name, value in extra.items() if value is not None}
-        return construct("--optimizer", self.optimizer, OPTIMIZERS, "optimizer", learning_rate=schedule, **extra)
+        return construct("--optimizer", self.optimizer, OPTIMIZERS, learning_rate=schedule, **extra)
 
 
 FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(Settings)}
+
+#: Other names of settings that people use, as in a table's synonyms.
+SYNONYMS = {
+    "lr": "learning-rate rate step-size eta", "hidden": "layers hidden-layers hidden-layer-sizes neurons units",
+    "epochs": "max-epochs num-epochs max-iter", "iterations": "steps max-steps", "init": "initializer weights",
+    "data": "dataset data-set", "batch_size": "batch mini-batch", "early_stopping": "patience",
+    "l2": "alpha ridge", "l1": "lasso", "clip_norm": "gradient-clipping clip-grad-norm grad-clip", "dtype": "precision",
+    "schedule": "scheduler lr-schedule learning-rate-schedule", "seed": "random-state random-seed",
+}  # fmt: skip
 
 
 def option(name: str) -> str:
@@ -269,12 +263,11 @@ def default_learning_rate(optimizer: str) -> float:
     return float(entry.default_learning_rate)
 
 
-def construct(option: str, spec: str, table: Mapping[str, Any], what: str, **extra: Any) -> Any:
-    """Make the object that NAME:key=value describes; what its constructor refuses is a UsageError."""
-    name, given = read.parse_specification(option, spec, table, what)
+def construct(option: str, spec: str, table: Registry[Any, T], **extra: Any) -> T:
+    """Make the object that NAME:key=value describes; the sentence of an error begins with the option."""
     try:
-        return table[name](**given, **extra)
-    except (TypeError, ValueError, OverflowError) as error:
+        return table.make(spec, **extra)
+    except UsageError as error:
         read.refuse(option, spec, str(error))
 
 
@@ -284,8 +277,7 @@ def check_keys(given: Any) -> dict[str, Any]:
         raise UsageError(f"settings are a table of names and values, not {read.shown(given)}.")
     for key in given:
         if key not in FIELDS:
-            near = difflib.get_close_matches(str(key).replace("-", "_"), FIELDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FIELDS)}."
+            hint = suggestion(str(key), FIELDS, SYNONYMS).rstrip() or f"there are {', '.join(FIELDS)}."
             raise UsageError(f"unknown setting {read.shown(key)}; {hint}")
     return dict(given)
 
@@ -389,7 +381,7 @@ def build_model(settings: Settings, data: Dataset, backend: Any) -> MLP:
     return MLP(
         [data.features, *settings.hidden, outputs],
         activation=list(activation) if isinstance(activation, tuple) else activation,
-        initializer=construct("--init", settings.init, INITIALIZERS, "initializer"),
+        initializer=construct("--init", settings.init, INITIALIZERS),
         bias=settings.bias,
         dropout=list(settings.dropout) if isinstance(settings.dropout, tuple) else settings.dropout,
         seed=settings.seed,

@@ -7,19 +7,18 @@ accept their own results, so that reading twice changes nothing.
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn
 
 from gpunet.errors import UsageError
+from gpunet.registry import LARGEST, Registry, suggestion
 
 Reader = Callable[[str, Any], Any]
 
-#: The largest number that float32 holds; what is beyond becomes infinite in a network.
-LARGEST = 3.4028234663852886e38
+#: Other names of the devices, as in a table's synonyms.
+DEVICE_SYNONYMS = {"cuda": "gpu nvidia cupy", "cuda:1": "gpu:1", "cpu": "host numpy"}
 
 
 def shown(value: Any) -> str:
@@ -33,14 +32,14 @@ def refuse(option: str, value: Any, advice: str) -> NoReturn:
     raise UsageError(f"{option} {shown(value)}: {advice}")
 
 
-def one_of(option: str, value: Any, names: Iterable[str], what: str) -> str:
-    """`value` if it is one of `names`, else a sentence with the nearest name and all of them."""
-    known = list(names)
-    if isinstance(value, str) and value in known:
+def one_of(
+    option: str, value: Any, names: Collection[str], what: str, synonyms: Mapping[str, str] | None = None
+) -> str:
+    """`value` if it is one of `names`, else a sentence with what may have been meant and all of them."""
+    if isinstance(value, str) and value in names:
         return value
-    near = difflib.get_close_matches(str(value).lower(), known, n=1) if isinstance(value, str) else []
-    hint = f"did you mean {near[0]}? " if near else ""
-    refuse(option, value, f"unknown {what}; {hint}choose one of {', '.join(known)}.")
+    hint = suggestion(value, names, synonyms) if isinstance(value, str) else ""
+    refuse(option, value, f"unknown {what}; {hint}choose one of {', '.join(names)}.")
 
 
 def text(option: str, value: Any) -> str:
@@ -54,7 +53,12 @@ def text(option: str, value: Any) -> str:
 
 def choice(names: Collection[str], what: str) -> Reader:
     """A reader of one of a few names."""
-    return lambda option, value: one_of(option, value, names, what)  # not a copy: a table may grow
+    return lambda option, value: one_of(option, value, names, what)
+
+
+def entry(table: Registry[Any, Any]) -> Reader:
+    """A reader of a name in a table."""
+    return lambda option, value: one_of(option, value, table, table.what, table.synonyms)
 
 
 def optional(reader: Reader) -> Reader:
@@ -217,63 +221,25 @@ def device(option: str, value: Any) -> str:
     """auto, cpu, cuda or cuda:N."""
     if isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
         return value
-    return one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device")
+    return one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device", DEVICE_SYNONYMS)
 
 
-def specification(table: Mapping[str, Any], what: str, *, hidden: tuple[str, ...] = ()) -> Reader:
+def specification(table: Registry[Any, Any], hidden: Collection[str] = ()) -> Reader:
     """A reader of NAME or NAME:key=value,key=value, where NAME is in the table.
 
-    The keys are the parameters of the entry without those in `hidden`, which have options of their own.
+    The hyperparameters in `hidden` have options of their own.
     """
 
     def read(option: str, value: Any) -> str:
-        name, given = parse_specification(option, value, table, what)
-        known = [key for key in parameters(table[name]) if key not in hidden]
+        spec = text(option, value)
+        one_of(option, spec.partition(":")[0], table, table.what, table.synonyms)
+        try:
+            _, given = table.parse(spec, hidden)
+        except UsageError as error:
+            refuse(option, value, str(error))
         for key in given:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]}? " if near else ""
-                offer = f"it takes {', '.join(known)}" if known else "it takes none"
-                if key in hidden and key in parameters(table[name]):
-                    offer = f"that is the option --{key.replace('_', '-')}"
-                refuse(option, value, f"{name} has no {shown(key)}; {hint}{offer}.")
-        return value
+            if key in hidden:
+                refuse(option, value, f"{key} is the option --{key.replace('_', '-')}.")
+        return spec
 
     return read
-
-
-def parse_specification(option: str, value: Any, table: Mapping[str, Any], what: str) -> tuple[str, dict[str, Any]]:
-    """Split NAME:key=value,key=value into the name and a dict of numbers."""
-    spec = text(option, value)
-    name, colon, rest = spec.partition(":")
-    if name not in table:
-        one_of(option, name, table, what)
-    given: dict[str, Any] = {}
-    for part in rest.split(",") if colon else ():
-        key, _, raw = (piece.strip() for piece in part.partition("="))
-        if not key or not raw:
-            refuse(option, value, f"write it like {name}:key=value, with commas between several.")
-        key = key.replace("-", "_")
-        if key in given:
-            refuse(option, value, f"{key} is given twice; give it once.")
-        given[key] = _plain(option, value, key, raw)
-    return name, given
-
-
-def _plain(option: str, value: Any, key: str, raw: str) -> Any:
-    if raw in ("true", "false"):
-        return raw == "true"
-    result = number(example=f"{key}=0.5")(f"{option} {shown(value)}: {key}", raw)
-    return int(result) if re.fullmatch(r"[+-]?\d+", raw) else result
-
-
-def parameters(entry: Any) -> dict[str, inspect.Parameter]:
-    """The hyperparameters of a table's entry: what its constructor takes beside the learning rate."""
-    if not isinstance(entry, type) and not inspect.isroutine(entry):
-        return {}
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {
-        name: parameter
-        for name, parameter in inspect.signature(entry).parameters.items()
-        if parameter.kind in kinds and name not in ("learning_rate", "initial")
-    }

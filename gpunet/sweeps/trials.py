@@ -22,6 +22,7 @@ from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.losses import LOSSES
 from gpunet.kernels.optimizers import OPTIMIZERS
 from gpunet.network.initializers import INITIALIZERS
+from gpunet.registry import Registry
 from gpunet.runs.logs import as_json
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
 from gpunet.training.schedules import SCHEDULES
@@ -144,7 +145,7 @@ def dataset(about: str) -> Dataset:
 
 
 #: The tables that settings name entries of.
-TABLES: tuple[dict[str, Any], ...] = (ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES, INITIALIZERS, DATASETS)
+TABLES: tuple[Registry[Any, Any], ...] = (ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES, INITIALIZERS, DATASETS)
 
 
 def entries_of(settings: dict[str, Any]) -> tuple[dict[str, Any], ...]:

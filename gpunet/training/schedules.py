@@ -14,9 +14,10 @@ import numpy as np
 
 from gpunet.checks import number
 from gpunet.errors import UsageError
+from gpunet.registry import Entry, Registry
 
 
-class Schedule:
+class Schedule(Entry):
     """Base of the schedules.
 
     Args:
@@ -31,9 +32,6 @@ class Schedule:
         watches_validation: whether the rate depends on validation losses, so that there must be some.
     """
 
-    name = ""
-    formula = ""
-    source = ""
     watches_validation = False
 
     def __init__(self, initial: float, *, warmup: int = 0) -> None:
@@ -64,10 +62,6 @@ class Schedule:
         """Take note of a validation loss; whether the rates of the coming steps have changed by it."""
         return False
 
-    def settings(self) -> dict[str, Any]:
-        """The hyperparameters, as JSON can hold them."""
-        return {key: value for key, value in vars(self).items() if not key.startswith("_")}
-
     def state(self) -> dict[str, Any]:
         """What it remembers of the run so far, as JSON can hold it; `restore` takes it back."""
         return {}
@@ -76,6 +70,19 @@ class Schedule:
         """Go on from what `state` returned; raises KeyError, TypeError or ValueError for anything else."""
 
 
+SCHEDULES: Registry[type[Schedule], Schedule] = Registry(
+    "schedule",
+    Schedule,
+    apart=("initial",),
+    synonyms={
+        "constant": "none fixed", "step": "steplr multistep staircase piecewise", "exponential": "exp exponentiallr",
+        "inverse-time": "inverse invscaling inverse-scaling hyperbolic", "polynomial": "linear poly linear-decay",
+        "cosine": "cosine-annealing cosineannealinglr cosine-decay", "reduce-on-plateau": "reducelronplateau adaptive",
+    },
+)  # fmt: skip
+
+
+@SCHEDULES.register
 class Constant(Schedule):
     """The same learning rate at every step."""
 
@@ -86,6 +93,7 @@ class Constant(Schedule):
         return np.full(len(steps), self.initial)
 
 
+@SCHEDULES.register
 class Step(Schedule):
     """The rate is multiplied by `factor` after every `every` steps."""
 
@@ -101,6 +109,7 @@ class Step(Schedule):
         return self.initial * self.factor ** np.floor(steps / self.every)
 
 
+@SCHEDULES.register
 class Exponential(Schedule):
     """The rate shrinks by `factor` over `every` steps, a little at each."""
 
@@ -116,6 +125,7 @@ class Exponential(Schedule):
         return self.initial * self.factor ** (steps / self.every)
 
 
+@SCHEDULES.register
 class InverseTime(Schedule):
     """The rate falls as one over time: to a half after `every` steps with decay 1, to a third after two."""
 
@@ -132,6 +142,7 @@ class InverseTime(Schedule):
         return self.initial / (1 + self.decay * steps / self.every)
 
 
+@SCHEDULES.register
 class Polynomial(Schedule):
     """The rate falls from `initial` to `final` over the whole run; along a straight line with power 1."""
 
@@ -148,6 +159,7 @@ class Polynomial(Schedule):
         return self.final + (self.initial - self.final) * left**self.power
 
 
+@SCHEDULES.register
 class Cosine(Schedule):
     """The rate falls from `initial` to `final` over the whole run, along half a cosine."""
 
@@ -163,6 +175,7 @@ class Cosine(Schedule):
         return self.final + (self.initial - self.final) * (1 + np.cos(np.pi * np.minimum(steps / total, 1.0))) / 2
 
 
+@SCHEDULES.register
 class ReduceOnPlateau(Schedule):
     """The rate is multiplied by `factor` whenever `patience` validations in a row brought no lower loss.
 
@@ -211,12 +224,6 @@ class ReduceOnPlateau(Schedule):
     def restore(self, state: dict[str, Any]) -> None:
         self._best = None if state["best"] is None else float(state["best"])
         self._waited, self._plateaus = int(state["waited"]), int(state["plateaus"])
-
-
-SCHEDULES: dict[str, type[Schedule]] = {
-    entry.name: entry
-    for entry in (Constant, Step, Exponential, InverseTime, Polynomial, Cosine, ReduceOnPlateau)
-}  # fmt: skip
 
 
 def as_schedule(rate: Any) -> Schedule:

@@ -17,8 +17,8 @@ import numpy as np
 from gpunet.checks import positive, whole
 from gpunet.checks import seed as check_seed
 from gpunet.errors import TrainingDiverged, UsageError
-from gpunet.kernels.losses import get_loss
-from gpunet.kernels.optimizers import SGD, get_optimizer
+from gpunet.kernels.losses import LOSSES
+from gpunet.kernels.optimizers import OPTIMIZERS, SGD
 from gpunet.kernels.threads import Threads
 from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.network.mlp import MLP
@@ -96,8 +96,8 @@ class Trainer:
         self.model = model
         self.data = data
         self.backend = model.backend
-        self.loss = model.loss if loss is None else get_loss(loss)
-        self.optimizer = SGD(0.1) if optimizer is None else get_optimizer(optimizer)
+        self.loss = model.loss if loss is None else LOSSES.make(loss)
+        self.optimizer = SGD(0.1) if optimizer is None else OPTIMIZERS.make(optimizer)
         # A copy, because a schedule may remember validations, and those of another run are none of its business.
         schedule = as_schedule(self.optimizer.learning_rate)
         try:

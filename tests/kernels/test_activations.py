@@ -212,7 +212,7 @@ def test_a_kink_has_to_be_listed() -> None:
 
 
 def test_names_and_attributes_are_checked() -> None:
-    with pytest.raises(gn.UsageError, match="unknown activation 'rely'; choose one of relu, sigmoid"):
+    with pytest.raises(gn.UsageError, match=r"unknown activation 'rely'; did you mean relu\? choose one of relu"):
         gn.check_activation("rely")
     with pytest.raises(gn.UsageError, match="saves must be"):
         squareplus(saves="both")

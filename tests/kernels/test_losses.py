@@ -9,7 +9,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.kernels import control as at
-from gpunet.kernels.losses import get_loss, loss_step
+from gpunet.kernels.losses import LOSSES, loss_step
 
 ELEMENTWISE = sorted(set(gn.LOSSES) - {"softmax-cross-entropy"})
 LOGITS = np.array([[0.3, -1.2, 2.5], [-0.7, 0.2, 0.9], [1.4, 0.4, -3.0], [0.1, 1.6, 1.1]])
@@ -61,14 +61,14 @@ def test_values_are_those_of_the_definition(backend: gn.Backend, name: str) -> N
     each = np.array([[define(z, t) for z, t in zip(*pair, strict=True)] for pair in zip(LOGITS, targets, strict=True)])
     wanted = each.mean(axis=1) if mean else each.sum(axis=1)
     for given in (LABELS, targets):
-        np.testing.assert_allclose(run(get_loss(name), LOGITS, given, backend)[0], wanted, rtol=1e-12)
+        np.testing.assert_allclose(run(LOSSES.make(name), LOGITS, given, backend)[0], wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_a_single_output_is_one_class_against_the_other(name: str) -> None:
     z, labels = LOGITS[:, :1], np.array([1, 0, 1, 0], np.int32)
     define, _ = DEFINITIONS[name]
-    losses, right, _, _, _ = run(get_loss(name), z, labels)
+    losses, right, _, _, _ = run(LOSSES.make(name), z, labels)
     np.testing.assert_allclose(losses, [define(v, t) for v, t in zip(z[:, 0], labels.tolist(), strict=True)])
     threshold = 0.5 if name in ("mse", "mae", "huber") else 0.0
     np.testing.assert_array_equal(right, (z[:, 0] > threshold) == labels)
@@ -78,7 +78,7 @@ def test_a_single_output_is_one_class_against_the_other(name: str) -> None:
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_extremes_give_finite_numbers_of_the_dtype(backend: gn.Backend, name: str, dtype: str) -> None:
     logits = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4]], dtype)
-    losses, _, delta, bias, control = run(get_loss(name), logits, np.array([1, 0], np.int32), backend)
+    losses, _, delta, bias, control = run(LOSSES.make(name), logits, np.array([1, 0], np.int32), backend)
     assert delta.dtype == bias.dtype == losses.dtype == np.dtype(dtype)
     assert np.isfinite(losses).all()
     assert np.isfinite(delta).all()
@@ -91,33 +91,33 @@ def test_an_output_that_is_not_finite_is_noted_with_its_step(name: str, bad: flo
     logits = LOGITS.copy()
     logits[1, 2] = bad
     with np.errstate(invalid="ignore"):
-        control = run(get_loss(name), logits, LABELS)[4]
+        control = run(LOSSES.make(name), logits, LABELS)[4]
     assert control[at.NONFINITE] == 4
 
 
 def test_the_gradient_of_the_sum_is_the_bias_gradient(backend: gn.Backend) -> None:
     for name in ELEMENTWISE:
-        _, _, delta, bias, _ = run(get_loss(name), LOGITS, LABELS, backend)
+        _, _, delta, bias, _ = run(LOSSES.make(name), LOGITS, LABELS, backend)
         np.testing.assert_allclose(bias, delta.sum(axis=0), atol=1e-15)
 
 
 def test_the_loss_is_the_mean_over_the_batch() -> None:
     for name in ELEMENTWISE:
-        once = run(get_loss(name), LOGITS, LABELS)[2]
-        twice = run(get_loss(name), np.tile(LOGITS, (2, 1)), np.tile(LABELS, 2))[2]
+        once = run(LOSSES.make(name), LOGITS, LABELS)[2]
+        twice = run(LOSSES.make(name), np.tile(LOGITS, (2, 1)), np.tile(LABELS, 2))[2]
         np.testing.assert_allclose(twice[:4], once / 2, rtol=1e-12)
 
 
 def test_regression_targets_may_be_any_numbers() -> None:
     z, t = np.array([[0.5, 2.0]]), np.array([[3.0, -1.0]])
-    losses, _, delta, _, _ = run(get_loss("mse"), z, t)
+    losses, _, delta, _, _ = run(LOSSES.make("mse"), z, t)
     assert losses[0] == pytest.approx((2.5**2 + 3**2) / 2)
     np.testing.assert_allclose(delta, [[-2.5, 3.0]])
 
 
 def test_the_perceptron_moves_only_what_is_not_on_the_right_side() -> None:
     z = np.array([[2.0], [0.0], [-3.0], [0.0]])
-    _, _, delta, _, _ = run(get_loss("perceptron"), z, np.array([1, 1, 1, 0], np.int32))
+    _, _, delta, _, _ = run(LOSSES.make("perceptron"), z, np.array([1, 1, 1, 0], np.int32))
     np.testing.assert_array_equal(delta[:, 0] * 4, [0, -1, -1, 1])
 
 
@@ -130,12 +130,12 @@ def test_huber_takes_its_delta(backend: gn.Backend) -> None:
 
 def test_names_and_hyperparameters_are_checked() -> None:
     with pytest.raises(gn.UsageError, match="unknown loss 'mean'; choose one of softmax-cross-entropy"):
-        get_loss("mean")
+        LOSSES.make("mean")
     with pytest.raises(gn.UsageError, match="delta must be a number above 0, not 0"):
-        get_loss("huber", delta=0)
-    with pytest.raises(gn.UsageError, match=r"loss 'mse': .*delta"):
-        get_loss("mse", delta=1.0)
-    assert get_loss("huber", delta=2).settings() == {"delta": 2.0}
+        LOSSES.make("huber", delta=0)
+    with pytest.raises(gn.UsageError, match="loss mse has no delta; it takes none"):
+        LOSSES.make("mse", delta=1.0)
+    assert LOSSES.make("huber", delta=2).settings() == {"delta": 2.0}
 
 
 @pytest.mark.parametrize("name", sorted(gn.LOSSES))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.network.initializers import get_initializer
+from gpunet.network.initializers import INITIALIZERS
 
 NAMES = sorted(gn.INITIALIZERS)
 IN, OUT = 300, 200
@@ -37,7 +37,7 @@ LIMITED = {
 
 
 def draw(name: str, fan_in: int = IN, fan_out: int = OUT, seed: int = 0, **options: float) -> np.ndarray:
-    return get_initializer(name, **options).draw(np.random.default_rng(seed), fan_in, fan_out)
+    return INITIALIZERS.make(name, **options).draw(np.random.default_rng(seed), fan_in, fan_out)
 
 
 def test_every_entry_is_described_here() -> None:
@@ -106,11 +106,11 @@ def test_one_for_each_layer() -> None:
 
 def test_names_and_hyperparameters_are_checked() -> None:
     for make, sentence in [
-        (lambda: get_initializer("xavier"), "unknown initializer 'xavier'; choose one of truncated-normal"),
+        (lambda: INITIALIZERS.make("xavier"), "unknown initializer 'xavier'; did you mean glorot-normal or glorot-"),
         (lambda: gn.TruncatedNormal(0), "stddev must be a number above 0, not 0"),
         (lambda: gn.Uniform(-1), "limit must be a number above 0"),
         (lambda: gn.Fill(float("nan")), "value must be a number, not nan"),
-        (lambda: get_initializer("zeros", stddev=1), "initializer 'zeros': .*stddev"),
+        (lambda: INITIALIZERS.make("zeros", stddev=1), "initializer zeros has no stddev; it takes none"),
         (lambda: gn.MLP([4, 3, 2], initializer=["zeros"]), "1 initializers for 2 layers"),
     ]:
         with pytest.raises(gn.UsageError, match=sentence):

@@ -62,7 +62,7 @@ def test_to_dict_and_back(changes):
     ("loss", "softmax-crossentropy", "did you mean softmax-cross-entropy"), ("init", "normalize", "choose one of"),
     ("classes", "3", "two classes"), ("classes", "3,3", "twice"), ("validation", "-1", "above 0"),
     ("validation", "1.5", "whole number"), ("class_weights", "1,0", "above 0"), ("seed", "-1", "at least 0"),
-    ("device", "gpu", "choose one of"), ("device", "cuda:x", "did you mean"), ("dtype", "float16", "float32"),
+    ("device", "gpu", "did you mean cuda?"), ("device", "cuda:x", "did you mean"), ("dtype", "float16", "float32"),
     ("graph", "maybe", "auto, on, off"), ("schedule", "cosin", "schedule"), ("data", "", "not empty"),
     ("data_dir", "a\0b", "zero character"), ("momentum", "1", "below 1"), ("early_stopping", "0", "at least 1"),
 ])  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.kernels.losses import get_loss, loss_step
+from gpunet.kernels.losses import LOSSES, loss_step
 
 H = 1e-6
 
@@ -75,7 +75,7 @@ class Network:
 def test_the_slope_of_every_loss(name: str, soft: bool, rng: np.random.Generator) -> None:
     logits = rng.standard_normal((3, 4)) * 2
     targets = rng.dirichlet(np.ones(4), 3) if soft else rng.integers(0, 4, 3).astype(np.int32)
-    loss = get_loss(name)
+    loss = LOSSES.make(name)
 
     def value(z: np.ndarray) -> tuple[float, np.ndarray]:
         rows, delta = np.empty((2, 3)), np.empty((3, 4))
