@@ -22,17 +22,30 @@ BUNDLED = Path(__file__).parent / "bundled"
 
 
 class SourceFile(NamedTuple):
-    """One published file: its name, its size in bytes and the sha256 that proves it."""
+    """One published file.
+
+    Attributes:
+        name: the file's name.
+        size: its length in bytes.
+        sha256: the checksum that proves it.
+        content_sha256: that of the unpacked file, where known; it proves a copy that was unpacked or packed anew.
+    """
 
     name: str
     size: int
     sha256: str
     content_sha256: str | None = None
-    """sha256 of the unpacked file, where known: proves a copy that was unpacked or packed anew."""
 
 
 class FileState(NamedTuple):
-    """What `verify` found for one file: "ok", "missing" or "wrong"."""
+    """What `verify` found for one file.
+
+    Attributes:
+        name: the file's name, as published or as it was found.
+        path: where it is, or would be.
+        state: "ok", "missing" or "wrong".
+        sha256: its checksum, or None if it is missing.
+    """
 
     name: str
     path: Path
@@ -42,7 +55,18 @@ class FileState(NamedTuple):
 
 @dataclass(eq=False)
 class DatasetEntry:
-    """A data set of four idx files: train images, train labels, test images, test labels."""
+    """A data set of four idx files: train images, train labels, test images, test labels.
+
+    Attributes:
+        name: what it is loaded by.
+        summary, authors, licence, origin: for people.
+        files: the four files.
+        mirrors: addresses of folders that serve them; none for a set that comes with the package.
+        train, validation, test: the numbers of examples.
+        class_names: a name for each class.
+        checksum: the `Dataset.checksum` that these files load to, where it was computed.
+        image_shape: the shape of one image.
+    """
 
     name: str
     summary: str
@@ -56,7 +80,6 @@ class DatasetEntry:
     test: int
     class_names: tuple[str, ...]
     checksum: str | None
-    """The `Dataset.checksum` that these files load to, where it was computed."""
     image_shape: tuple[int, ...] = (28, 28)
 
     @property
@@ -81,9 +104,12 @@ class DatasetEntry:
     def locate(self, data_dir: str | os.PathLike[str] | None = None) -> Path | None:
         """The folder that holds this data set's files, or None: the given one, or of the usual places.
 
-        Looks at the files' names, and where a folder is nobody's explicit choice also passes over
-        the files of another known data set, for several share their file names. Raises DataError
-        for a given folder that is missing or lacks files.
+        Looks at the files' names, and where a folder is nobody's explicit choice also passes over the files of
+        another known data set, for several share their file names.
+
+        Raises:
+            DataError: a given folder is missing or lacks files.
+            UsageError: a folder is given for a data set that comes with the package.
         """
         if self.bundled:
             if data_dir is not None:
@@ -101,7 +127,11 @@ class DatasetEntry:
         return None
 
     def load(self, data_dir: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> Dataset:
-        """Find the files or download them, prove them by sha256, read them; raises DataError."""
+        """Find the files or download them, prove them by sha256, read them.
+
+        Raises:
+            DataError: the files cannot be had, or are not what they should be.
+        """
         folder = self.locate(data_dir)
         if folder is None:
             folder = self.fetch(progress=progress)
@@ -126,7 +156,10 @@ class DatasetEntry:
     def fetch(self, to: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> Path:
         """Put the proven files into a folder (the cache unless given) and return it.
 
-        What is there already is kept. Raises DataError naming every mirror tried when a file cannot be had.
+        What is there already is kept.
+
+        Raises:
+            DataError: a file cannot be had; every mirror tried is named.
         """
         folder = Path(to).expanduser() if to is not None else self.cache_folder()
         if self.bundled:
@@ -142,7 +175,11 @@ class DatasetEntry:
         return folder
 
     def verify(self, data_dir: str | os.PathLike[str] | None = None) -> list[FileState]:
-        """The state of each file where the data set is; raises DataError for a bad folder."""
+        """The state of each file where the data set is.
+
+        Raises:
+            DataError: a given folder is missing or lacks files.
+        """
         folder = self.locate(data_dir) or self.cache_folder()
         states = []
         for file in self.files:
@@ -220,9 +257,7 @@ _MNIST_AUTHORS = "Yann LeCun, Corinna Cortes, Christopher J.C. Burges"
 _MNIST_LICENCE = "CC BY-SA 3.0"
 
 
-def _files(
-    *facts: tuple[int, str] | tuple[int, str, str],
-) -> tuple[SourceFile, SourceFile, SourceFile, SourceFile]:
+def _files(*facts: tuple[int, str] | tuple[int, str, str]) -> tuple[SourceFile, SourceFile, SourceFile, SourceFile]:
     a, b, c, d = (SourceFile(name, *fact) for name, fact in zip(_MNIST_NAMES, facts, strict=True))
     return a, b, c, d
 

@@ -1,8 +1,7 @@
-"""Files from the internet: fetched from the first mirror that serves them whole, resumed, proven by
-sha256.
+"""Files from the internet: fetched from the first mirror that serves them whole, resumed, proven by sha256.
 
-A file appears under its name only when it is complete and its checksum is right; what was cut off
-waits beside it as NAME.part and is gone on with next time.
+A file appears under its name only when it is complete and its checksum is right; what was cut off waits beside it as
+NAME.part and is gone on with next time.
 """
 
 from __future__ import annotations
@@ -47,8 +46,7 @@ def mirrors_first(name: str, mirrors: Sequence[str]) -> list[str]:
 
 
 def sha256_of(path: str | os.PathLike[str], *, unpacked: bool = False) -> str:
-    """sha256 of a file, hexadecimal; with unpacked=True of what a gzip file holds ("" if that is
-    damaged)."""
+    """sha256 of a file, hexadecimal; with unpacked=True of what a gzip file holds ("" if that is damaged)."""
     import hashlib
 
     digest = hashlib.sha256()
@@ -103,13 +101,22 @@ def download(
     progress: Callable[[str, int, int | None], None] | None = None,
     timeout: float = TIMEOUT,
 ) -> Path:
-    """Fetch one file to `target` from the first of the addresses that serves it right; kept if it
-    is there.
+    """Fetch one file to `target` from the first of the addresses that serves it right; kept if it is there.
 
-    size: its length in bytes; more than twice that (and 1 MiB) is refused, so that a wrong server
-    cannot fill the disk. timeout: seconds without a byte. progress(file name, bytes done, bytes
-    total or None). Raises DataError naming every address tried and why it failed, or why the file
-    cannot be written.
+    Args:
+        urls: the addresses, in the order in which they are tried.
+        target: where to.
+        sha256: the checksum that proves the file.
+        size: its length in bytes; more than twice that (and 1 MiB) is refused, so that a wrong server cannot fill
+            the disk.
+        progress: called as progress(file name, bytes done, bytes total or None).
+        timeout: seconds without a byte after which an address is given up.
+
+    Returns:
+        The target.
+
+    Raises:
+        DataError: every address failed, each with the reason, or the file cannot be written.
     """
     target = Path(target)
     if target.is_file() and sha256_of(target) == sha256:
@@ -243,11 +250,7 @@ def _fetch(url: str, part: _Part, limit: int, name: str, progress: Any, timeout:
         if error.code == 416:  # the part is no beginning of this file
             part.clear()
         raise _Failed(f"HTTP {error.code}") from error
-    except (
-        OSError,
-        http.client.HTTPException,
-        ValueError,
-    ) as error:  # URLError, timeouts, resets, TLS
+    except (OSError, http.client.HTTPException, ValueError) as error:  # URLError, timeouts, resets, TLS
         reason = getattr(error, "reason", None) or error
         text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         raise _Failed(text.strip().rstrip(".")) from error

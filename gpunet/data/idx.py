@@ -1,9 +1,8 @@
 """The idx format, in which MNIST and its relatives are published: read and written, plain or gzip.
 
-An idx file is a header (two zero bytes, the element type, the number of dimensions, then each
-dimension as a big-endian 32-bit number) and the elements behind it in C order, big-endian
-(http://yann.lecun.com/exdb/mnist/). Whatever a file claims is checked before memory is set aside
-for it.
+An idx file is a header (two zero bytes, the element type, the number of dimensions, then each dimension as a
+big-endian 32-bit number) and the elements behind it in C order, big-endian (http://yann.lecun.com/exdb/mnist/).
+Whatever a file claims is checked before memory is set aside for it.
 """
 
 from __future__ import annotations
@@ -37,10 +36,16 @@ _GZIP_MAGIC = b"\x1f\x8b"
 def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """Read one idx file, plain or gzip (told by its first bytes, not by its name).
 
-    Returns a C-contiguous array in native byte order with the file's shape and element type.
-    Raises DataError for a file that cannot be read or is no sound idx file: wrong magic, unknown
-    element type, no dimensions, truncated, bytes left over, damaged gzip, or a claimed size over
-    `max_bytes`.
+    Args:
+        path: the file.
+        max_bytes: the largest array that is read.
+
+    Returns:
+        A C-contiguous array in native byte order with the file's shape and element type.
+
+    Raises:
+        DataError: the file cannot be read or is no sound idx file: wrong magic, unknown element type, no dimensions,
+            truncated, bytes left over, damaged gzip, or a claimed size over `max_bytes`.
     """
     path = Path(path)
     with _reading(path) as (stream, stored, packed):
@@ -69,8 +74,7 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
         got = _fill(stream, array)
         if got < payload:
             raise _wrong_size(path, shape, payload, got)
-        # One byte more than the header says: tells of left-over bytes and lets gzip check its
-        # checksum.
+        # One byte more than the header says: tells of left-over bytes and lets gzip check its checksum.
         if stream.read(1):
             raise _wrong_size(path, shape, payload, None)
     if array.dtype.isnative:
@@ -79,10 +83,10 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
 
 
 def read_idx_header(path: str | os.PathLike[str]) -> tuple[np.dtype, tuple[int, ...]]:
-    """The element type (native byte order) and the shape that an idx file claims; reads nothing
-    else.
+    """The element type (native byte order) and the shape that an idx file claims; reads nothing else.
 
-    Raises DataError as `read_idx` does for a bad header.
+    Raises:
+        DataError: as of `read_idx`, for a bad header.
     """
     path = Path(path)
     with _reading(path) as (stream, _, _):
@@ -91,19 +95,25 @@ def read_idx_header(path: str | os.PathLike[str]) -> tuple[np.dtype, tuple[int, 
 
 
 def write_idx(path: str | os.PathLike[str], array: Any) -> Path:
-    """Write an array as idx; gzip when the name ends in .gz (same array, same bytes: no time stamp
-    in it).
+    """Write an array as idx; gzip when the name ends in .gz (same array, same bytes: no time stamp in it).
 
     The file appears whole or not at all: it is written beside its place, synced and renamed.
-    Raises UsageError for an element type that idx does not have or for an array without dimensions,
-    DataError when the file cannot be written.
+
+    Args:
+        path: where to; a file that is there is replaced.
+        array: of 1 to 32 dimensions and one of the element types that idx has.
+
+    Returns:
+        The path.
+
+    Raises:
+        UsageError: idx does not have the element type, or the array has no dimensions.
+        DataError: the file cannot be written.
     """
     path = Path(path)
     array = np.asarray(array)
-    code = next(
-        (c for c, t in ELEMENT_TYPES.items() if t.newbyteorder("=") == array.dtype.newbyteorder("=")),
-        0,
-    )
+    native = array.dtype.newbyteorder("=")
+    code = next((code for code, dtype in ELEMENT_TYPES.items() if dtype.newbyteorder("=") == native), 0)
     if not code:
         raise UsageError(
             f"idx has no element type for {array.dtype}; convert the array to uint8, int8, int16, int32, float32 or "

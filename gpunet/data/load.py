@@ -19,13 +19,16 @@ def load_dataset(
 ) -> Dataset:
     """A data set by its name in DATASETS, or from a file or folder of one's own.
 
-    data_dir: the folder that holds a named set's files; without it they are looked for in
-    $GPUNET_DATA, ./MNIST_data and the cache, and downloaded to the cache if they are nowhere. What
-    is found under a name is that data set, by its sha256. progress(file name, bytes done, bytes
-    total or None) is called while a file is fetched. For one's own data see `gpunet.data.folders`.
+    Args:
+        name_or_path: a name, or a path. What is found under a name is that data set, by its sha256; for one's own
+            data see `gpunet.data.folders`.
+        data_dir: the folder that holds a named set's files; without it they are looked for in $GPUNET_DATA,
+            ./MNIST_data and the cache, and downloaded to the cache if they are nowhere.
+        progress: called as progress(file name, bytes done, bytes total or None) while a file is fetched.
 
-    Raises UsageError for an unknown name, DataError for files that are missing, damaged or not what
-    they should be, each with one sentence.
+    Raises:
+        UsageError: the name is unknown.
+        DataError: files are missing, damaged or not what they should be.
     """
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
