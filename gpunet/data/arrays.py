@@ -1,11 +1,11 @@
-"""What comes in from outside, checked once: images and labels of any array library become NumPy
-arrays.
+"""What comes in from outside, checked once: inputs and targets of any array library become NumPy arrays.
 
 After these checks the rest of gpunet may trust its data: no label is out of range, no pixel is NaN.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,13 @@ _BLOCK = 1 << 22  # elements per block of a check, so that its temporaries stay 
 def to_numpy(values: Any, what: str = "the array") -> np.ndarray:
     """A NumPy array of the same content, on the host; no copy where the memory can be shared.
 
-    Takes NumPy and CuPy arrays, nested lists and anything with `__array__`,
-    `__cuda_array_interface__` or DLPack (torch, jax). Raises DataError when none of these ways
-    works.
+    Args:
+        values: a NumPy or CuPy array, nested lists, or anything with `__array__`, `__cuda_array_interface__` or
+            DLPack (torch, jax).
+        what: what it is, for the sentence.
+
+    Raises:
+        DataError: none of these ways works, or values are masked.
     """
     try:
         array = _to_numpy(values)
@@ -50,9 +54,15 @@ def _to_numpy(values: Any) -> np.ndarray:
 def as_images(images: Any, what: str = "images") -> tuple[np.ndarray, tuple[int, ...] | None]:
     """Examples as rows: a C-contiguous (n, features) array and the shape of one image, or None.
 
-    uint8 stays uint8, every other number becomes float32. Images of shape (n, 28, 28), (n, 28, 28,
-    1) or (n, 1, 28, 28) have the image shape (28, 28), and so have flat uint8 rows of 784.
-    Raises DataError for no examples, no features, other than numbers, NaN or infinity.
+    uint8 stays uint8, every other number becomes float32. Images of shape (n, 28, 28), (n, 28, 28, 1) or
+    (n, 1, 28, 28) have the image shape (28, 28), and so have flat uint8 rows of 784.
+
+    Args:
+        images: the examples, of any array library.
+        what: what they are, for the sentences.
+
+    Raises:
+        DataError: there are no examples or no features, or something else than finite numbers.
     """
     array = to_numpy(images, what)
     if array.dtype.kind not in "buif":
@@ -78,10 +88,15 @@ def as_images(images: Any, what: str = "images") -> tuple[np.ndarray, tuple[int,
 def as_labels(labels: Any, count: int, classes: int | None = None, what: str = "labels") -> tuple[np.ndarray, int]:
     """Labels as (n,) int32 class indices or (n, k) float32 soft targets, and the number of classes.
 
-    Takes indices of any integer type, whole floats and bools, columns (n, 1) of these, one-hot rows
-    (they become indices) and rows of probabilities. `count` is the number of examples that the
-    labels belong to; `classes` is the number of classes where it is known, else the largest index
-    plus one. Raises DataError for anything else: one sentence that names the first bad label.
+    Args:
+        labels: indices of any integer type, whole floats and bools, columns (n, 1) of these, one-hot rows (they
+            become indices) or rows of probabilities.
+        count: the number of examples that the labels belong to.
+        classes: the number of classes where it is known, else the largest index plus one.
+        what: what they are, for the sentences.
+
+    Raises:
+        DataError: anything else; the sentence names the first bad label.
     """
     array = to_numpy(labels, what)
     if array.dtype.kind not in "buif":
@@ -99,6 +114,150 @@ def as_labels(labels: Any, count: int, classes: int | None = None, what: str = "
     if array.ndim == 1:
         return _as_indices(array, classes, what)
     return _as_rows(array, classes, what)
+
+
+def as_values(targets: Any, count: int, what: str = "targets") -> np.ndarray:
+    """Targets of a regression as (n, k) numbers: float32 as it came, everything else as float64.
+
+    Args:
+        targets: (n,) or (n, k) numbers of any array library.
+        count: the number of examples that they belong to.
+        what: what they are, for the sentences.
+
+    Raises:
+        DataError: they are not as many as the examples, or something else than finite numbers.
+    """
+    array = _checked(targets, count, what, "buif", "numbers")
+    array = array.reshape(len(array), -1)
+    _refuse_not_finite(array, what)
+    return np.ascontiguousarray(array, array.dtype if array.dtype == np.float32 else np.float64)
+
+
+def as_flags(targets: Any, count: int, what: str = "targets") -> np.ndarray:
+    """Several labels for each example as (n, k) float32, 1 where a label holds and 0 where not.
+
+    Args:
+        targets: (n, k) numbers 0 and 1 or booleans, of any array library; or a share from 0 to 1.
+        count: the number of examples that they belong to.
+        what: what they are, for the sentences.
+
+    Raises:
+        DataError: they are not as many as the examples, or something else than numbers from 0 to 1.
+    """
+    array = _checked(targets, count, what, "buif", "0 and 1")
+    array = array.reshape(len(array), -1)
+    if array.dtype.kind != "b" and not ((array >= 0) & (array <= 1)).all():
+        row = int(np.argmax(~((array >= 0) & (array <= 1)).all(axis=1)))
+        raise DataError(f"{what} of several labels must be 0 or 1, but row {row} has others.")
+    return np.ascontiguousarray(array, np.float32)
+
+
+def as_weights(weights: Any, count: int, what: str = "weights") -> np.ndarray | None:
+    """Sample weights as (n,) float32, or None for None.
+
+    Raises:
+        DataError: they are not as many as the examples, negative, not finite, or all 0.
+    """
+    if weights is None:
+        return None
+    array = _checked(weights, count, what, "buif", "numbers")
+    if array.ndim != 1:
+        raise DataError(f"{what} must have shape (n,), not {array.shape}.")
+    array = np.ascontiguousarray(array, np.float32)
+    if not ((array >= 0) & (array < np.inf)).all() or not array.any():
+        raise DataError(f"{what} must be finite numbers of at least 0, and not all of them 0.")
+    return array
+
+
+def _checked(values: Any, count: int, what: str, kinds: str, wanted: str) -> np.ndarray:
+    array = to_numpy(values, what)
+    if array.dtype.kind not in kinds:
+        raise DataError(f"{what} must be {wanted}, not {array.dtype}.")
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise DataError(f"{what} must have shape (n,) or (n, k), not {array.shape}.")
+    if len(array) != count:
+        raise DataError(f"There are {len(array):,} {what} for {count:,} examples; each example needs one.")
+    return array
+
+
+#: Targets of more different whole numbers than this are values, not classes.
+MOST_CLASSES_OF_NUMBERS = 100
+
+
+def choose_task(targets: Any, what: str = "labels", *, several: bool = False) -> str:
+    """The task that targets are of, where nobody said.
+
+    Texts, booleans and consecutive whole numbers from 0 or 1 are classes, and so are rows that sum to 1; other rows of
+    0 and 1 are several labels; fractions, and more than 100 different whole numbers, are values to be predicted.
+
+    Args:
+        targets: (n,) or (n, k), of any array library.
+        what: what they are, for the sentence.
+        several: whether whole numbers are classes only where each of them has several rows.
+
+    Returns:
+        "classification", "multi-label" or "regression".
+
+    Raises:
+        DataError: whole numbers that may be either; the sentence says what settles it.
+    """
+    array = to_numpy(targets, what)
+    kind = array.dtype.kind
+    if kind not in "uif" or array.size == 0 or array.ndim not in (1, 2) or not np.isfinite(array).all():
+        rows = array.ndim == 2 and array.shape[1] > 1 and kind == "b"
+        return "multi-label" if rows and not (array.sum(axis=1) == 1).all() else "classification"
+    shares, rows = array.min() >= 0 and array.max() <= 1, array.ndim == 2 and array.shape[1] > 1
+    if shares and rows and (np.abs(array.sum(axis=1, dtype=np.float64) - 1) <= 1e-3).all():
+        return "classification"
+    if not _whole(array):
+        if shares and array.ndim == 2:
+            raise DataError(
+                f"{what} in rows from 0 to 1 that do not sum to 1 may be probabilities or values; say which with the "
+                'task "classification" or "regression".'
+            )
+        return "regression"
+    if shares and rows:
+        return "multi-label"
+    different, counts = np.unique(array, return_counts=True)
+    low, high, number = different[0], different[-1], len(different)
+    consecutive = not rows and low in (0, 1) and high - low == number - 1
+    if consecutive and (counts.min() > 1 or (number <= MOST_CLASSES_OF_NUMBERS and not several)):
+        return "classification"
+    if number > MOST_CLASSES_OF_NUMBERS:
+        return "regression"
+    raise DataError(
+        f"{what} are {number} different whole numbers from {int(low)} to {int(high)}, which may be classes or values; "
+        'say which with the task "classification" or "regression".'
+    )
+
+
+def as_named(labels: Any, names: Sequence[str] | None = None, what: str = "labels") -> tuple[np.ndarray, list[str]]:
+    """Labels of text as class indices, and the name of each class.
+
+    Args:
+        labels: (n,) texts.
+        names: the classes where they are known, else the different texts in their order.
+        what: what they are, for the sentence.
+
+    Raises:
+        DataError: a text is none of the names.
+    """
+    texts = [str(text) for text in to_numpy(labels, what).reshape(-1).tolist()]
+    known = sorted(set(texts), key=natural) if names is None else [str(name) for name in names]
+    index = {name: number for number, name in enumerate(known)}
+    if unknown := sorted(set(texts) - index.keys()):
+        row = texts.index(unknown[0])
+        raise DataError(f"{what}: number {row} is {unknown[0]!r}, which is none of the classes {_some(known)}.")
+    return np.array([index[text] for text in texts], np.int32), known
+
+
+def natural(text: str) -> tuple[int, float, str]:
+    """A key that sorts whole numbers by their value and before all other texts."""
+    return (0, float(text), text) if text.isdecimal() else (1, 0.0, text)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
 
 
 def _as_indices(array: np.ndarray, classes: int | None, what: str) -> tuple[np.ndarray, int]:

@@ -1,4 +1,4 @@
-"""Data as training wants it: a Dataset of up to three Splits, each with images as rows and labels.
+"""Data as training wants it: a Dataset of up to three Splits, each with inputs as rows and their targets.
 
 `Dataset.from_arrays` wraps arrays; `load.py` brings one in by name or from a file or folder. Everything is checked here
 once and trusted from here on.
@@ -11,51 +11,110 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.data.arrays import as_images, as_labels
+from gpunet.data.arrays import as_flags, as_images, as_labels, as_named, as_values, as_weights, choose_task, to_numpy
+from gpunet.data.preparation import TASKS, Preparation, fit_targets
 from gpunet.errors import DataError, UsageError
+from gpunet.kernels.encoding import encode
 
 
 class Split:
     """Examples for one purpose (training, validation or test).
 
-    .images  (n, features), C-contiguous; uint8 as it came, else float32
-    .labels  (n,) int32 class indices, or (n, k) float32 soft targets
-    .classes the number of classes
-    .scale   what images are multiplied with to be network input: 1/255 for uint8, else 1.0
+    Args:
+        images: the inputs, whatever `as_images` takes.
+        labels: the targets: class indices, one-hot rows or shares of classes; of several labels rows of 0 and 1; of a
+            regression numbers.
+        classes: the number of classes, where the labels do not show all of them.
+        name: what the split is called in sentences.
+        task: "classification", "multi-label" or "regression".
+        weights: a weight for each example, or None.
 
-    Takes whatever `as_images` and `as_labels` take; raises DataError for what they refuse.
+    Attributes:
+        inputs: (n, columns), C-contiguous; uint8 as it came, else float32. Of a table with categories and missing
+            values these are their numbers and NaN (see `Preparation`). `images` is the same array.
+        targets: (n,) int32 class indices, (n, k) float32 shares of classes or 0 and 1 for each label, or (n, k)
+            numbers of a regression in their units. `labels` is the same array.
+        weights: (n,) float32 sample weights, or None.
+        task: "classification", "multi-label" or "regression".
+        classes: the number of classes or labels, 0 of a regression.
+        preparation: how inputs and targets become what the network computes with.
+        image_shape: the shape of one image, or None.
+
+    Raises:
+        DataError: the arrays are not what they should be.
+        UsageError: there is no such task.
     """
 
-    def __init__(self, images: Any, labels: Any, *, classes: int | None = None, name: str = "") -> None:
+    def __init__(
+        self,
+        images: Any,
+        labels: Any,
+        *,
+        classes: int | None = None,
+        name: str = "",
+        task: str = "classification",
+        weights: Any = None,
+    ) -> None:
         name = f"{name} " if name else ""
-        self.images, self.image_shape = as_images(images, f"{name}images")
-        self.labels, self.classes = as_labels(labels, len(self.images), classes, f"{name}labels")
+        self.inputs, self.image_shape = as_images(images, f"{name}images")
+        self.task, count = check_task(task), len(self.inputs)
+        if task == "regression":
+            self.targets, self.classes = as_values(labels, count, f"{name}targets"), 0
+        elif task == "multi-label":
+            self.targets = as_flags(labels, count, f"{name}labels")
+            self.classes = self.targets.shape[1]
+        else:
+            self.targets, self.classes = as_labels(labels, count, classes, f"{name}labels")
+        self.weights = as_weights(weights, count, f"{name}weights")
+        self.preparation = Preparation(task=task, input_scale=1 / 255 if self.inputs.dtype == np.uint8 else 1.0)
         self.shuffle(0)
 
     @classmethod
-    def _trusted(cls, images: np.ndarray, labels: np.ndarray, classes: int, shape: Any) -> Split:
+    def trusted(
+        cls,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        classes: int,
+        preparation: Preparation,
+        weights: np.ndarray | None = None,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> Split:
         """A split of arrays that were checked before; no copies."""
         split = cls.__new__(cls)
-        split.images, split.labels = images, labels
-        split.classes, split.image_shape = classes, shape
+        split.inputs, split.targets, split.weights = inputs, targets, weights
+        split.classes, split.task, split.preparation = classes, preparation.task, preparation
+        split.image_shape = image_shape
         split.shuffle(0)
         return split
 
+    @property
+    def images(self) -> np.ndarray:
+        """The inputs, the same array."""
+        return self.inputs
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The targets, the same array."""
+        return self.targets
+
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.inputs)
 
     def __repr__(self) -> str:
-        kind = f"{self.images.shape[1]} {self.images.dtype}"
-        return f"Split({len(self):,} images of {kind}, {self.classes} classes)"
+        kind = f"{self.inputs.shape[1]} {self.inputs.dtype}"
+        return f"Split({len(self):,} examples of {kind}, {told_targets(self)})"
 
     @property
     def scale(self) -> float:
-        """What images are multiplied with to be network input."""
-        return 1 / 255 if self.images.dtype == np.uint8 else 1.0
+        """What inputs are multiplied with on their way into the network: 1/255 for uint8, else 1.0."""
+        return self.preparation.input_scale if self.inputs.dtype == np.uint8 else 1.0
 
     def take(self, rows: slice | np.ndarray) -> Split:
         """The split of these rows: views for a slice, copies for an array of indices."""
-        return Split._trusted(self.images[rows], self.labels[rows], self.classes, self.image_shape)
+        weights = None if self.weights is None else self.weights[rows]
+        return Split.trusted(
+            self.inputs[rows], self.targets[rows], self.classes, self.preparation, weights, self.image_shape
+        )
 
     def shuffle(self, seed: int) -> None:
         """Start `next_batch` anew, with the order that belongs to this seed."""
@@ -66,11 +125,19 @@ class Split:
     def next_batch(self, n: int, one_hot: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """The next n examples of an endless stream, shuffled by epochs as TensorFlow's reader of MNIST did.
 
-        Each epoch is a permutation without replacement; a batch that reaches an epoch's end takes
-        the rest of it and goes on with the beginning of the next. Returns (images, labels): images
-        (n, features) float32 scaled by `scale`; labels (n, classes) float32 one-hot, or with
-        one_hot=False (n,) int32; soft targets come as they are. Raises UsageError unless 1 <= n <=
-        len(split).
+        Each epoch is a permutation without replacement; a batch that reaches an epoch's end takes the rest of it and
+        goes on with the beginning of the next.
+
+        Args:
+            n: how many.
+            one_hot: whether class indices become rows of 0 and 1.
+
+        Returns:
+            Network input (n, features) float32, and what the network is to compute: class indices as (n, classes)
+            float32 one-hot or (n,) int32, a regression's targets standardised, all others as they are.
+
+        Raises:
+            UsageError: n is not from 1 to the number of examples.
         """
         if not isinstance(n, (int, np.integer)) or not 1 <= n <= len(self):
             raise UsageError(f"A batch of {n} cannot be taken from {len(self):,} examples; choose 1 to {len(self)}.")
@@ -82,13 +149,17 @@ class Split:
             self._order = self._next_order()
             self._cursor -= len(self)
             rows = np.concatenate([rows, self._order[: self._cursor]])
-        images = np.multiply(self.images[rows], np.float32(self.scale), dtype=np.float32)
-        labels = self.labels[rows]
-        if one_hot and labels.ndim == 1:
+        if (encoding := self.preparation.encoding()) is None:
+            inputs = np.multiply(self.inputs[rows], np.float32(self.scale), dtype=np.float32)
+        else:
+            inputs = np.empty((n, encoding.features), np.float32)
+            encode(self.inputs[rows], encoding.on(np.asarray, np.float32), inputs)
+        targets = self.targets[rows]
+        if one_hot and targets.ndim == 1:
             encoded = np.zeros((n, self.classes), np.float32)
-            encoded[np.arange(n), labels] = 1
-            return images, encoded
-        return images, labels
+            encoded[np.arange(n), targets] = 1
+            return inputs, encoded
+        return inputs, self.preparation.scale_targets(targets)
 
     def _next_order(self) -> np.ndarray:
         order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self))
@@ -96,23 +167,44 @@ class Split:
         return order
 
     def class_counts(self) -> np.ndarray:
-        """(classes,) examples of each class; soft targets count as their likeliest class."""
-        labels = self.labels
-        if labels.ndim == 2:
-            labels = labels.argmax(axis=1) if labels.shape[1] > 1 else (labels[:, 0] > 0.5).astype(np.int32)
-        return np.bincount(labels, minlength=self.classes)
+        """(classes,) examples of each class or label; shares count as their likeliest class; of a regression none."""
+        if self.task == "regression":
+            return np.zeros(0, np.int64)
+        if self.task == "multi-label":
+            return (self.targets > 0.5).sum(axis=0)
+        targets = self.targets
+        if targets.ndim == 2:
+            targets = targets.argmax(axis=1) if targets.shape[1] > 1 else (targets[:, 0] > 0.5).astype(np.int32)
+        return np.bincount(targets, minlength=self.classes)
 
 
 class Dataset:
     """A named train split with what is known of validation and test (each a Split or None).
 
-    .name .train .validation .test
-    .classes (int) .features (int)
-    .class_names (list of str or None) .image_shape ((28, 28) or None)
-    .scale    what images are multiplied with to be network input: 1/255 for uint8, else 1.0
-    .checksum sha256 of the content, hexadecimal
+    Args:
+        name: what it is called.
+        train, validation, test: the splits.
+        class_names: a name for each class or label.
+        image_shape: the shape of one image.
+        preparation: what was fitted on the train split; by default what its inputs say by themselves, with the
+            targets of a regression standardised.
+        facts: what was taken for what, as labels and texts for a header.
 
-    Raises DataError when the splits do not fit each other.
+    Attributes:
+        name, train, validation, test: as above.
+        task: "classification", "multi-label" or "regression".
+        features: how many features the network reads of an example.
+        classes: the number of classes or labels, 0 of a regression.
+        outputs: how many outputs a network needs: a class, a label or a target each.
+        class_names: list of str, or None.
+        image_shape: (28, 28) for one, or None.
+        preparation: what was fitted on the train split; its splits have the same.
+        facts: as above.
+        scale: what uint8 inputs are multiplied with to be network input, 1/255; else 1.0.
+        checksum: sha256 of the content, hexadecimal.
+
+    Raises:
+        DataError: the splits do not fit each other.
     """
 
     def __init__(
@@ -124,34 +216,61 @@ class Dataset:
         *,
         class_names: Sequence[str] | None = None,
         image_shape: tuple[int, ...] | None = None,
+        preparation: Preparation | None = None,
+        facts: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.name, self.train, self.validation, self.test = name, train, validation, test
-        self.classes, self.features = train.classes, train.images.shape[1]
+        self.task, self.classes = train.task, train.classes
         self.image_shape = image_shape or train.image_shape
         self.class_names = None if class_names is None else [str(c) for c in class_names]
+        self.facts = list(facts)
         self._checksum: str | None = None
-        if self.image_shape is not None and int(np.prod(self.image_shape)) != self.features:
-            raise DataError(f"Images of shape {self.image_shape} do not have {self.features} features.")
+        columns = train.inputs.shape[1]
+        if self.image_shape is not None and int(np.prod(self.image_shape)) != columns:
+            raise DataError(f"Images of shape {self.image_shape} do not have {columns} features.")
         if self.class_names is not None and len(self.class_names) != self.classes:
             raise DataError(f"There are {len(self.class_names)} class names for {self.classes} classes.")
         for title, split in (("validation", validation), ("test", test)):
-            if split is None:
-                continue
-            if split.images.shape[1] != self.features:
-                raise DataError(
-                    f"The {title} images have {split.images.shape[1]} features, the train images {self.features}."
-                )
-            if split.images.dtype != train.images.dtype:
-                raise DataError(
-                    f"The {title} images are {split.images.dtype}, the train images {train.images.dtype}; give both "
-                    "the same type, for they would be scaled differently."
-                )
-            if split.classes != self.classes:
-                raise DataError(f"The {title} labels know {split.classes} classes, the train labels {self.classes}.")
+            if split is not None:
+                self._check_fit(title, split)
+        self.preparation = self._described(train.preparation if preparation is None else preparation)
+        for split in self.splits().values():
+            split.preparation = self.preparation
+        self.features = self.preparation.width(columns)
+        self.outputs = train.targets.shape[1] if self.task == "regression" else self.classes
+
+    def _check_fit(self, title: str, split: Split) -> None:
+        train = self.train
+        if split.inputs.shape[1] != train.inputs.shape[1]:
+            raise DataError(
+                f"The {title} images have {split.inputs.shape[1]} features, the train images {train.inputs.shape[1]}."
+            )
+        if split.inputs.dtype != train.inputs.dtype:
+            raise DataError(
+                f"The {title} images are {split.inputs.dtype}, the train images {train.inputs.dtype}; give both the "
+                "same type, for they would be scaled differently."
+            )
+        if split.task != self.task:
+            raise DataError(f"The {title} labels are those of {split.task}, the train labels of {self.task}.")
+        if split.classes != self.classes:
+            raise DataError(f"The {title} labels know {split.classes} classes, the train labels {self.classes}.")
+        if self.task == "regression" and split.targets.shape[1] != train.targets.shape[1]:
+            raise DataError(
+                f"The {title} examples have {split.targets.shape[1]} targets, the train ones {train.targets.shape[1]}."
+            )
+
+    def _described(self, preparation: Preparation) -> Preparation:
+        """A preparation with what the data set itself knows."""
+        names = None if self.class_names is None else tuple(self.class_names)
+        if self.task == "regression" and preparation.targets is None:
+            count = self.train.targets.shape[1]
+            titles = ["target"] if count == 1 else [f"target {number}" for number in range(count)]
+            preparation = preparation.with_changes(targets=fit_targets(titles, self.train.targets))
+        return preparation.with_changes(class_names=names, image_shape=self.image_shape)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(split):,} {title}" for title, split in self.splits().items())
-        return f"Dataset({self.name!r}: {sizes}; {self.features} features, {self.classes} classes)"
+        return f"Dataset({self.name!r}: {sizes}; {self.features} features, {told_targets(self.train)})"
 
     @classmethod
     def from_arrays(
@@ -163,18 +282,31 @@ class Dataset:
         validation: tuple[Any, Any] | int | float | None = None,
         name: str = "arrays",
         *,
+        task: str = "auto",
+        weights: Any = None,
         classes: int | None = None,
         class_names: Sequence[str] | None = None,
         image_shape: tuple[int, ...] | None = None,
     ) -> Dataset:
         """Wrap arrays of one's own: NumPy, CuPy, torch, jax, lists; no copy where none is needed.
 
-        images (n, features) or (n, height, width): uint8 (scaled by 1/255 on their way into the
-        network) or other numbers (become float32, unscaled). labels: class indices, one-hot rows or
-        soft targets.
-        validation: a pair (images, labels), or how many examples `hold_out` takes off the train
-        ones.
-        classes: where the train labels do not show all of them. Raises DataError with one sentence.
+        Args:
+            images: the inputs, (n, features) or (n, height, width): uint8 (scaled by 1/255 on their way into the
+                network) or other numbers (become float32, unscaled).
+            labels: the targets: class indices, texts, booleans, one-hot rows or shares of classes; rows of 0 and 1 of
+                several labels; numbers (n,) or (n, k) of a regression, which are standardised inside.
+            test_images, test_labels: the same of the test split, or None.
+            validation: a pair (images, labels), or how many examples `hold_out` takes off the train ones.
+            name: what the data set is called.
+            task: "classification", "multi-label", "regression", or "auto" (see `choose_task`).
+            weights: a weight for each training example, or None.
+            classes: the number of classes, where the train labels do not show all of them.
+            class_names: a name for each class or label.
+            image_shape: the shape of one image.
+
+        Raises:
+            DataError: the arrays are not what they should be, or may be of more than one task.
+            UsageError: arguments that do not go together.
         """
         pairs = {"train": (images, labels), "validation": None, "test": None}
         if test_images is not None or test_labels is not None:
@@ -185,16 +317,22 @@ class Dataset:
             if len(validation) != 2:
                 raise UsageError("validation is a pair (images, labels), a number of examples or a fraction.")
             pairs["validation"] = (validation[0], validation[1])
-        if classes is None and class_names is not None:
+        if task == "auto":
+            known = classes is not None or class_names is not None
+            train = to_numpy(labels, "train labels")
+            task = "classification" if known and train.ndim < 2 else choose_task(train, "train labels")
+        if classes is None and class_names is not None and task != "regression":
             classes = len(class_names)
-        dataset = assemble(name, pairs, classes=classes, class_names=class_names, image_shape=image_shape)
+        dataset = assemble(
+            name, pairs, classes=classes, class_names=class_names, image_shape=image_shape, task=task, weights=weights
+        )
         if validation is not None and pairs["validation"] is None:
             return dataset.hold_out(validation)  # type: ignore[arg-type]
         return dataset
 
     @property
     def scale(self) -> float:
-        """What images are multiplied with to be network input."""
+        """What uint8 inputs are multiplied with to be network input."""
         return self.train.scale
 
     @property
@@ -205,7 +343,9 @@ class Dataset:
 
             digest = hashlib.sha256()
             for title, split in self.splits().items():
-                for array in (split.images, split.labels):
+                for array in (split.inputs, split.targets, split.weights):
+                    if array is None:
+                        continue
                     little = (
                         array if array.dtype.itemsize == 1 else array.astype(array.dtype.newbyteorder("<"), copy=False)
                     )
@@ -220,23 +360,23 @@ class Dataset:
         return {title: split for title, split in pairs if split is not None}
 
     def hold_out(self, validation: int | float, seed: int = 0) -> Dataset:
-        """The same data with so many train examples (a count, or a fraction below 1) held out as
-        validation.
+        """The same data with so many train examples held out as validation.
 
-        They are drawn at random by the seed; both parts keep the order they had. A validation split
-        that is there already goes back to the train examples first; 0 leaves it there. Raises
-        UsageError when fewer than one example would be left to train on.
+        They are drawn at random by the seed; both parts keep the order they had. A validation split that is there
+        already goes back to the train examples first.
+
+        Args:
+            validation: a count, or a fraction below 1; 0 leaves all examples to training.
+            seed: of the draw.
+
+        Raises:
+            UsageError: fewer than one example would be left to train on.
         """
         train = self.train
         if self.validation is not None:
-            if self.validation.labels.shape[1:] != train.labels.shape[1:]:
+            if self.validation.targets.shape[1:] != train.targets.shape[1:]:
                 raise UsageError("Validation labels go back to the train ones only where both are of one kind.")
-            train = Split._trusted(
-                np.concatenate([self.validation.images, train.images]),
-                np.concatenate([self.validation.labels, train.labels]),
-                self.classes,
-                train.image_shape,
-            )
+            train = _joined(self.validation, train)
         wrong = isinstance(validation, bool) or not isinstance(validation, (int, float, np.integer, np.floating))
         if wrong or not 0 <= validation < np.inf or (validation >= 1 and validation != int(validation)):
             raise UsageError(f"validation is a number of examples or a fraction below 1, not {validation!r}.")
@@ -244,18 +384,23 @@ class Dataset:
         if validation and not 1 <= count < len(train):
             raise UsageError(f"{validation} validation examples cannot be taken from {len(train):,} and leave some.")
         if not count:
-            return self._with(train, None, self.test)
+            fitted = train.preparation.fitted(train.inputs, train.targets)
+            return self._with(train, None, self.test, preparation=fitted)
         held = np.zeros(len(train), bool)
         held[np.random.default_rng(seed).permutation(len(train))[-count:]] = True
-        return self._with(train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held)), self.test)
+        left, held_out = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
+        return self._with(left, held_out, self.test, preparation=left.preparation.fitted(left.inputs, left.targets))
 
     def select_classes(self, classes: Iterable[int | str]) -> Dataset:
-        """Only the examples of these classes (indices or names), numbered anew 0 to k-1 in the
-        order given.
+        """Only the examples of these classes, numbered anew 0 to k-1 in the order given.
 
-        Raises UsageError for a class that is not there, given twice, or without a train example.
+        Args:
+            classes: indices or names.
+
+        Raises:
+            UsageError: a class is not there, is given twice, or has no train example.
         """
-        if any(split.labels.ndim != 1 for split in self.splits().values()):
+        if any(split.targets.ndim != 1 for split in self.splits().values()):
             raise UsageError("Classes can be selected where labels are class indices, not where they are soft targets.")
         names = self.class_names or [str(c) for c in range(self.classes)]
         if isinstance(classes, (str, bytes)) or not hasattr(classes, "__iter__"):
@@ -275,10 +420,12 @@ class Dataset:
         def pick(split: Split | None) -> Split | None:
             if split is None:
                 return None
-            rows = np.flatnonzero(renumbered[split.labels] >= 0)
+            rows = np.flatnonzero(renumbered[split.targets] >= 0)
             if not len(rows):
                 return None
-            return Split._trusted(split.images[rows], renumbered[split.labels[rows]], len(chosen), split.image_shape)
+            picked = split.take(rows)
+            picked.targets, picked.classes = renumbered[picked.targets], len(chosen)
+            return picked
 
         train = pick(self.train)
         if train is None or (train.class_counts() == 0).any():
@@ -291,6 +438,7 @@ class Dataset:
         validation: Split | None,
         test: Split | None,
         class_names: list[str] | None = None,
+        preparation: Preparation | None = None,
     ) -> Dataset:
         return Dataset(
             self.name,
@@ -299,7 +447,44 @@ class Dataset:
             test,
             class_names=class_names or self.class_names,
             image_shape=self.image_shape,
+            preparation=preparation,
+            facts=self.facts,
         )
+
+
+def check_task(task: str) -> str:
+    """`task`, if it is one.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if task not in TASKS:
+        raise UsageError(f"task must be one of {', '.join(TASKS)}, not {task!r}.")
+    return task
+
+
+def told_targets(split: Split) -> str:
+    """What the targets of a split are, in two words."""
+    if split.task == "regression":
+        count = split.targets.shape[1]
+        return f"{count} target{'s' if count != 1 else ''}"
+    return f"{split.classes} {'labels' if split.task == 'multi-label' else 'classes'}"
+
+
+def _joined(first: Split, second: Split) -> Split:
+    """The examples of both; where only one has weights, the other's are 1."""
+    weights = None
+    if first.weights is not None or second.weights is not None:
+        ones = (np.ones(len(s), np.float32) if s.weights is None else s.weights for s in (first, second))
+        weights = np.concatenate(list(ones))
+    return Split.trusted(
+        np.concatenate([first.inputs, second.inputs]),
+        np.concatenate([first.targets, second.targets]),
+        second.classes,
+        second.preparation,
+        weights,
+        second.image_shape,
+    )
 
 
 def assemble(
@@ -309,22 +494,30 @@ def assemble(
     classes: int | None = None,
     class_names: Sequence[str] | None = None,
     image_shape: tuple[int, ...] | None = None,
+    task: str = "classification",
+    weights: Any = None,
+    preparation: Preparation | None = None,
+    facts: Sequence[tuple[str, str]] = (),
 ) -> Dataset:
     """A Dataset from (images, labels) pairs under the keys train, validation and test, all checked.
 
-    The number of classes, unless given, is the width of one-hot or soft labels in any of them, else
-    the largest train label plus one: a test label beyond that is far more often damage than a class
-    that training never shows.
+    The number of classes, unless given, is the width of one-hot or soft labels in any of them, else the largest train
+    label plus one: a test label beyond that is far more often damage than a class that training never shows. Labels
+    of text are numbered by the order of their names in the train split. `weights` are those of the train split.
     """
     there = {title: pair for title, pair in pairs.items() if pair is not None}
-    if classes is None:
+    if task == "classification" and classes is None:
         widths: list[tuple[int, ...]] = [getattr(labels, "shape", ()) for _, labels in there.values()]
         classes = next((int(w[1]) for w in widths if len(w) == 2 and w[1] > 1), None)
     splits: dict[str, Split] = {}
     for title in ("train", "validation", "test"):
         if title in there:
             images, labels = there[title]
-            splits[title] = Split(images, labels, classes=classes, name=title)
+            if task == "classification" and _is_text(labels):
+                labels, class_names = as_named(labels, class_names, f"{title} labels")
+                classes = len(class_names)
+            mine = weights if title == "train" else None
+            splits[title] = Split(images, labels, classes=classes, name=title, task=task, weights=mine)
             classes = splits[title].classes
     return Dataset(
         name,
@@ -333,4 +526,15 @@ def assemble(
         splits.get("test"),
         class_names=class_names,
         image_shape=image_shape,
+        preparation=preparation,
+        facts=facts,
     )
+
+
+def _is_text(labels: Any) -> bool:
+    array = np.asarray(labels) if isinstance(labels, (list, tuple)) else labels
+    kind = getattr(getattr(array, "dtype", None), "kind", "")
+    if kind == "O" or "str" in str(getattr(array, "dtype", "")):  # objects of NumPy, strings of pandas
+        values = np.asarray(array).reshape(-1)
+        return len(values) > 0 and all(isinstance(value, str) for value in values.tolist())
+    return kind in ("U", "T")

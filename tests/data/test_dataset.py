@@ -147,7 +147,8 @@ def test_one_hot_becomes_indices_and_soft_stays():
     assert data.train.labels.dtype == np.float32
     np.testing.assert_allclose(data.train.labels, soft, rtol=1e-6)
     assert data.train.class_counts().sum() == 12
-    binary = Dataset.from_arrays(PIXELS, np.full((12, 1), 0.25))
+    refused(lambda: Dataset.from_arrays(PIXELS, np.full((12, 1), 0.25)), "probabilities", '"regression"')
+    binary = Dataset.from_arrays(PIXELS, np.full((12, 1), 0.25), task="classification")
     assert binary.train.labels.shape == (12, 1)
     assert binary.train.class_counts().tolist() == [12, 0]
 
@@ -160,7 +161,6 @@ def test_one_hot_becomes_indices_and_soft_stays():
         ([0, 1.5, 1], ["number 1", "1.5"]),
         ([0, np.nan, 1], ["row 1", "NaN"]),
         ([0, 1, 2**40], ["number 2"]),
-        (["a", "b", "c"], ["class indices"]),
         (np.zeros((3, 2, 2)), ["shape"]),
         (np.zeros((3, 0)), ["empty"]),
         ([[0.5, 0.6], [0, 1], [1, 0]], ["row 0", "sum"]),
@@ -170,7 +170,78 @@ def test_one_hot_becomes_indices_and_soft_stays():
     ],
 )
 def test_labels_refused(labels, words):
-    refused(lambda: Dataset.from_arrays(PIXELS[:3], labels), *words)
+    refused(lambda: Dataset.from_arrays(PIXELS[:3], labels, task="classification"), *words)
+
+
+@pytest.mark.parametrize(
+    ("targets", "task"),
+    [
+        (["cat", "dog", "cat", "dog"], "classification"),
+        ([True, False, True, True], "classification"),
+        ([0, 1, 2, 2], "classification"),
+        ([1.0, 2.0, 3.0, 3.0], "classification"),
+        (np.eye(4), "classification"),
+        (np.full((4, 2), 0.5), "classification"),
+        ([[1, 0], [1, 1], [0, 0], [0, 1]], "multi-label"),
+        (np.array([[1, 1], [0, 1], [0, 0], [0, 1]], bool), "multi-label"),
+        ([0.5, 1.5, -2, 7], "regression"),
+        ([[0.5, 2.5], [1, 2], [3, 4], [5, 6]], "regression"),
+        (np.arange(4 * 101).reshape(4, -1)[:, :101], "regression"),
+    ],
+)
+def test_the_task_that_targets_are_of(targets, task):
+    data = Dataset.from_arrays(PIXELS[:4], targets)
+    assert data.task == data.train.task == data.preparation.task == task
+
+
+def test_whole_numbers_that_may_be_either_are_refused():
+    many = np.arange(202) // 2 * 7
+    assert Dataset.from_arrays(np.zeros((202, 2)), many).task == "regression"
+    for targets in ([3, 4, 5, 6], [0, 2, 4, 6], [-1, 0, 1, 1], [[0, 3], [1, 2], [2, 2], [4, 4]]):
+        refused(lambda t=targets: Dataset.from_arrays(PIXELS[:4], t), "may be classes or values", '"regression"')
+        assert Dataset.from_arrays(PIXELS[:4], targets, task="regression").task == "regression"
+    assert Dataset.from_arrays(PIXELS[:4], [0, 2, 4, 6], task="classification").classes == 7
+    assert Dataset.from_arrays(PIXELS[:4], [0, 2, 4, 6], classes=9).classes == 9
+
+
+def test_texts_are_classes_by_their_order():
+    data = Dataset.from_arrays(PIXELS[:4], ["b", "10", "9", "b"], PIXELS[:2], ["9", "b"])
+    assert data.class_names == ["9", "10", "b"]
+    assert data.train.targets.tolist() == [2, 1, 0, 2]
+    assert data.test.targets.tolist() == [0, 2]
+    refused(lambda: Dataset.from_arrays(PIXELS[:2], ["a", "b"], PIXELS[:1], ["c"]), "'c'", "none of the classes")
+    assert Dataset.from_arrays(PIXELS[:2], np.array(["a", "b"], object)).class_names == ["a", "b"]
+
+
+def test_targets_of_a_regression():
+    values = RNG.normal(50, 9, (12, 2))
+    data = Dataset.from_arrays(PIXELS, values, PIXELS[:3], values[:3], task="regression")
+    assert (data.classes, data.outputs) == (0, 2)
+    np.testing.assert_array_equal(data.train.targets, values)
+    scaled = data.preparation.scale_targets(data.train.targets)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(scaled.std(axis=0), 1)
+    np.testing.assert_allclose(data.preparation.in_units(scaled), values)
+    held = data.hold_out(4)
+    np.testing.assert_allclose(held.preparation.targets.shift, held.train.targets.mean(axis=0))
+    np.testing.assert_allclose(held.train.next_batch(5)[1].shape, (5, 2))
+    refused(lambda: Dataset.from_arrays(PIXELS, values, PIXELS, values[:, 0], task="regression"), "1 targets, the")
+    refused(lambda: data.select_classes([0]), error=UsageError)
+
+
+def test_weights_go_with_their_examples():
+    weights = np.arange(12.0)
+    data = Dataset.from_arrays(PIXELS, LABELS, weights=weights)
+    assert data.train.weights.dtype == np.float32
+    held = data.hold_out(3)
+    both = np.concatenate([held.train.weights, held.validation.weights])
+    assert sorted(both) == list(weights)
+    rows = [np.flatnonzero((data.train.inputs == row).all(axis=1))[0] for row in held.train.inputs]
+    np.testing.assert_array_equal(held.train.weights, weights[rows])
+    assert data.select_classes([2]).train.weights.tolist() == [2, 5, 8, 11]
+    assert data.checksum != Dataset.from_arrays(PIXELS, LABELS).checksum
+    for wrong in (np.ones(11), -weights, weights * np.nan, np.zeros(12), np.ones((12, 2))):
+        refused(lambda w=wrong: Dataset.from_arrays(PIXELS, LABELS, weights=w), "weights")
 
 
 def test_splits_must_fit():

@@ -1,0 +1,131 @@
+"""The encoding of a table's rows: what a batch of columns becomes before the first layer reads it.
+
+Each feature looks at one column v of its row. Four kinds there are, in this order:
+
+    LINEAR   min(max((v - shift) * factor, low), high): a scaled number, or one bin of a piecewise-linear encoding
+    SMOOTH   z / sqrt(1 + (z / 3)^2) for z = (v - shift) * factor: a scaled number that stays below 3
+    EQUAL    1 where v is shift, else 0: one of a column's categories
+    MISSING  1 where v is NaN, else 0
+
+Everywhere but in MISSING a NaN is first replaced by `fill`. The piecewise-linear encoding is that of Gorishniy et al.
+2022, "On embeddings for numerical features in tabular deep learning". What is not encoded is not stored: a table of
+twenty columns lies on the device as twenty numbers a row, however many features they become.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunet.kernels.build import Ready, elementwise, prepared_operation
+
+LINEAR, SMOOTH, EQUAL, MISSING = range(4)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How each feature is made; arrays (features,) in ascending order of `kind`.
+
+    Attributes:
+        columns: how many columns a row has.
+        source: int32, the column that a feature looks at.
+        kind: int32, LINEAR, SMOOTH, EQUAL or MISSING.
+        fill, shift, factor, low, high: as above; float64, or of the rows' type once they are on a device.
+        blocks: the first feature of each kind, and the number of features.
+    """
+
+    columns: int
+    source: Any
+    kind: Any
+    fill: Any
+    shift: Any
+    factor: Any
+    low: Any
+    high: Any
+    blocks: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.blocks:
+            object.__setattr__(self, "blocks", tuple(np.searchsorted(self.kind, range(5)).tolist()))
+
+    @property
+    def features(self) -> int:
+        """How many features there are."""
+        return self.blocks[-1]
+
+    def on(self, to_device: Callable[..., Any], dtype: Any) -> Encoding:
+        """The same with its arrays on a device, numbers as `dtype`."""
+        numbers = {name: to_device(getattr(self, name), dtype) for name in ("fill", "shift", "factor", "low", "high")}
+        return dataclasses.replace(self, source=to_device(self.source), kind=to_device(self.kind), **numbers)
+
+
+@prepared_operation
+def encode(rows: Any, encoding: Encoding, x: Any) -> Ready:
+    """Encode a batch.
+
+    Args:
+        rows: (batch, columns), NaN where a value is missing.
+        encoding: with its arrays on the same device and of the same type as `rows`.
+        x: (batch, features), written; of the type of `rows`.
+    """
+    source, fill, shift, factor = encoding.source, encoding.fill, encoding.shift, encoding.factor
+    _, smooth, equal, missing, features = encoding.blocks
+    first, bent, chosen, flags = x[:, :smooth], x[:, smooth:equal], x[:, equal:missing], x[:, missing:]
+    low, high = encoding.low[:smooth], encoding.high[:smooth]
+    limited = bool(np.isfinite(low).any() or np.isfinite(high).any())
+    absent, room = np.empty(x.shape, bool), np.empty(bent.shape, x.dtype)
+
+    def run() -> None:
+        rows.take(source, 1, x, "clip")
+        np.isnan(x, out=absent)
+        np.copyto(x, fill, where=absent)
+        np.subtract(x, shift, out=x)
+        if equal < missing:
+            np.equal(chosen, 0, out=absent[:, equal:missing])
+            np.copyto(chosen, absent[:, equal:missing])
+        np.multiply(x[:, :equal], factor[:equal], out=x[:, :equal])
+        if limited:
+            np.maximum(first, low, out=first)
+            np.minimum(first, high, out=first)
+        if smooth < equal:
+            np.multiply(bent, bent, out=room)
+            np.divide(room, 9, out=room)
+            np.add(room, 1, out=room)
+            np.sqrt(room, out=room)
+            np.divide(bent, room, out=bent)
+        if missing < features:
+            np.copyto(flags, absent[:, missing:])
+
+    return run
+
+
+@encode.cuda
+def _encode_cuda(rows: Any, encoding: Encoding, x: Any) -> None:
+    kernel = elementwise(
+        "raw T rows, raw int32 source, raw int32 kind, raw T fill, raw T shift, raw T factor, raw T low, raw T high, "
+        "int64 columns, int64 features",
+        "T x",
+        """
+        long long feature = i % features, row = i / features;
+        T v = rows[row * columns + source[feature]];
+        bool absent = v != v;
+        int what = kind[feature];
+        if (absent) v = fill[feature];
+        T z = (v - shift[feature]) * factor[feature];
+        if (what == 0) z = min(max(z, low[feature]), high[feature]);
+        else if (what == 1) z = z / sqrt(z * z / T(9) + T(1));
+        else if (what == 2) z = v == shift[feature] ? T(1) : T(0);
+        else z = absent ? T(1) : T(0);
+        x = z;
+        """,
+        "encode",
+    )
+    plan = encoding
+    kernel(
+        rows, plan.source, plan.kind, plan.fill, plan.shift, plan.factor, plan.low, plan.high,
+        np.int64(plan.columns), np.int64(plan.features), x,
+    )  # fmt: skip
