@@ -187,11 +187,11 @@ class Preparation:
         )
         if not features:
             raise ValueError("there are no features")
-        source, kind, fill, shift, factor, low, high, _ = zip(*features, strict=True)
+        source, kind, *numbers = (np.array(values) for values in list(zip(*features, strict=True))[:7])
+        fill, shift, factor, low, high = (values.astype(np.float64) for values in numbers)
         return Encoding(
-            len(self.columns), np.array(source, np.int32), np.array(kind, np.int32),
-            *(np.array(values, np.float64) for values in (fill, shift, factor, low, high)),
-        )  # fmt: skip
+            len(self.columns), source.astype(np.int32), kind.astype(np.int32), fill, shift, factor, low, high
+        )
 
     def width(self, columns: int) -> int:
         """How many features the network reads of so many input columns."""
@@ -260,9 +260,11 @@ def _column_from_dict(told: Mapping[str, Any]) -> Number | Category:
         return Category(str(facts["name"]), tuple(map(str, facts["values"])), int(facts["fill"]), bool(facts["flag"]))
     if kind != "number":
         raise ValueError(f"a column of kind {kind!r}")
+    numbers = {name: float(facts[name]) for name in ("origin", "fill", "shift", "scale")}
+    edges = tuple(map(float, facts["edges"]))
     return Number(
-        str(facts["name"]), *(float(facts[name]) for name in ("origin", "fill", "shift", "scale")),
-        str(facts["method"]), bool(facts["flag"]), int(facts["bins"]), tuple(map(float, facts["edges"])),
+        str(facts["name"]), method=str(facts["method"]), flag=bool(facts["flag"]), bins=int(facts["bins"]),
+        edges=edges, **numbers,
     )  # fmt: skip
 
 
