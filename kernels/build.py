@@ -34,6 +34,9 @@ def one_line(expression: str) -> str:
     return " ".join(re.sub(r"//.*", "", expression).split())
 
 
+#: A pointer to nothing, for an array that a CUDA kernel may be given or not.
+NULL = np.uintp(0)
+
 #: Something that is ready to be run: it takes nothing, because it knows the arrays that it works on.
 Ready = Callable[[], Any]
 
@@ -145,14 +148,15 @@ def reduction(
 
 
 @functools.cache
-def raw(file: str, name: str, *defines: tuple[str, str]) -> Any:
-    """A memoised CUDA kernel out of a `.cu` file, compiled with `#define`s in front of its text."""
+def raw(files: str | tuple[str, ...], name: str, *defines: tuple[str, str]) -> Any:
+    """A memoised CUDA kernel out of `.cu` files, compiled with `#define`s in front of their texts."""
     import cupy
 
     head = "".join(f"#define {key} {value}\n" for key, value in defines)
     if any("__half" in value for _, value in defines):
         head = "#include <cuda_fp16.h>\n" + head
-    return cupy.RawKernel(head + source(file), name, options=("--std=c++14",))
+    texts = [source(file) for file in ((files,) if isinstance(files, str) else files)]
+    return cupy.RawKernel(head + "\n".join(texts), name, options=("--std=c++14",))
 
 
 def types(**dtypes: Any) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,6 @@
 """Losses that compare each output with its target by itself, whatever the other outputs are.
 
-Beside `value` and `slope` for NumPy, an entry has the two CUDA expressions that `elementwise_loss.cu` is compiled
+Beside `value` and `slope` for NumPy, an entry has the two CUDA expressions that `elementwise_loss.cuh` is compiled
 with. In the conditions of the CUDA expressions a NaN takes the branch that keeps it.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels.build import one_line
-from gpunet.kernels.loss import Loss, count_right, one_hot
+from gpunet.kernels.loss import Loss, one_hot
 
 
 class ElementwiseLoss(Loss):
@@ -28,6 +28,7 @@ class ElementwiseLoss(Loss):
 
     signed = False
     mean_over_outputs = False
+    cuda_file = "elementwise_loss.cuh"
     cuda_value = ""
     cuda_slope = ""
 
@@ -42,7 +43,7 @@ class ElementwiseLoss(Loss):
     def _share(self, outputs: int) -> float:
         return 1.0 / outputs if self.mean_over_outputs else 1.0
 
-    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
+    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> None:
         batch, outputs = logits.shape
         wanted = one_hot(targets, outputs, np.float32 if logits.dtype == np.float16 else logits.dtype)
         z = logits.astype(np.float32) if logits.dtype == np.float16 else logits
@@ -53,21 +54,17 @@ class ElementwiseLoss(Loss):
         # The slope of most of these losses is finite at an infinite output; what is wrong must show in the gradient.
         if not math.isfinite(z.sum()):
             delta[...] = math.nan
-        if rows is not None:
-            rows[0] = self.value(z, wanted).sum(axis=1) * self._share(outputs)
-            rows[1] = count_right(logits, targets, self.threshold)
+        if losses is not None:
+            losses[...] = self.value(z, wanted).sum(axis=1) * self._share(outputs)
 
-    def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
+    @property
+    def cuda_defines(self) -> tuple[tuple[str, str], ...]:
         # The function bodies come in as macros, so that one source serves every elementwise loss.
-        defines = (
+        return (
             ("LOSS_VALUE(z, t)", f"({one_line(self.cuda_value)})"),
             ("LOSS_SLOPE(z, t)", f"({one_line(self.cuda_slope)})"),
             ("SIGNED", str(int(self.signed))),
-        )
-        return (
-            "elementwise_loss.cu",
-            defines,
-            (np.float64(self._share(logits.shape[1])), np.float64(self.threshold)),
+            ("MEAN", str(int(self.mean_over_outputs))),
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.kernels.activations import ACTIVATIONS, Activation
-from gpunet.kernels.build import raw, types
+from gpunet.kernels.build import NULL, raw, types
 from gpunet.kernels.dropout import Drop, threshold
 
 #: Tiles of a block and patches of a thread: (rows, columns, slice of the summed index, patch rows, patch columns).
@@ -22,7 +22,6 @@ LARGE = (64, 64, 16, 4, 4)
 #: Products that have at least this many large tiles use them.
 MANY_TILES = 96
 THREADS = 256
-NULL = np.uintp(0)
 
 
 def _tiles(rows: int, columns: int, tile: tuple[int, ...]) -> int:

@@ -1,4 +1,4 @@
-"""What a loss is: its attributes, its two forms, and how targets and right answers are read."""
+"""What a loss is: its attributes, its two forms, and how targets are read."""
 
 from __future__ import annotations
 
@@ -21,30 +21,25 @@ class Loss(Entry):
         threshold: with a single output, the class is 1 where the output is above it.
         formula: the loss of one example, for the documentation.
         source: where it comes from.
+        cuda_file: the CUDA form, the file that computes the loss of one row (see `loss.cu`).
     """
 
     output = "identity"
     threshold = 0.0
+    cuda_file = ""
 
-    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
-        """The NumPy form: write `delta` and, unless it is None, `rows` (see `loss_step`)."""
+    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> None:
+        """The NumPy form: write `delta` and, unless it is None, `losses` (see `loss_step`)."""
         raise UsageError(f"loss {self.name!r} has no NumPy form.")
 
-    def prepare(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> Ready:
+    def prepare(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> Ready:
         """The NumPy form on these arrays, to be run as often as one likes."""
-        return functools.partial(self.numpy, logits, targets, delta, rows)
+        return functools.partial(self.numpy, logits, targets, delta, losses)
 
-    def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
-        """The CUDA form: the `.cu` file, the `#define`s it needs and its extra arguments."""
-        raise UsageError(f"loss {self.name!r} has no CUDA form.")
-
-
-def count_right(logits: np.ndarray, targets: np.ndarray, threshold: float) -> np.ndarray:
-    """For each row whether the prediction is the label (or the largest soft target)."""
-    if logits.shape[1] == 1:
-        return (logits[:, 0] > threshold) == (targets.reshape(-1) > 0.5)
-    labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
-    return logits.argmax(axis=1) == labels
+    @property
+    def cuda_defines(self) -> tuple[tuple[str, str], ...]:
+        """The `#define`s that `cuda_file` needs."""
+        return ()
 
 
 def one_hot(targets: np.ndarray, classes: int, dtype: Any) -> np.ndarray:

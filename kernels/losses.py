@@ -1,12 +1,12 @@
-"""Losses: the value, the gradient with respect to the logits and the count of right answers in one pass.
+"""Losses: the value of each example and the gradient with respect to the logits in one pass.
 
 Every loss is the mean over the batch of one number per example. A loss works on logits, the outputs of
 the last layer before any softmax or sigmoid, because only from there can it be computed without
 overflow or loss of digits. An entry of `LOSSES` is all there is to a loss.
 
-Two kinds: `SoftmaxCrossEntropy` couples the outputs of a row (its kernel is `softmax_cross_entropy.cu`);
-the elementwise losses compare each output with its target (`elementwise_loss.cu`, which takes the two
-CUDA expressions of the entry); those are in `elementwise_losses.py`.
+Two kinds: `SoftmaxCrossEntropy` couples the outputs of a row (`softmax_cross_entropy.cuh`); the elementwise
+losses compare each output with its target (`elementwise_loss.cuh`, which takes the two CUDA expressions of the
+entry); those are in `elementwise_losses.py`. Both are compiled into the one kernel of `loss.cu`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import over_pieces
-from gpunet.kernels.build import Ready, is_cuda, operation, prepared_operation, raw, same_device, types
+from gpunet.kernels.build import NULL, Ready, is_cuda, operation, prepared_operation, raw, same_device, types
 from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.elementwise_losses import (
     BinaryCrossEntropy,
@@ -31,13 +31,11 @@ from gpunet.kernels.elementwise_losses import (
     Perceptron,
     SquaredHinge,
 )
-from gpunet.kernels.loss import Loss, count_right, one_hot
+from gpunet.kernels.loss import Loss, one_hot
 from gpunet.registry import Registry
 
-#: Rows up to this many outputs get one CUDA thread each; longer ones a block each.
-THREAD_PER_ROW = 64
-#: A batch up to this many rows (of at most THREAD_PER_ROW outputs) is done by a single block.
-SINGLE_BLOCK = 1024
+#: Threads of a block of the CUDA kernel, which share out its rows.
+THREADS = 256
 
 #: Rows up to this long are turned over by the NumPy form, BLOCK_ROWS at a time; of longer ones it takes PIECE elements.
 FEW_CLASSES = 32
@@ -63,6 +61,7 @@ class SoftmaxCrossEntropy(Loss):
     output = "softmax"
     formula = "-sum(target * log(softmax(z)))"
     source = "Bridle 1990"
+    cuda_file = "softmax_cross_entropy.cuh"
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Any = None) -> None:
         self.label_smoothing = number(f"loss {self.name}", "label_smoothing", label_smoothing, 0.0, 1.0)
@@ -83,12 +82,12 @@ class SoftmaxCrossEntropy(Loss):
             raise UsageError(f"there are {len(self.class_weights)} class weights for {classes} classes.")
         return np.array(self.class_weights)
 
-    def prepare(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> Ready:
+    def prepare(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> Ready:
         if not self._turns(logits, targets) or len(logits) > BLOCK_ROWS:
-            return super().prepare(logits, targets, delta, rows)
+            return super().prepare(logits, targets, delta, losses)
         if logits.flags.f_contiguous and delta.flags.f_contiguous:
-            return self._columns(logits.T, targets, delta.T, rows, len(logits))
-        return self._turned(logits, targets, delta, rows, len(logits))
+            return self._columns(logits.T, targets, delta.T, losses, len(logits))
+        return self._turned(logits, targets, delta, losses, len(logits))
 
     def _plain(self, targets: np.ndarray) -> bool:
         """Whether each example has one class as its target, with a share of 1."""
@@ -98,7 +97,7 @@ class SoftmaxCrossEntropy(Loss):
         """Whether `_columns` is the way to go."""
         return self._plain(targets) and logits.shape[1] <= FEW_CLASSES
 
-    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any) -> None:
+    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> None:
         batch, classes = logits.shape
         half = logits.dtype == np.float16  # stored in 16 bits, computed in 32
         turn = self._turns(logits, targets)
@@ -106,7 +105,7 @@ class SoftmaxCrossEntropy(Loss):
 
         def work(start: int) -> None:
             part = slice(start, min(start + piece, batch))
-            mine = None if rows is None else rows[:, part]
+            mine = None if losses is None else losses[part]
             if turn:
                 self._turned(logits[part], targets[part], delta[part], mine, batch)()
             elif half:
@@ -118,10 +117,10 @@ class SoftmaxCrossEntropy(Loss):
 
         over_pieces(work, batch, piece, logits.size)
 
-    def _turned(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> Ready:
+    def _turned(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any, batch: int) -> Ready:
         """`_columns` for logits in C order: they are turned over, and the gradient is turned back."""
         turned = np.empty(logits.shape[::-1], np.float32 if logits.dtype == np.float16 else logits.dtype)
-        columns = self._columns(turned, targets, turned, rows, batch)
+        columns = self._columns(turned, targets, turned, losses, batch)
 
         def run() -> None:
             np.copyto(turned, logits.T)
@@ -130,7 +129,7 @@ class SoftmaxCrossEntropy(Loss):
 
         return run
 
-    def _columns(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> Ready:
+    def _columns(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any, batch: int) -> Ready:
         """`numpy` for class indices and few classes, turned over: an example is a column of (classes, count).
 
         A few logits an example are then reduced along an axis that is not contiguous, which NumPy does several
@@ -144,16 +143,13 @@ class SoftmaxCrossEntropy(Loss):
         def run() -> None:
             np.maximum.reduce(logits, axis=0, out=largest)
             np.subtract(logits, largest, out=delta)
-            if rows is not None:
-                behind = delta[targets, np.arange(count)]  # how far the label's logit is behind the largest
-                np.negative(behind, out=rows[0])
-                # Where the largest logit is the only one, it is the answer; else the first of the largest.
-                only = np.count_nonzero(delta == 0) == count
-                rows[1] = behind == 0 if only else (delta == 0).argmax(axis=0) == targets
+            if losses is not None:
+                # How far the label's logit is behind the largest.
+                np.negative(delta[targets, np.arange(count)], out=losses)
             np.exp(delta, out=delta)
             np.add.reduce(delta, axis=0, out=total)
-            if rows is not None:
-                rows[0] += np.log(total)
+            if losses is not None:
+                np.add(losses, np.log(total), out=losses)
             np.divide(share, total, out=total)
             np.multiply(delta, total, out=delta)
             shares.take(targets, 1, wanted, "clip")
@@ -161,20 +157,19 @@ class SoftmaxCrossEntropy(Loss):
 
         return run
 
-    def _rows(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, rows: Any, batch: int) -> None:
+    def _rows(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any, batch: int) -> None:
         """`numpy` for some rows of a batch of `batch`."""
         count, classes = logits.shape
         real = logits.dtype.type
         np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), out=delta)
         if self._plain(targets):
             each = np.arange(count)
-            if rows is not None:
-                np.negative(delta[each, targets], out=rows[0])
-                rows[1] = count_right(logits, targets, self.threshold)
+            if losses is not None:
+                np.negative(delta[each, targets], out=losses)
             np.exp(delta, out=delta)
             total = np.add.reduce(delta, axis=1, keepdims=True)
-            if rows is not None:
-                rows[0] += np.log(total[:, 0])
+            if losses is not None:
+                losses += np.log(total[:, 0])
             delta *= np.divide(real(1 / batch), total, out=total)
             delta[each, targets] -= real(1 / batch)
         else:
@@ -186,29 +181,30 @@ class SoftmaxCrossEntropy(Loss):
             if weights is not None:
                 wanted *= weights.astype(logits.dtype)
             mass = wanted.sum(axis=1, keepdims=True)
-            if rows is not None:
-                rows[0] = -np.einsum("rc,rc->r", wanted, delta)
+            if losses is not None:
+                losses[...] = -np.einsum("rc,rc->r", wanted, delta)
             np.exp(delta, out=delta)
             total = delta.sum(axis=1, keepdims=True)
-            if rows is not None:
-                rows[0] += mass[:, 0] * np.log(total[:, 0])
+            if losses is not None:
+                losses += mass[:, 0] * np.log(total[:, 0])
             delta *= mass / total
             delta -= wanted
             delta *= real(1 / batch)
-            if rows is not None:
-                # The softmax of a single output answers its only class.
-                rows[1] = count_right(logits, targets, self.threshold) if classes > 1 else 1
 
-    def cuda_kernel(self, logits: Any, targets: Any) -> tuple[str, tuple[tuple[str, str], ...], tuple[Any, ...]]:
+    @property
+    def cuda_defines(self) -> tuple[tuple[str, str], ...]:
+        return (("LABEL_SMOOTHING", repr(self.label_smoothing)),)
+
+    def cuda_weights(self, logits: Any) -> Any:
+        """The class weights (classes,) float64 on the device of the logits, or None."""
         import cupy
 
-        weights: Any = np.uintp(0)
-        if self.class_weights is not None:
-            key = (logits.device.id, logits.shape[1])
-            if key not in self._weights_on:
-                self._weights_on[key] = cupy.asarray(self._weights(logits.shape[1]))
-            weights = self._weights_on[key]
-        return "softmax_cross_entropy.cu", (), (np.float64(self.label_smoothing), weights)
+        if self.class_weights is None:
+            return None
+        key = (logits.device.id, logits.shape[1])
+        if key not in self._weights_on:
+            self._weights_on[key] = cupy.asarray(self._weights(logits.shape[1]))
+        return self._weights_on[key]
 
 
 LOSSES: Registry[type[Loss], Loss] = Registry(
@@ -233,7 +229,7 @@ for _entry in (
 
 @prepared_operation
 def loss_step(
-    logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, rows: Any, control: Any
+    logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, losses: Any, control: Any
 ) -> Ready:
     """The last layer's bias, the loss and its gradient in one pass over the logits.
 
@@ -244,11 +240,11 @@ def loss_step(
         loss: an entry of `LOSSES`.
         delta: (batch, outputs), written: the gradient of the mean loss with respect to the logits.
         grad_bias: (outputs,) or None, written: the column sums of `delta`.
-        rows: (2, batch) or None, written: the loss of each example, and 1 where it is answered right. The
-            NumPy form leaves them out where None; on CUDA they cost nothing and are always asked for.
+        losses: (batch,) of at least float32, or None, written: the loss of each example. The NumPy form leaves them
+            out where None; on CUDA they cost nothing and are always asked for.
         control: the control block, or None; its NONFINITE is set at the first step whose loss is not finite.
     """
-    to_delta = loss.prepare(logits, targets, delta, rows)
+    to_delta = loss.prepare(logits, targets, delta, losses)
     sum_delta = None if grad_bias is None else column_sum.prepare(delta, grad_bias)
 
     def run() -> None:
@@ -266,26 +262,28 @@ def loss_step(
 
 @loss_step.cuda
 def _loss_step_cuda(
-    logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, rows: Any, control: Any
+    logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, losses: Any, control: Any
 ) -> None:
     batch, outputs = logits.shape
-    file, defines, extra = loss.cuda_kernel(logits, targets)
-    soft = ("SOFT", str(int(targets.ndim == 2)))
-    defines = (*types(REAL=logits.dtype, LABEL=targets.dtype), soft, *defines)
-    null = np.uintp(0)
-    single = outputs <= THREAD_PER_ROW and batch <= SINGLE_BLOCK
-    arguments = (
-        logits, null if bias is None else bias, targets, delta, null if grad_bias is None or not single else grad_bias,
-        null if rows is None else rows, null if control is None else control, np.int32(batch), np.int32(outputs),
-        *extra,
+    group = group_size(outputs)
+    weights = loss.cuda_weights(logits) if isinstance(loss, SoftmaxCrossEntropy) else None
+    kernel = raw(
+        (loss.cuda_file, "loss.cu"), "loss", *types(REAL=logits.dtype, LABEL=targets.dtype),
+        ("SOFT", str(int(targets.ndim == 2))), ("GROUP", str(group)), *loss.cuda_defines,
     )  # fmt: skip
-    if outputs <= THREAD_PER_ROW:
-        threads = min(SINGLE_BLOCK, -(-batch // 32) * 32) if single else 128
-        raw(file, "rows_by_thread", *defines)((1 if single else -(-batch // threads),), (threads,), arguments)
-    else:
-        raw(file, "rows_by_block", *defines)((batch,), (256,), arguments)
-    if grad_bias is not None and not single:
+    optional = (NULL if array is None else array for array in (bias, losses, control, weights))
+    d_bias, d_losses, d_control, d_weights = optional
+    kernel(
+        (-(-batch * group // THREADS),), (THREADS,),
+        (logits, d_bias, targets, delta, d_losses, d_control, d_weights, np.int32(batch), np.int32(outputs)),
+    )  # fmt: skip
+    if grad_bias is not None:
         column_sum(delta, grad_bias)
+
+
+def group_size(outputs: int) -> int:
+    """How many CUDA threads share a row: a power of two up to a block, so many that each has about two outputs."""
+    return min(1 << max((outputs - 1) // 2, 0).bit_length(), THREADS)
 
 
 def softmax_cross_entropy(
@@ -333,10 +331,10 @@ def softmax_cross_entropy(
         raise UsageError(f"labels of shape (batch,) must be integer class indices, not {labels.dtype}.")
     logits = xp.ascontiguousarray(logits)
     delta = xp.empty_like(logits)
-    rows = xp.empty((2, len(logits)), xp.float64 if logits.dtype == xp.float64 else xp.float32)
+    losses = xp.empty(len(logits), xp.float64 if logits.dtype == xp.float64 else xp.float32)
     loss_step(logits, None, xp.ascontiguousarray(targets), SoftmaxCrossEntropy(label_smoothing, class_weights),
-              delta, None, rows, None)  # fmt: skip
-    return rows[0].mean(), delta
+              delta, None, losses, None)  # fmt: skip
+    return losses.mean(), delta
 
 
 @operation

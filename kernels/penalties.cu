@@ -4,21 +4,21 @@
 
 // The sum of squares of one block's share of the vector; shares are the same for every launch of a size.
 extern "C" __global__ void sum_of_squares(const REAL* __restrict__ vector, int64 size, double* __restrict__ partial) {
-    __shared__ double shared[256];
+    __shared__ double shared[8];
     double total = 0;
     for (int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += (int64)gridDim.x * blockDim.x) {
         const double value = load(vector + i);
         total += value * value;
     }
-    total = block_sum(total, shared);
+    total = group_sum<256>(total, shared);
     if (threadIdx.x == 0) partial[blockIdx.x] = total;
 }
 
 // Scale the vector to the norm `limit` if it is longer; every block adds up the partial sums in the same order.
 extern "C" __global__ void clip_by_norm(
     REAL* __restrict__ vector, int64 size, const double* __restrict__ partial, int count, double limit) {
-    __shared__ double shared[256];
-    const double norm = sqrt(block_sum(threadIdx.x < count ? partial[threadIdx.x] : 0.0, shared));
+    __shared__ double shared[8];
+    const double norm = sqrt(group_sum<256>(threadIdx.x < count ? partial[threadIdx.x] : 0.0, shared));
     if (!(norm > limit)) return;
     const ACC factor = (ACC)(limit / norm);
     for (int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += (int64)gridDim.x * blockDim.x)

@@ -213,7 +213,7 @@ def describe(source: str) -> str:
     for name, loss in gn.LOSSES.items():
         if defines.get("LOSS_VALUE") == f"({getattr(loss(), 'cuda_value', None)})":
             parts.append(name)
-    if "rows_by_block" in source and "LOSS_VALUE" not in defines:
+    if "LABEL_SMOOTHING" in defines:
         parts.append("softmax-cross-entropy")
     if "TILE_M" in defines:
         parts.append(f"{defines['TILE_M']} x {defines['TILE_N']} tiles")
@@ -334,8 +334,8 @@ INTRODUCTION = """<!-- Written by scripts/kernel_report.py; do not edit. -->
 
 Counted on a simulated CUDA device while the default network trains. "Eager" launches each kernel and each cuBLAS
 product by itself (`--graph off`); "graph" replays the captured step. In an ordinary step the host copies nothing, waits
-for nothing and allocates nothing. A log step reads the losses and right answers of its batch, and the step at which a
-loss was not finite, if any. A new epoch brings the permutation of its rows.
+for nothing and allocates nothing. A log step reads the losses of its batch and which answers were right, and the step
+at which a loss was not finite, if any. A new epoch brings the permutation of its rows.
 
 """
 

@@ -82,7 +82,7 @@ def evaluate(
     backend, xp = model.backend, model.backend.xp
     wide = np.float64 if model.dtype == np.float64 else np.float32
     with backend.use(), np.errstate(over="ignore", invalid="ignore"):  # what overflows shows in the loss
-        rows = xp.empty((2, len(labels)), wide)
+        losses = xp.empty(len(labels), wide)
         predictions = xp.empty(len(labels), xp.int64)
         step = max(CHUNK, LOGITS // model.outputs)
         for start in range(0, len(labels), step):
@@ -91,25 +91,27 @@ def evaluate(
                 progress(start, len(labels))
             logits = model.forward(images[part])
             targets = backend.to_device(labels[part], np.int32 if labels.ndim == 1 else model.dtype)
-            chunk = xp.empty((2, len(logits)), wide)
-            if model.outputs == 1:
-                predictions[part] = logits[:, 0] > loss.threshold
-            else:
-                predictions[part] = logits.argmax(axis=1)
-            loss_step(logits, None, targets, loss, xp.empty_like(logits), None, chunk, None)
-            rows[:, part] = chunk
-        host_rows, guesses = backend.to_host(rows), backend.to_host(predictions)
+            predictions[part] = classes_of(logits, loss.threshold)
+            loss_step(logits, None, targets, loss, xp.empty_like(logits), None, losses[part], None)
+        host_losses, guesses = backend.to_host(losses), backend.to_host(predictions)
     truth = true_classes(labels)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (truth, guesses), 1)
-    losses, right = host_rows
     return Evaluation(
-        float(losses.mean(dtype=np.float64)), float(right.mean(dtype=np.float64)), guesses, confusion, losses
+        float(host_losses.mean(dtype=np.float64)), float((guesses == truth).mean()), guesses, confusion, host_losses
     )
 
 
-def true_classes(labels: np.ndarray) -> np.ndarray:
-    """The class (n,) of each label: itself, or the largest of its soft targets."""
+def classes_of(logits: Any, threshold: float) -> Any:
+    """The class (n,) that each row of logits (n, outputs) answers, on their device: the largest, the first of equals.
+
+    With a single output it is 1 where the output is above the threshold.
+    """
+    return logits[:, 0] > threshold if logits.shape[1] == 1 else logits.argmax(axis=1)
+
+
+def true_classes(labels: Any) -> Any:
+    """The class (n,) of each label, on its device: itself, or the largest of its soft targets."""
     if labels.ndim == 1:
         return labels.astype(np.int64)
     if labels.shape[1] == 1:

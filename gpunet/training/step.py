@@ -20,6 +20,7 @@ from gpunet.kernels.gather import gather
 from gpunet.kernels.losses import loss_step
 from gpunet.kernels.optimizers import update
 from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns, penalty
+from gpunet.network.evaluation import classes_of, true_classes
 from gpunet.training.batches import Order
 from gpunet.training.coefficients import Coefficients
 from gpunet.training.graph import StepGraph, Way
@@ -46,7 +47,7 @@ class Step:
         optimizer_state: the optimizer's vectors, each as long as the parameters.
         x, targets: the batch, (batch, features) and (batch,) or (batch, outputs).
         spaces: the room of each layer.
-        rows: (2, batch), the loss of each example and whether it was answered right.
+        losses: (batch,), the loss of each example, where the last step was asked for them.
         done: how many steps are done.
         boundary: the step (0-based) before which the host has to refill something.
     """
@@ -80,9 +81,9 @@ class Step:
             self.targets = backend.empty((batch, *self.labels.shape[1:]), self.labels.dtype)
             self.spaces = [layer.space(backend, batch, training=True, own=way.captured) for layer in model.layers]
             wide = np.float64 if model.dtype == np.float64 else np.float32
-            self.rows = backend.zeros((2, batch), wide)
+            self.losses = backend.zeros(batch, wide)
             self.partial_sums = backend.empty(PARTIAL_SUMS, np.float64)
-            self._ready = {want_rows: list(self.operations(want_rows)) for want_rows in (False, True)}
+            self._ready = {want_losses: list(self.operations(want_losses)) for want_losses in (False, True)}
         self._graph = StepGraph(backend, self._run_operations, way.required) if way.captured else None
         #: The penalty of the weights before the last step that was to be read, on the device.
         self._penalty: Any = 0.0
@@ -96,21 +97,21 @@ class Step:
 
     # --- what it does --------------------------------------------------------------------------------
 
-    def operations(self, want_rows: bool) -> Iterator[Ready]:
+    def operations(self, want_losses: bool) -> Iterator[Ready]:
         """What a step does, in its order: batch, forward, loss, backward, update; each made ready to be run.
 
         Args:
-            want_rows: whether the loss and the right answers of each example go to `rows`.
+            want_losses: whether the loss of each example goes to `losses`.
         """
         model, data, control = self.model, self.data, self.control
         layers, spaces = model.layers, self.spaces
-        ring, rows = self.order.ring, self.rows if want_rows else None
+        ring, losses = self.order.ring, self.losses if want_losses else None
         yield gather.prepare(self.images, self.labels, ring, control, data.scale, self.x, self.targets, self.raw_rows)
         inputs = [self.x, *(space.kept for space in spaces)]
         for x, layer, space in zip(inputs, layers, spaces, strict=False):
             yield layer.forward(x, space, control)
         top, delta, grad_bias = layers[-1], spaces[-1].delta, layers[-1].early_grad_bias(spaces[-1])
-        yield loss_step.prepare(inputs[-1], top.bias, self.targets, self.loss, delta, grad_bias, rows, control)
+        yield loss_step.prepare(inputs[-1], top.bias, self.targets, self.loss, delta, grad_bias, losses, control)
         for index in range(len(layers) - 1, -1, -1):
             below = layers[index - 1].as_below(spaces[index - 1]) if index else None
             yield layers[index].backward(inputs[index], spaces[index], below)
@@ -126,12 +127,12 @@ class Step:
             for layer in layers:
                 yield clip_columns.prepare(layer.weights, self.max_norm)
 
-    def _run_operations(self, want_rows: bool = True) -> None:
-        for run in self._ready[want_rows]:
+    def _run_operations(self, want_losses: bool = True) -> None:
+        for run in self._ready[want_losses]:
             run()
 
-    def run(self, want_rows: bool = True) -> None:
-        """Do the next step, as a CUDA graph where that is the way; `read` may follow if `want_rows`.
+    def run(self, want_losses: bool = True) -> None:
+        """Do the next step, as a CUDA graph where that is the way; `read` may follow if `want_losses`.
 
         Raises:
             DeviceError: the step cannot be captured, and a graph was asked for.
@@ -139,12 +140,12 @@ class Step:
         """
         if self.done >= self.boundary:
             self.prepare()
-        if want_rows and (self.l2 or self.l1):
+        if want_losses and (self.l2 or self.l1):
             self._penalty = penalty(self.model.flat, self.model.weight_count, self.l2, self.l1)
         if self._graph is not None:
             self._graph.launch()
         else:
-            self._run_operations(want_rows)
+            self._run_operations(want_losses)
         self.done += 1
 
     @property
@@ -181,7 +182,10 @@ class Step:
 
     def read(self) -> tuple[float, float]:
         """Loss (with penalties) and accuracy of the last step's batch; waits for the device."""
-        loss, accuracy = self.backend.to_host(self.rows).mean(axis=1, dtype=np.float64)
+        with self.backend.use():  # the loss has left the logits with their bias
+            guesses, truth = classes_of(self.spaces[-1].output, self.loss.threshold), true_classes(self.targets)
+            accuracy = self.backend.to_host(guesses == truth).mean()
+        loss = self.backend.to_host(self.losses).mean(dtype=np.float64)
         if self.l2 or self.l1:
             loss += float(self._penalty)
         return float(loss), float(accuracy)

@@ -306,7 +306,7 @@ class Trainer:
 
     def _run_to(self, goal: int) -> None:
         while self.iteration < goal:
-            self.step.run(want_rows=self.iteration == goal - 1)
+            self.step.run(want_losses=self.iteration == goal - 1)
             if self._stop_asked:
                 break
 

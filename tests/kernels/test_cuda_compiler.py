@@ -41,7 +41,8 @@ def layer(types: dict[str, str], tile: tuple[int, ...], dropout: int) -> dict[st
     return {**types, **dict(zip(TILES, tile, strict=True)), "DROPOUT": dropout, "FUNCTIONS": functions}
 
 
-LOSS = {"LOSS_VALUE(z, t)": "((z - t) * (z - t))", "LOSS_SLOPE(z, t)": "(2 * (z - t))", "SIGNED": 0}
+SQUARED = {"LOSS_VALUE(z, t)": "((z - t) * (z - t))", "LOSS_SLOPE(z, t)": "(2 * (z - t))", "SIGNED": 0, "MEAN": 1}
+LABELS, SOFT = {"LABEL": "int", "SOFT": 0}, {"LABEL": "double", "SOFT": 1}
 SOURCES = [
     ("gemm.cu", layer(FLOAT, gemm.SMALL, 1)),
     ("gemm.cu", layer(FLOAT, gemm.LARGE, 0)),
@@ -49,25 +50,27 @@ SOURCES = [
     ("gemm.cu", layer(DOUBLE, gemm.LARGE, 1)),
     ("activation_backward.cu", {**FLOAT, "DERIVATIVE": gn.ACTIVATIONS["tanh"].cuda_functions().replace("\n", " ")}),
     ("column_sum.cu", FLOAT),
-    ("elementwise_loss.cu", {**FLOAT, "LABEL": "int", "SOFT": 0, **LOSS}),
+    ("elementwise_loss.cuh loss.cu", {**FLOAT, **LABELS, **SQUARED, "GROUP": 1}),
+    ("elementwise_loss.cuh loss.cu", {**DOUBLE, **SOFT, **SQUARED, "GROUP": 8}),
     ("gather.cu", {**FLOAT, "IMAGE": "unsigned char", "LABEL": "int"}),
     ("penalties.cu", FLOAT),
     ("softmax.cu", DOUBLE),
-    ("softmax_cross_entropy.cu", {**FLOAT, "LABEL": "int", "SOFT": 0}),
-    ("softmax_cross_entropy.cu", {**DOUBLE, "LABEL": "double", "SOFT": 1}),
+    ("softmax_cross_entropy.cuh loss.cu", {**FLOAT, **LABELS, "LABEL_SMOOTHING": 0.0, "GROUP": 4}),
+    ("softmax_cross_entropy.cuh loss.cu", {**DOUBLE, **SOFT, "LABEL_SMOOTHING": 0.1, "GROUP": 256}),
 ]
 
 
-@pytest.mark.parametrize(("file", "defines"), SOURCES, ids=[f"{file}-{at}" for at, (file, _) in enumerate(SOURCES)])
-def test_kernels_compile_without_warnings_and_spills(report: ModuleType, file: str, defines: dict) -> None:
+@pytest.mark.parametrize(("files", "defines"), SOURCES, ids=[f"{at}-{files}" for at, (files, _) in enumerate(SOURCES)])
+def test_kernels_compile_without_warnings_and_spills(report: ModuleType, files: str, defines: dict) -> None:
     library = report.find_nvrtc()
     if library is None:
         pytest.skip("NVIDIA's NVRTC is not installed (the extra gpunet[kernels])")
     head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
-    job = {"source": head + build.source(file), "options": ["--std=c++14", "-ftz=true"]}
-    outcome = report.compile_job({**job, "label": file, "library": library})
+    text = "\n".join(build.source(file) for file in files.split())
+    job = {"source": head + text, "options": ["--std=c++14", "-ftz=true"]}
+    outcome = report.compile_job({**job, "label": files, "library": library})
     assert sorted(outcome["results"]) == sorted(report.CAPABILITIES)
-    names = set(re.findall(r"__global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(", build.source(file)))
+    names = set(re.findall(r"__global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(", text))
     for result in outcome["results"].values():
         assert set(result["kernels"]) == names
         assert report.faults(result) == []

@@ -291,10 +291,10 @@ def loss_both_ways(
         with device.use():
             d_logits, d_bias, d_targets, control = on(device, logits, bias, targets, counters())
             delta, grad_bias = device.empty(logits.shape, dtype), device.empty(outputs, dtype)
-            rows = device.zeros((2, batch), wide)
-            loss_step(d_logits, d_bias, d_targets, loss, delta, grad_bias, rows, control)
+            losses = device.zeros(batch, wide)
+            loss_step(d_logits, d_bias, d_targets, loss, delta, grad_bias, losses, control)
         assert int(device.to_host(control)[at.NONFINITE]) == -1
-        found.append((d_logits, delta, grad_bias, rows))
+        found.append((d_logits, delta, grad_bias, losses))
     for wanted, got in zip(*found, strict=True):
         close(cuda, got, wanted)
 
@@ -372,8 +372,8 @@ def test_a_loss_that_is_not_finite_is_noted(cuda: gn.Backend, outputs: int) -> N
     with cuda.use():
         logits, targets, control = on(cuda, np.zeros((3, outputs), np.float32), np.zeros(3, np.int32), counters(17))
         logits[1, 2] = np.nan
-        delta, rows = cuda.empty((3, outputs), np.float32), cuda.zeros((2, 3), np.float32)
-        loss_step(logits, None, targets, gn.SoftmaxCrossEntropy(), delta, None, rows, control)
+        delta, losses = cuda.empty((3, outputs), np.float32), cuda.zeros(3, np.float32)
+        loss_step(logits, None, targets, gn.SoftmaxCrossEntropy(), delta, None, losses, control)
         assert int(control[at.NONFINITE]) == 17
 
 
