@@ -184,7 +184,7 @@ def kernels(backend: gn.Backend, rows: int, width: int) -> dict[str, tuple[Calla
     delta, losses = backend.empty(logits.shape, np.float32), backend.zeros(rows, np.float32)
     wide_delta, grad_logits = backend.empty(x.shape, np.float32), backend.empty(logits.shape[1], np.float32)
     partial = backend.empty(PARTIAL_SUMS, np.float64)
-    entropy, stream = gn.SoftmaxCrossEntropy(), Stream(0, 3)
+    entropy, stream = gn.losses.SoftmaxCrossEntropy(), Stream(0, 3)
     below = Below(y, relu, x, None, slopes)
     own_below = Below(y, relu, x, None, None)
     product = 2.0 * rows * width * width
@@ -291,7 +291,7 @@ def main() -> int:
     sizes = [int(size) for size in arguments.sizes.split(",")]
     try:
         about = facts()
-    except gn.DeviceError as error:
+    except gn.errors.DeviceError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     print(f"{about['device']}, compute capability {about['compute_capability']}, CuPy {about['cupy']}")

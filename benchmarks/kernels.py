@@ -129,7 +129,7 @@ def cross_entropy_row(rows: int, classes: int, with_torch: bool, turns: int) -> 
     logits = rng.standard_normal((rows, classes)).astype(np.float32)
     labels = rng.integers(0, classes, rows).astype(np.int32)
     functions: dict[str, Callable[[], object]] = {
-        "gpunet": lambda: gn.softmax_cross_entropy(logits, labels),
+        "gpunet": lambda: gn.losses.softmax_cross_entropy(logits, labels),
         "plain": lambda: plain_cross_entropy(logits, labels),
     }
     if with_torch:

@@ -13,11 +13,11 @@ print("schedule                first rate  last rate   train loss  validation")
 for title, rate in (
     ("constant 0.02", 0.02),
     ("constant 0.5", 0.5),
-    ("halved every 125 steps", gn.Step(0.5, every=125, factor=0.5)),
-    ("exponential", gn.Exponential(0.5, every=125, factor=0.5)),
-    ("inverse time", gn.InverseTime(0.5, every=125)),
-    ("cosine", gn.Cosine(0.5)),
-    ("cosine, warmed up", gn.Cosine(0.5, warmup=50)),
+    ("halved every 125 steps", gn.schedules.Step(0.5, every=125, factor=0.5)),
+    ("exponential", gn.schedules.Exponential(0.5, every=125, factor=0.5)),
+    ("inverse time", gn.schedules.InverseTime(0.5, every=125)),
+    ("cosine", gn.schedules.Cosine(0.5)),
+    ("cosine, warmed up", gn.schedules.Cosine(0.5, warmup=50)),
 ):
     model = gn.MLP([784, 50, 30, 10])
     result = gn.train(model, data, optimizer=gn.SGD(rate), iterations=STEPS, log_every=1)

@@ -20,6 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.errors import DeviceError, OutOfMemory, UsageError
+from gpunet.registry import suggestion
+
+#: Other names of the devices, as in a table's synonyms.
+SYNONYMS = {"cuda": "gpu nvidia cupy", "cuda:1": "gpu:1", "cpu": "host numpy"}
 
 
 class Backend:
@@ -402,7 +406,8 @@ def get_backend(device: str | Backend = "auto") -> Backend:
         return device
     match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device) if isinstance(device, str) else None
     if match is None:
-        raise UsageError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:N.")
+        hint = suggestion(device, ("auto", "cpu", "cuda"), SYNONYMS) if isinstance(device, str) else ""
+        raise UsageError(f"unknown device {device!r}; {hint}use auto, cpu, cuda or cuda:N.")
     if device == "cpu":
         return Backend("cpu", np, reason="asked for")
     ordinal = int(match.group(1) or 0)

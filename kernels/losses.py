@@ -34,6 +34,11 @@ from gpunet.kernels.elementwise_losses import (
 from gpunet.kernels.loss import Loss, one_hot
 from gpunet.registry import Registry
 
+__all__ = [
+    "LOSSES", "BinaryCrossEntropy", "Hinge", "Huber", "Loss", "MeanAbsoluteError", "MeanSquaredError", "Perceptron",
+    "SoftmaxCrossEntropy", "SquaredHinge", "loss_step", "softmax", "softmax_cross_entropy",
+]  # fmt: skip
+
 #: Threads of a block of the CUDA kernel, which share out its rows.
 THREADS = 256
 

@@ -190,7 +190,7 @@ def record() -> list[dict[str, Any]]:
                 logits = backend.to_device(rng.standard_normal((5, 4)).astype(dtype))
                 column_sum(logits, backend.empty(4, dtype))
                 softmax(logits, logits)
-                gn.softmax_cross_entropy(logits, backend.to_device(np.zeros(5, np.int32)))
+                gn.losses.softmax_cross_entropy(logits, backend.to_device(np.zeros(5, np.int32)))
                 for name in gn.ACTIVATIONS if dtype == "float32" else ():
                     gn.kernels.activation.activation_forward(logits, gn.ACTIVATIONS[name], logits)
                     gn.kernels.activation.activation_backward(logits, logits, gn.ACTIVATIONS[name], logits)

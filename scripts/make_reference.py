@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import inspect
+import operator
 import re
 import sys
 from collections.abc import Iterator
@@ -17,11 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import gpunet as gn
-from gpunet.network import export
-from gpunet.pictures import curves as plots
-from gpunet.pictures import report
 from gpunet.registry import Registry
-from gpunet.runs import history
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 
@@ -45,22 +42,24 @@ object made of it, and so is `gn.SCHEDULES.make("cosine", initial=0.1, warmup=10
 SECTIONS: dict[str, list[str]] = {
     "Devices": ["get_backend", "Backend"],
     "Data": ["load_dataset", "Dataset", "Split"],
-    "Model": ["MLP", "Activation", "activation", "check_activation"],
+    "Model": ["MLP", "activations.Activation", "activation", "check_activation"],
     "Training": ["train", "training_steps", "Trainer", "Callback", "TrainingResult", "StepRecord", "ResultRecord"],
     "Evaluation": ["evaluate", "Evaluation"],
-    "Losses": ["Loss", "softmax_cross_entropy"],
-    "Optimizers, schedules, initial weights": ["Optimizer", "Schedule", "Initializer"],
+    "Losses": ["losses.Loss", "losses.softmax_cross_entropy"],
+    "Optimizers, schedules, initial weights": [
+        "optimizers.Optimizer", "schedules.Schedule", "initializers.Initializer",
+    ],
     "Sweeps": ["Sweep"],
     "Runs, checkpoints and logs": [
         "RunFolder", "Recorder", "save_checkpoint", "load_checkpoint", "CsvLog", "JsonLinesLog", "TensorBoardLog",
     ],
 }  # fmt: skip
 #: Modules that are imported by name, and what of them is described.
-MODULES: dict[Any, list[str]] = {
-    plots: ["curves", "confusion", "weights", "mistakes", "save"],
-    history: ["History"],
-    report: ["html", "save"],
-    export: ["export", "to_onnx", "to_arrays"],
+MODULES: dict[str, list[str]] = {
+    "plots": ["curves", "confusion", "weights", "mistakes", "save"],
+    "history": ["History"],
+    "report": ["html", "save"],
+    "export": ["export", "to_onnx", "to_arrays"],
 }
 #: Members that everyone knows, or that are for the package itself.
 HIDDEN = {"as_dict"}
@@ -76,10 +75,24 @@ def _parts() -> Iterator[str]:
     yield "## Names\n"
     yield TABLES
     yield from table("Activations", "ACTIVATIONS", "`--activation`", gn.ACTIVATIONS)
-    yield from table("Losses", "LOSSES", "`--loss`; z is an output, t its target", gn.LOSSES)
-    yield from table("Optimizers", "OPTIMIZERS", "`--optimizer`; p is a parameter, g its gradient", gn.OPTIMIZERS)
-    yield from table("Schedules", "SCHEDULES", "`--schedule`; t is the step, T their number", gn.SCHEDULES)
-    yield from table("Initial weights", "INITIALIZERS", "`--init`", gn.INITIALIZERS)
+    yield from table(
+        "Losses", "LOSSES", "`--loss`; z is an output, t its target; the classes are in `gn.losses`", gn.LOSSES
+    )
+    yield from table(
+        "Optimizers",
+        "OPTIMIZERS",
+        "`--optimizer`; p is a parameter, g its gradient; the classes are in `gn.optimizers`",
+        gn.OPTIMIZERS,
+    )
+    yield from table(
+        "Schedules",
+        "SCHEDULES",
+        "`--schedule`; t is the step, T their number; the classes are in `gn.schedules`",
+        gn.SCHEDULES,
+    )
+    yield from table(
+        "Initial weights", "INITIALIZERS", "`--init`; the classes are in `gn.initializers`", gn.INITIALIZERS
+    )
     yield "\n### Data sets\n\n`gn.DATASETS`, on the command line `--data`.\n"
     yield "| name | what it is | training, validation, test | classes | licence |\n|---|---|---|---|---|"
     for name, entry in gn.DATASETS.items():
@@ -88,15 +101,16 @@ def _parts() -> Iterator[str]:
     for title, names in SECTIONS.items():
         yield f"\n## {title}\n"
         for name in names:
-            yield from described(getattr(gn, name), f"gn.{name}", 3)
-    for module, names in MODULES.items():
-        yield f"\n## {module.__name__}\n"
+            yield from described(operator.attrgetter(name)(gn), f"gn.{name}", 3)
+    for title, names in MODULES.items():
+        module = getattr(gn, title)
+        yield f"\n## gn.{title}\n"
         yield first_paragraph(module)
         for name in names:
-            yield from described(getattr(module, name), f"{module.__name__.rpartition('.')[2]}.{name}", 3)
+            yield from described(getattr(module, name), f"gn.{title}.{name}", 3)
     yield "\n## Errors\n"
     yield "| error | base | |\n|---|---|---|"
-    for value in (getattr(gn, name) for name in gn.__all__):
+    for value in vars(gn.errors).values():
         if inspect.isclass(value) and issubclass(value, gn.GpunetError):
             base = value.__mro__[1].__name__
             yield f"| `{value.__name__}` | `{base}` | {cell(first_paragraph(value))} |"
@@ -114,7 +128,13 @@ def table(title: str, variable: str, where: str, entries: Registry[Any, Any]) ->
         if "class and parameters" in columns:
             options = ", ".join(f"{key}={value.default}" for key, value in entries.parameters(name).items())
             rate = getattr(entry, "default_learning_rate", None)
-            first = "initial" if issubclass(entry, gn.Schedule) else f"learning_rate={rate}" if rate is not None else ""
+            first = (
+                "initial"
+                if issubclass(entry, gn.schedules.Schedule)
+                else f"learning_rate={rate}"
+                if rate is not None
+                else ""
+            )
             options = ", ".join(filter(None, [first, options]))
             cells.append(f"`{entry.__name__}({options})`")
         if "source" in columns:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import pickle
+import runpy
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,19 +15,48 @@ import gpunet as gn
 
 pytestmark = pytest.mark.host
 
+SCRIPT = Path(__file__).parent.parent / "scripts" / "make_stub.py"
+
 
 def test_every_public_name_can_be_had() -> None:
     for name in gn.__all__:
         assert getattr(gn, name) is not None, name
-    assert set(gn.__all__) <= set(dir(gn))
 
 
+def test_only_public_names_are_shown() -> None:
+    assert dir(gn) == sorted(gn.__all__)
+    assert len(gn.__all__) == len(set(gn.__all__)) < 70
+
+
+@pytest.mark.parametrize("name", sorted(gn._HOMES))
+def test_a_name_of_an_earlier_version_is_in_one_of_the_modules_too(name: str) -> None:
+    value = getattr(gn, name)
+    assert name in gn.__all__ or value in [vars(getattr(gn, module)).get(name) for module in gn._MODULES]
+
+
+@pytest.mark.skipif(not SCRIPT.exists(), reason="the scripts are not here")
 def test_the_stub_lists_the_same_names() -> None:
-    stub = ast.parse(Path(gn.__file__).with_suffix(".pyi").read_text())
-    listed = {
-        alias.asname or alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
-    assert listed == set(gn.__all__)
+    found = runpy.run_path(str(SCRIPT))
+    assert found["FILE"].read_text(encoding="utf-8") == found["stub"](), "run: python scripts/make_stub.py"
+
+
+def test_a_script_with_types_runs() -> None:
+    result = runpy.run_path(str(Path(__file__).parent / "typed_script.py"))["main"]()
+    assert result.iterations == 20
+
+
+def test_a_zipped_package_has_its_names(tmp_path: Path) -> None:
+    root = Path(gn.__file__).parent
+    with zipfile.ZipFile(tmp_path / "gpunet.zip", "w") as archive:
+        for place, folder in (("gpunet", root), ("gpunet/kernels", root.parent / "kernels")):
+            for file in folder.rglob("*"):
+                if file.suffix in (".py", ".cu", ".cuh"):
+                    archive.write(file, f"{place}/{file.relative_to(folder)}")
+    path = [str(tmp_path / "gpunet.zip"), *sys.path]
+    code = f"import sys; sys.path[:0] = {path!r}; import gpunet as gn; "
+    code += "print(gn.__file__, gn.MLP([4, 3, 2]).predict, gn.schedules.Cosine, len(dir(gn)))"
+    told = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert told.stdout.startswith(str(tmp_path / "gpunet.zip"))
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -12,13 +12,11 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn
 
+from gpunet.backend import SYNONYMS
 from gpunet.errors import UsageError
 from gpunet.registry import LARGEST, Registry, suggestion
 
 Reader = Callable[[str, Any], Any]
-
-#: Other names of the devices, as in a table's synonyms.
-DEVICE_SYNONYMS = {"cuda": "gpu nvidia cupy", "cuda:1": "gpu:1", "cpu": "host numpy"}
 
 
 def shown(value: Any) -> str:
@@ -221,7 +219,7 @@ def device(option: str, value: Any) -> str:
     """auto, cpu, cuda or cuda:N."""
     if isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
         return value
-    return one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device", DEVICE_SYNONYMS)
+    return one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device", SYNONYMS)
 
 
 def specification(table: Registry[Any, Any], hidden: Collection[str] = ()) -> Reader:

@@ -216,7 +216,7 @@ def test_layers_may_have_activations_of_their_own() -> None:
         ([4, 3, 2], {"dtype": "real"}, "dtype must be float32 or float64, not 'real'"),
         ([4, 3, 2], {"bias": "zero"}, "bias must be a number, not 'zero'"),
         ([4, 3, 2], {"bias": math.nan}, "bias must be a number, not nan"),
-        ([4, 3, 2], {"backend": "gpu"}, "unknown device 'gpu'"),
+        ([4, 3, 2], {"backend": "gpu"}, "unknown device 'gpu'; did you mean cuda"),
     ],
 )
 def test_what_makes_no_network_is_told(sizes: list, options: dict[str, Any], sentence: str) -> None:
