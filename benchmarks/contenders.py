@@ -46,7 +46,7 @@ def gpunet(task: Task) -> float:
     )
     steps = trainer.steps()
     next(steps)  # the first twenty steps warm up
-    trainer.log_every = 100
+    trainer.logs.every = 100
     before = trainer.seconds
     for record in steps:
         if getattr(record, "iteration", 0) == task.steps + 20:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gpunet import readers as read
+from gpunet.backend import SYNONYMS as DEVICE_SYNONYMS
 from gpunet.data.catalog import DATASETS
 from gpunet.data.dataset import Dataset
 from gpunet.data.load import load_dataset
@@ -24,10 +27,11 @@ from gpunet.kernels.optimizers import OPTIMIZERS, Optimizer
 from gpunet.network.initializers import INITIALIZERS
 from gpunet.network.mlp import MLP
 from gpunet.registry import Registry, suggestion
-from gpunet.runs import values as read
 from gpunet.runs.folder import FORMAT, check_version
+from gpunet.training.recipe import DEFAULT_ITERATIONS, REGULARISATION, RUN, SYNONYMS, TRAINING, Recipe
+from gpunet.training.recipe import option as setting
 from gpunet.training.schedules import SCHEDULES
-from gpunet.training.trainer import DEFAULT_ITERATIONS, Trainer
+from gpunet.training.trainer import Trainer
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,10 +42,8 @@ T = TypeVar("T")
 
 DATA = "Data"
 NETWORK = "Network"
-TRAINING = "Training"
-REGULARISATION = "Regularisation"
-RUN = "Device and log"
-
+#: The headings of the help, in their order.
+GROUPS = (DATA, NETWORK, TRAINING, REGULARISATION, RUN)
 
 #: Hyperparameters of a loss and of an optimizer that are options of their own.
 _WITH_LOSS = ("label_smoothing", "class_weights")
@@ -54,26 +56,15 @@ def _takers(option: str, table: Registry[Any, Any], key: str) -> str:
     return f"take {option} {' or '.join(names)}, or leave it out" if names else "leave it out"
 
 
-def setting(
-    default: Any,
-    reader: read.Reader,
-    group: str,
-    metavar: str,
-    help: str,
-    shown: str | None = None,
-    names: Iterable[str] = (),
-) -> Any:
-    """A field: its default, how a value is read, and what the help says.
-
-    `shown` is the default in words, `names` what completion offers.
-    """
-    details = {"reader": reader, "group": group, "metavar": metavar, "help": help, "shown": shown}
-    details["names"] = tuple(names)
-    return dataclasses.field(default=default, metadata=details)
+def _device(option: str, value: Any) -> str:
+    """auto, cpu, cuda or cuda:N."""
+    if isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
+        return value
+    return read.one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device", DEVICE_SYNONYMS)
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Recipe):
     """The settings of one run. Values may be given as text, as the command line has them, or as JSON and TOML
     have them; they are checked and brought to one form when the object is made.
 
@@ -112,57 +103,31 @@ class Settings:
         "Momentum, from 0 to below 1; with sgd it makes the optimizer momentum.", "the optimizer's own")  # fmt: skip
     schedule: str = setting("constant", read.specification(SCHEDULES), TRAINING, "NAME[:KEY=VALUE,...]",
         f"How the learning rate changes over the run: {SCHEDULES.offer()}.", names=SCHEDULES)  # fmt: skip
-    batch_size: int | str = setting(100, read.batch_size, TRAINING, "N|all",
-        "Examples per iteration; all for the whole training set.")  # fmt: skip
-    iterations: int | None = setting(None, read.optional(read.whole(1, example="5000")), TRAINING, "N",
-        "Length of the run in iterations (batches).", f"{DEFAULT_ITERATIONS}")  # fmt: skip
-    epochs: int | None = setting(None, read.optional(read.whole(1, example="10")), TRAINING, "N",
-        "Length of the run in epochs (passes through the training set), instead of --iterations.")  # fmt: skip
-    early_stopping: int | None = setting(None, read.optional(read.whole(1, example="5")), TRAINING, "N",
-        "Stop after this many validations without a better loss, and take the best weights.", "off")  # fmt: skip
-    validate_every: int | None = setting(None, read.optional(read.whole(1, example="500")), TRAINING, "N",
-        "Iterations from one validation to the next.", "one epoch")  # fmt: skip
-    seed: int = setting(0, read.whole(0, 2**63 - 1, example="0"), TRAINING, "N",
+    seed: int = setting(0, read.seed, TRAINING, "N",
         "Seed of all random numbers; the same seed gives the same run.")  # fmt: skip
 
-    l2: float = setting(0.0, read.number(0, example="0.0001"), REGULARISATION, "FACTOR",
-        "L2 penalty in the loss: factor / 2 times the sum of the squared weights.")  # fmt: skip
-    l1: float = setting(0.0, read.number(0, example="0.0001"), REGULARISATION, "FACTOR",
-        "L1 penalty in the loss: factor times the sum of the absolute weights.")  # fmt: skip
     weight_decay: float | None = setting(None, read.optional(read.number(0, example="0.01")), REGULARISATION, "RATE",
         "Decoupled weight decay: every iteration shrinks the weights by the learning rate times RATE.",
         "the optimizer's own")  # fmt: skip
     dropout: float | tuple[float, ...] = setting(0.0,
         read.one_or_each(read.number(0, below=1, example="0.5"), "0.2,0.5"), REGULARISATION, "P[,P...]",
         "Probability that a hidden neuron is dropped in a step, for all hidden layers or one for each.")  # fmt: skip
-    max_norm: float | None = setting(None, read.optional(read.number(above=0, example="3")), REGULARISATION, "NORM",
-        "Largest length of the weights that lead into a neuron.", "off")  # fmt: skip
-    clip_norm: float | None = setting(None, read.optional(read.number(above=0, example="1")), REGULARISATION, "NORM",
-        "Largest length of the gradient; a longer one is scaled down.", "off")  # fmt: skip
     label_smoothing: float = setting(0.0, read.number(0, below=1, example="0.1"), REGULARISATION, "S",
         "Share of each label's probability that is spread over all classes, from 0 to below 1.")  # fmt: skip
     class_weights: str | tuple[float, ...] | None = setting(None, read.class_weights, REGULARISATION,
         "W,W,...|balanced", "Weight of each class in the loss; balanced weighs rare classes up.",
         "all alike")  # fmt: skip
 
-    device: str = setting("auto", read.device, RUN, "auto|cpu|cuda|cuda:N",
+    device: str = setting("auto", _device, RUN, "auto|cpu|cuda|cuda:N",
         "Device to train on; auto takes CUDA where it works, else the CPU.",
         names=("auto", "cpu", "cuda"))  # fmt: skip
     dtype: str = setting("float32", read.choice(("float32", "float64"), "number type"), RUN, "float32|float64",
         "Number type of weights and computation.", names=("float32", "float64"))  # fmt: skip
-    graph: str = setting("auto", read.choice(("auto", "on", "off"), "way to run steps"), RUN, "auto|on|off",
-        "Capture a step once as a CUDA graph and replay it.", names=("auto", "on", "off"))  # fmt: skip
-    threads: int | None = setting(None, read.optional(read.whole(1, example="1")), RUN, "N",
-        "Threads on the CPU, at most; on a busy machine 1 is fastest.", "by the work")  # fmt: skip
-    log_every: int = setting(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
 
     def __post_init__(self) -> None:
-        for name, field in FIELDS.items():
-            object.__setattr__(self, name, field.metadata["reader"](option(name), getattr(self, name)))
+        super().__post_init__()
         if self.momentum is not None and self.optimizer == "sgd" and "momentum" in OPTIMIZERS:
             object.__setattr__(self, "optimizer", "momentum")
-        if self.iterations is not None and self.epochs is not None:
-            raise UsageError("--iterations and --epochs both give the length of the run; give one of them.")
         self._check_layers("activation", "an activation")
         self._check_layers("dropout", "a probability")
         for name in _WITH_OPTIMIZER:
@@ -173,6 +138,11 @@ class Settings:
         self.make_loss()
         self.make_optimizer()
         construct("--init", self.init, INITIALIZERS)
+
+    @staticmethod
+    def named(name: str) -> str:
+        """What a sentence calls an option: as the command line has it."""
+        return option(name)
 
     def _check_layers(self, name: str, what: str) -> None:
         given = getattr(self, name)
@@ -197,7 +167,8 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, as JSON can hold it; `from_dict` takes it back."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        values = {name: getattr(self, name) for name in FIELDS}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def with_changes(self, **changes: Any) -> Settings:
         """A copy with some settings changed; the length of the run may change its unit."""
@@ -240,16 +211,15 @@ class Settings:
         return construct("--optimizer", self.optimizer, OPTIMIZERS, learning_rate=schedule, **extra)
 
 
-FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(Settings)}
+def _place(field: dataclasses.Field[Any]) -> tuple[int, bool]:
+    """Where a setting stands in the help: under its heading, and there those of its own before those of the recipe."""
+    return GROUPS.index(field.metadata["group"]), field.name in Recipe.__annotations__
 
-#: Other names of settings that people use, as in a table's synonyms.
-SYNONYMS = {
-    "lr": "learning-rate rate step-size eta", "hidden": "layers hidden-layers hidden-layer-sizes neurons units",
-    "epochs": "max-epochs num-epochs max-iter", "iterations": "steps max-steps", "init": "initializer weights",
-    "data": "dataset data-set", "batch_size": "batch mini-batch", "early_stopping": "patience",
-    "l2": "alpha ridge", "l1": "lasso", "clip_norm": "gradient-clipping clip-grad-norm grad-clip", "dtype": "precision",
-    "schedule": "scheduler lr-schedule learning-rate-schedule", "seed": "random-state random-seed",
-}  # fmt: skip
+
+#: The settings by name, in the order of the help.
+FIELDS: dict[str, dataclasses.Field[Any]] = {
+    field.name: field for field in sorted(dataclasses.fields(Settings), key=_place)
+}
 
 
 def option(name: str) -> str:
@@ -355,17 +325,14 @@ def build_dataset(settings: Settings, progress: Callable[[str, int, int | None],
         except UsageError as error:
             read.refuse("--validation", settings.validation, str(error))
     if data.validation is None:
-        for name in ("early_stopping", "validate_every"):
-            if getattr(settings, name) is not None:
-                read.refuse(option(name), getattr(settings, name),
-                    f"{data.name} has no validation examples; hold some out with --validation 500.")  # fmt: skip
+        if settings.validate_every is not None:
+            read.refuse("--validate-every", settings.validate_every,
+                f"{data.name} has no validation examples; hold some out with --validation 500.")  # fmt: skip
         if SCHEDULES[settings.schedule.partition(":")[0]].watches_validation:
             read.refuse("--schedule", settings.schedule,
                 f"it watches the validation loss, and {data.name} has no validation examples; hold some out with "
                 "--validation 500.")  # fmt: skip
-    if settings.batch_size != "all" and settings.batch_size > len(data.train):  # type: ignore[operator]
-        read.refuse("--batch-size", settings.batch_size,
-            f"the training set has only {len(data.train)} examples; take at most as many, or all.")  # fmt: skip
+    settings.check(data)
     settings.make_loss(data)
     return data
 
@@ -393,21 +360,4 @@ def build_model(settings: Settings, data: Dataset, backend: Any) -> MLP:
 
 def build_trainer(settings: Settings, model: MLP, data: Dataset) -> Trainer:
     """The trainer for `model` on `data`."""
-    return Trainer(
-        model,
-        data,
-        optimizer=settings.make_optimizer(),
-        iterations=settings.iterations,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        log_every=settings.log_every,
-        seed=settings.seed,
-        l2=settings.l2,
-        l1=settings.l1,
-        max_norm=settings.max_norm,
-        clip_norm=settings.clip_norm,
-        early_stopping=settings.early_stopping,
-        validate_every=settings.validate_every,
-        graph=settings.graph,
-        threads=settings.threads,
-    )
+    return Trainer(model, data, optimizer=settings.make_optimizer(), **settings.options())

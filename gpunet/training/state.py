@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunet.errors import CheckpointError, GpunetError
 from gpunet.network.container import plain
+from gpunet.training.recipe import Recipe
 
 
 def identity(trainer: Any) -> dict[str, Any]:
@@ -24,19 +25,11 @@ def identity(trainer: Any) -> dict[str, Any]:
         "dropout": list(model.dropout),
         "number type": model.dtype.name,
         "seed of the model": model.seed,
-        "seed of the order": trainer.seed,
         "data": data.checksum,
         "loss": _described(trainer.loss),
         "optimizer": _described(trainer.optimizer),
         "learning rate": _described(trainer.schedule),
-        "batch size": trainer.batch,
-        "iterations": trainer.iterations,
-        "l2": trainer.l2,
-        "l1": trainer.l1,
-        "max_norm": trainer.max_norm,
-        "clip_norm": trainer.clip_norm,
-        "early stopping": trainer.patience,
-        "validation interval": trainer.validate_every,
+        **trainer.recipe.identity(),
     }
 
 
@@ -99,6 +92,8 @@ def load_state_dict(trainer: Any, arrays: dict[str, np.ndarray], facts: dict[str
 def _check_identity(theirs: Any, ours: dict[str, Any]) -> None:
     if not isinstance(theirs, dict):
         raise CheckpointError("the checkpoint does not say what it belongs to; it is damaged.")
+    # An option that came later than the checkpoint had its default.
+    theirs = {**Recipe().identity(), **theirs}
     for name, value in ours.items():
         if name not in theirs or theirs[name] != value:
             if name == "data":

@@ -24,6 +24,7 @@ from gpunet.network.evaluation import classes_of, true_classes
 from gpunet.training.batches import Order
 from gpunet.training.coefficients import Coefficients
 from gpunet.training.graph import StepGraph, Way
+from gpunet.training.recipe import Recipe
 
 
 class Step:
@@ -33,11 +34,8 @@ class Step:
         model: the model; its parameters are changed in place.
         data: a `Dataset`; its training split is put on the device.
         loss, optimizer, schedule: what is minimised, how, and the learning rate of each step.
-        batch: examples per step.
-        iterations: the steps of the whole run.
-        seed: of the order of the examples.
+        recipe: how to train, `fitted` to the data.
         way: how steps are carried out (see `graph.choose_way`).
-        l2, l1, max_norm, clip_norm: as of a `Trainer`.
 
     Attributes:
         images, labels: the training split on the device, (n, features) and (n,) or (n, outputs).
@@ -53,13 +51,11 @@ class Step:
     """
 
     def __init__(
-        self, model: Any, data: Any, loss: Any, optimizer: Any, schedule: Any, *, batch: int, iterations: int,
-        seed: int, way: Way, l2: float, l1: float, max_norm: float | None, clip_norm: float | None,
-    ) -> None:  # fmt: skip
+        self, model: Any, data: Any, loss: Any, optimizer: Any, schedule: Any, recipe: Recipe, way: Way
+    ) -> None:
         self.model, self.data = model, data
-        self.loss, self.optimizer, self.schedule = loss, optimizer, schedule
-        self.batch, self.iterations = batch, iterations
-        self.l2, self.l1, self.max_norm, self.clip_norm = l2, l1, max_norm, clip_norm
+        self.loss, self.optimizer, self.schedule, self.recipe = loss, optimizer, schedule, recipe
+        self.batch, self.iterations = batch, iterations = int(recipe.batch_size), int(recipe.iterations or 0)
         backend, train = model.backend, data.train
         self.backend = backend
         with backend.use():
@@ -68,7 +64,7 @@ class Step:
                 images = images.astype(model.dtype, copy=False)
             self.images = backend.to_device(images)
             self.labels = backend.to_device(train.labels, np.int32 if train.labels.ndim == 1 else model.dtype)
-            self.order = Order(backend, len(train), batch, seed)
+            self.order = Order(backend, len(train), batch, int(recipe.seed or 0))
             self.control = backend.to_device(at.fresh())
             self.coefficients = Coefficients(
                 backend, model.dtype, optimizer, schedule, iterations=iterations, control=self.control
@@ -115,17 +111,17 @@ class Step:
         for index in range(len(layers) - 1, -1, -1):
             below = layers[index - 1].as_below(spaces[index - 1]) if index else None
             yield layers[index].backward(inputs[index], spaces[index], below)
-        gradients, weights = model.flat_gradients, model.weight_count
-        if self.l2 or self.l1:
-            yield add_penalty.prepare(gradients, model.flat, weights, self.l2, self.l1)
-        if self.clip_norm is not None:
-            yield clip_by_norm.prepare(gradients, self.clip_norm, self.partial_sums)
+        gradients, weights, recipe = model.flat_gradients, model.weight_count, self.recipe
+        if recipe.l2 or recipe.l1:
+            yield add_penalty.prepare(gradients, model.flat, weights, recipe.l2, recipe.l1)
+        if recipe.clip_norm is not None:
+            yield clip_by_norm.prepare(gradients, recipe.clip_norm, self.partial_sums)
         moved = self.optimizer_state
         table = self.coefficients.table
         yield update.prepare(model.flat, gradients, moved, self.optimizer, table, control, weights)
-        if self.max_norm is not None:
+        if recipe.max_norm is not None:
             for layer in layers:
-                yield clip_columns.prepare(layer.weights, self.max_norm)
+                yield clip_columns.prepare(layer.weights, recipe.max_norm)
 
     def _run_operations(self, want_losses: bool = True) -> None:
         for run in self._ready[want_losses]:
@@ -140,8 +136,8 @@ class Step:
         """
         if self.done >= self.boundary:
             self.prepare()
-        if want_losses and (self.l2 or self.l1):
-            self._penalty = penalty(self.model.flat, self.model.weight_count, self.l2, self.l1)
+        if want_losses and (self.recipe.l2 or self.recipe.l1):
+            self._penalty = penalty(self.model.flat, self.model.weight_count, self.recipe.l2, self.recipe.l1)
         if self._graph is not None:
             self._graph.launch()
         else:
@@ -186,7 +182,7 @@ class Step:
             guesses, truth = classes_of(self.spaces[-1].output, self.loss.threshold), true_classes(self.targets)
             accuracy = self.backend.to_host(guesses == truth).mean()
         loss = self.backend.to_host(self.losses).mean(dtype=np.float64)
-        if self.l2 or self.l1:
+        if self.recipe.l2 or self.recipe.l1:
             loss += float(self._penalty)
         return float(loss), float(accuracy)
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunet.checks import positive, whole
-from gpunet.checks import seed as check_seed
+from gpunet import readers as read
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.kernels.losses import LOSSES
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD
@@ -26,13 +24,14 @@ from gpunet.training import state
 from gpunet.training.callbacks import Timer, as_callbacks
 from gpunet.training.graph import choose_way
 from gpunet.training.memory import explaining
+from gpunet.training.recipe import Options, Recipe, TrainerOptions
 from gpunet.training.records import Record, ResultRecord, StepRecord, TrainingResult
-from gpunet.training.schedules import as_schedule
+from gpunet.training.schedules import Schedule, as_schedule
 from gpunet.training.step import Step
 from gpunet.training.stopping import EarlyStopping
 
-#: The write-up's number of steps.
-DEFAULT_ITERATIONS = 5000
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class Trainer:
@@ -43,20 +42,10 @@ class Trainer:
         data: a `Dataset`.
         loss: a name or `Loss`; the model's own by default.
         optimizer: a name or `Optimizer`; `SGD(0.1)` by default. Its schedule is copied (`Trainer.schedule`).
-        iterations, epochs: how long to train, one of the two; 5,000 iterations by default.
-        batch_size: examples per step, or "all" for the full batch.
-        log_every: steps between two records; each validation makes one too.
-        seed: of the order of the examples; the model's seed by default.
-        l2, l1: penalties on the weights, added to the loss: l2 / 2 * sum(w^2) and l1 * sum(|w|).
-        max_norm: the largest norm of a unit's incoming weights.
-        clip_norm: the largest norm of the whole gradient.
-        early_stopping: stop after this many validations without a lower loss, and give back the best weights.
-        validate_every: steps between two validations; an epoch by default.
-        graph: "auto", "on" or "off": whether the steps are replayed as a CUDA graph.
-        threads: threads on the CPU, at most; by default the size of the matrix products says (`kernels/threads.py`).
         callbacks: objects that are told what happens (see `Callback`); a function is told of each record.
         checkpoint_every: steps between two calls of the callbacks' `on_checkpoint`.
         checkpoint_seconds: seconds between two such calls, about; both may be given.
+        options: those of a `Recipe`: how long, how many examples at a time, penalties and the like.
 
     Attributes:
         step: the step that is done again and again, with its arrays (see `gpunet/training/step.py`).
@@ -76,73 +65,31 @@ class Trainer:
         *,
         loss: Any = None,
         optimizer: Any = None,
-        iterations: int | None = None,
-        epochs: float | None = None,
-        batch_size: int | str = 100,
-        log_every: int = 100,
-        seed: int | None = None,
-        l2: float = 0.0,
-        l1: float = 0.0,
-        max_norm: float | None = None,
-        clip_norm: float | None = None,
-        early_stopping: int | None = None,
-        validate_every: int | None = None,
-        graph: str = "auto",
-        threads: int | None = None,
         callbacks: Sequence[Any] = (),
         checkpoint_every: int | None = None,
         checkpoint_seconds: float | None = None,
+        **options: Unpack[Options],
     ) -> None:
         self.model = model
         self.data = data
         self.backend = model.backend
         self.loss = model.loss if loss is None else LOSSES.make(loss)
         self.optimizer = SGD(0.1) if optimizer is None else OPTIMIZERS.make(optimizer)
-        # A copy, because a schedule may remember validations, and those of another run are none of its business.
-        schedule = as_schedule(self.optimizer.learning_rate)
-        try:
-            self.schedule = copy.deepcopy(schedule)
-        except TypeError:  # it holds something that cannot be copied, a lock for one
-            self.schedule = copy.copy(schedule)
-        examples = len(data.train)
-        self.batch = examples if batch_size == "all" else whole("batch_size", batch_size)
-        if self.batch > examples:
-            raise UsageError(
-                f"a batch of {self.batch} examples is larger than the training set, which has {examples}; "
-                'give a smaller batch_size, or "all".'
-            )
-        if iterations is not None and epochs is not None:
-            raise UsageError("give iterations or epochs, not both.")
-        if epochs is not None:
-            # Rounded first: 0.07 epochs of 100 examples are 7, and 7.000000000000001 in binary.
-            iterations = math.ceil(round(positive("epochs", epochs) * examples / self.batch, 9))
-        self.iterations = DEFAULT_ITERATIONS if iterations is None else whole("iterations", iterations)
-        self.log_every = whole("log_every", log_every)
-        self.logs = Timer(self.log_every)
-        self.l2, self.l1 = positive("l2", l2, zero=True), positive("l1", l1, zero=True)
-        self.max_norm = None if max_norm is None else positive("max_norm", max_norm)
-        self.clip_norm = None if clip_norm is None else positive("clip_norm", clip_norm)
-        self.patience = None if early_stopping is None else whole("early_stopping", early_stopping)
-        if self.patience is not None and data.validation is None:
-            raise UsageError("early stopping needs a validation split; hold one out of the training set first.")
-        every = math.ceil(examples / self.batch) if validate_every is None else whole("validate_every", validate_every)
-        self.validate_every = every if data.validation is not None else 0
-        self.validations = Timer(self.validate_every or None)
+        self.schedule = _own(as_schedule(self.optimizer.learning_rate))
+        self.recipe = recipe = Recipe.of(options, TrainerOptions.__annotations__).fitted(data, model.seed)
         if self.schedule.watches_validation and data.validation is None:
             raise UsageError(
                 f"the schedule {self.schedule.name} needs a validation split; hold one out of the training set first."
             )
-        if graph not in ("auto", "on", "off"):
-            raise UsageError(f'graph must be "auto", "on" or "off", not {graph!r}.')
-        self.graph = graph
-        self.way = choose_way(graph, self.backend, model.sizes, self.batch)
-        self.threads = Threads(self.backend, model.sizes, self.batch, threads)
-        self.seed = model.seed if seed is None else check_seed(seed)
-        self.callbacks = as_callbacks(callbacks)
+        self.batch, self.iterations = int(recipe.batch_size), int(recipe.iterations or 0)
+        self.way = choose_way(recipe.graph, self.backend, model.sizes, self.batch)
+        self.threads = Threads(self.backend, model.sizes, self.batch, recipe.threads)
+        self.logs, self.validations = Timer(recipe.log_every), Timer(recipe.validate_every)
         self.checkpoints = Timer(
-            None if checkpoint_every is None else whole("checkpoint_every", checkpoint_every),
-            None if checkpoint_seconds is None else positive("checkpoint_seconds", checkpoint_seconds),
+            read.optional(read.whole(1))("checkpoint_every", checkpoint_every),
+            read.optional(read.number(above=0))("checkpoint_seconds", checkpoint_seconds),
         )
+        self.callbacks = as_callbacks(callbacks)
         self._check_fit()
         model.loss = self.loss
         model.input_scale = data.scale
@@ -156,12 +103,9 @@ class Trainer:
         self._stop_asked = False
         self._owner: Any = None  # the call of `steps` that told the callbacks of its start last
         self._pace = 0.0  # seconds per step, lately
-        self.early_stopping = EarlyStopping(self.patience)
+        self.early_stopping = EarlyStopping(recipe.early_stopping)
         with explaining(model, data, self.optimizer, self.batch):
-            self.step = Step(
-                model, data, self.loss, self.optimizer, self.schedule, batch=self.batch, iterations=self.iterations,
-                seed=self.seed, way=self.way, l2=self.l2, l1=self.l1, max_norm=self.max_norm, clip_norm=self.clip_norm,
-            )  # fmt: skip
+            self.step = Step(model, data, self.loss, self.optimizer, self.schedule, recipe, self.way)
 
     def _check_fit(self) -> None:
         data, model = self.data, self.model
@@ -372,12 +316,20 @@ class Trainer:
         )
 
 
-def training_steps(model: MLP, data: Any, **options: Any) -> Iterator[Record]:
+def _own(schedule: Schedule) -> Schedule:
+    """A copy, because a schedule may remember validations, and those of another run are none of its business."""
+    try:
+        return copy.deepcopy(schedule)
+    except TypeError:  # it holds something that cannot be copied, a lock for one
+        return copy.copy(schedule)
+
+
+def training_steps(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> Iterator[Record]:
     """Train step by step: the records of `Trainer(model, data, **options)`, the result record last."""
     return Trainer(model, data, **options).steps()
 
 
-def train(model: MLP, data: Any, **options: Any) -> TrainingResult:
+def train(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> TrainingResult:
     """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` for the options.
 
     On the CPU trainings in several Python threads take turns; to train at the same time, use processes.

@@ -238,15 +238,15 @@ def test_options_are_checked() -> None:
     model, data = gn.MLP([5, 2]), blobs()
     without = gn.Dataset.from_arrays(data.train.images, data.train.labels)
     for options, sentence in [
-        ({"l2": -1}, "l2 must be a number of at least 0, not -1"),
-        ({"l1": "much"}, "l1 must be a number of at least 0, not 'much'"),
-        ({"max_norm": 0}, "max_norm must be a number above 0, not 0"),
-        ({"clip_norm": math.inf}, "clip_norm must be a number above 0, not inf"),
-        ({"early_stopping": 0}, "early_stopping must be a whole number of at least 1, not 0"),
+        ({"l2": -1}, "l2 -1: a finite number of at least 0 is needed"),
+        ({"l1": "much"}, "l1 much: this is no number"),
+        ({"max_norm": 0}, "max_norm 0: a finite number above 0 is needed"),
+        ({"clip_norm": math.inf}, "clip_norm inf: a finite number above 0 is needed"),
+        ({"early_stopping": 0}, "early_stopping 0: at least 1 is needed"),
     ]:
         with pytest.raises(gn.UsageError, match=sentence):
             gn.Trainer(model, data, **options)
-    with pytest.raises(gn.UsageError, match="early stopping needs a validation split"):
+    with pytest.raises(gn.UsageError, match="early_stopping 3: arrays has no validation examples"):
         gn.Trainer(model, without, early_stopping=3)
 
 

@@ -1,8 +1,8 @@
-"""Readers of setting values: each takes what a user wrote, as text or as a JSON or TOML value, and returns it checked.
+"""Readers of values: each takes what a user gave, as text or as a value of Python, JSON or TOML, and checks it.
 
-A reader is called with the option's name (`--lr`) and the value; it returns the value in its one canonical
-form, or raises a `UsageError` whose sentence names the option, the value and what to write instead. Readers
-accept their own results, so that reading twice changes nothing.
+A reader is called with the option's name as its user knows it (`--l2` or `l2`) and the value; it returns the value
+in its one canonical form, or raises a `UsageError` whose sentence begins with the name and the value and says what to
+write instead. Readers accept their own results, so that reading twice changes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NoReturn
 
-from gpunet.backend import SYNONYMS
+import numpy as np
+
 from gpunet.errors import UsageError
 from gpunet.registry import LARGEST, Registry, suggestion
 
@@ -69,6 +70,8 @@ def optional(reader: Reader) -> Reader:
 
 
 def _as_float(value: Any) -> float:
+    if isinstance(value, np.number):
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError
     return float(value)
@@ -109,7 +112,9 @@ def whole(minimum: int, maximum: int = 2**53, *, example: str = "100") -> Reader
     def read(option: str, value: Any) -> int:
         result = None
         try:
-            if isinstance(value, int) and not isinstance(value, bool):
+            if isinstance(value, np.integer):
+                result = int(value)
+            elif isinstance(value, int) and not isinstance(value, bool):
                 result = value
             elif isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+\s*", value):
                 result = int(value)
@@ -126,6 +131,16 @@ def whole(minimum: int, maximum: int = 2**53, *, example: str = "100") -> Reader
         return result
 
     return read
+
+
+def epochs(option: str, value: Any) -> int | float:
+    """A length in epochs, whole or not."""
+    result = number(above=0, example="10")(option, value)
+    return int(result) if result.is_integer() else result
+
+
+#: A seed, a whole number of 64 bits.
+seed = whole(0, 2**64 - 1, example="0")
 
 
 def pieces(option: str, value: Any, example: str) -> list[Any]:
@@ -213,13 +228,6 @@ def validation(option: str, value: Any) -> int | float | str:
     if result < 1:
         return result
     return whole(1, example=example)(option, value)
-
-
-def device(option: str, value: Any) -> str:
-    """auto, cpu, cuda or cuda:N."""
-    if isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
-        return value
-    return one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device", SYNONYMS)
 
 
 def specification(table: Registry[Any, Any], hidden: Collection[str] = ()) -> Reader:

@@ -1,0 +1,214 @@
+"""The recipe of a training run: every option that a trainer takes, each said once.
+
+A field of `Recipe` is an option in Python (`gn.train(..., l2=1e-4)`), on the command line (`--l2 1e-4`), in a file of
+settings and in a sweep, because `Settings` derives from it. A field says how its value is read, what it means, and
+by which name a checkpoint keeps it, if the numbers of a run depend on it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypedDict, cast
+
+from gpunet import readers as read
+from gpunet.errors import UsageError
+from gpunet.registry import suggestion
+
+TRAINING = "Training"
+REGULARISATION = "Regularisation"
+RUN = "Device and log"
+
+#: The write-up's number of steps.
+DEFAULT_ITERATIONS = 5000
+
+
+#: Other names of options that people use, as in a table's synonyms.
+SYNONYMS = {
+    "lr": "learning-rate rate step-size eta", "hidden": "layers hidden-layers hidden-layer-sizes neurons units",
+    "epochs": "max-epochs num-epochs max-iter", "iterations": "steps max-steps", "init": "initializer weights",
+    "data": "dataset data-set", "batch_size": "batch mini-batch", "early_stopping": "patience",
+    "l2": "alpha ridge", "l1": "lasso", "clip_norm": "gradient-clipping clip-grad-norm grad-clip", "dtype": "precision",
+    "schedule": "scheduler lr-schedule learning-rate-schedule", "seed": "random-state random-seed",
+}  # fmt: skip
+
+
+def option(
+    default: Any,
+    reader: read.Reader,
+    group: str,
+    metavar: str,
+    help: str,
+    shown: str | None = None,
+    names: Iterable[str] = (),
+    identity: str | None = None,
+) -> Any:
+    """A field: its default, how a value is read, and what the help says.
+
+    Args:
+        default: the default.
+        reader: reads and checks a value (see `gpunet/readers.py`).
+        group: the heading that it stands under in the help.
+        metavar: what stands for a value in the help.
+        help: what it means, in a sentence.
+        shown: the default in words.
+        names: what completion offers.
+        identity: what a checkpoint calls it; None where the numbers of a run do not depend on it.
+    """
+    details = {"reader": reader, "group": group, "metavar": metavar, "help": help, "shown": shown}
+    return dataclasses.field(default=default, metadata={**details, "names": tuple(names), "identity": identity})
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How to train: the options of `Trainer`, `train` and `training_steps`, checked and brought to one form.
+
+    Raises:
+        UsageError: a value cannot be used; the sentence names the option, the value and the remedy.
+    """
+
+    batch_size: int | str = option(100, read.batch_size, TRAINING, "N|all",
+        "Examples per iteration; all for the whole training set.", identity="batch size")  # fmt: skip
+    iterations: int | None = option(None, read.optional(read.whole(1, example="5000")), TRAINING, "N",
+        "Length of the run in iterations (batches).", shown=f"{DEFAULT_ITERATIONS}", identity="iterations")  # fmt: skip
+    epochs: float | None = option(None, read.optional(read.epochs), TRAINING, "N",
+        "Length of the run in epochs (passes through the training set), instead of iterations.")  # fmt: skip
+    early_stopping: int | None = option(None, read.optional(read.whole(1, example="5")), TRAINING, "N",
+        "Stop after this many validations without a better one, and take the best weights.",
+        shown="off", identity="early stopping")  # fmt: skip
+    validate_every: int | None = option(None, read.optional(read.whole(1, example="500")), TRAINING, "N",
+        "Iterations from one validation to the next.", shown="one epoch", identity="validation interval")  # fmt: skip
+    seed: int | None = option(None, read.optional(read.seed), TRAINING, "N",
+        "Seed of the order of the examples.", shown="the model's", identity="seed of the order")  # fmt: skip
+
+    l2: float = option(0.0, read.number(0, example="0.0001"), REGULARISATION, "FACTOR",
+        "L2 penalty in the loss: factor / 2 times the sum of the squared weights.", identity="l2")  # fmt: skip
+    l1: float = option(0.0, read.number(0, example="0.0001"), REGULARISATION, "FACTOR",
+        "L1 penalty in the loss: factor times the sum of the absolute weights.", identity="l1")  # fmt: skip
+    max_norm: float | None = option(None, read.optional(read.number(above=0, example="3")), REGULARISATION, "NORM",
+        "Largest length of the weights that lead into a neuron.", shown="off", identity="max_norm")  # fmt: skip
+    clip_norm: float | None = option(None, read.optional(read.number(above=0, example="1")), REGULARISATION, "NORM",
+        "Largest length of the gradient; a longer one is scaled down.", shown="off", identity="clip_norm")  # fmt: skip
+
+    graph: str = option("auto", read.choice(("auto", "on", "off"), "way to run steps"), RUN, "auto|on|off",
+        "Capture a step once as a CUDA graph and replay it.", names=("auto", "on", "off"))  # fmt: skip
+    threads: int | None = option(None, read.optional(read.whole(1, example="1")), RUN, "N",
+        "Threads on the CPU, at most; on a busy machine 1 is fastest.", shown="by the work")  # fmt: skip
+    log_every: int = option(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(
+                self, field.name, field.metadata["reader"](self.named(field.name), getattr(self, field.name))
+            )
+        if self.iterations is not None and self.epochs is not None:
+            length = f"{self.named('iterations')} and {self.named('epochs')}"
+            raise UsageError(f"{length} both give the length of the run; give one of them.")
+
+    @staticmethod
+    def named(name: str) -> str:
+        """What a sentence calls an option."""
+        return name
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], others: Collection[str] = ()) -> Recipe:
+        """The recipe of some options by name.
+
+        Args:
+            options: the options.
+            others: the names of what else might have been given, for the sentence about an unknown one.
+
+        Raises:
+            UsageError: an option is unknown, or its value cannot be used.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in known:
+                hint = suggestion(name, [*known, *others], SYNONYMS).strip() or f"there are {', '.join(known)}."
+                raise UsageError(f"there is no option {name}; {hint}")
+        return cls(**options)
+
+    def check(self, data: Any) -> None:
+        """Refuse what does not go with a data set.
+
+        Raises:
+            UsageError: the batch is larger than the training set, or there are no validation examples to judge by.
+        """
+        examples = len(data.train)
+        if self.batch_size != "all" and self.batch_size > examples:  # type: ignore[operator]
+            read.refuse(self.named("batch_size"), self.batch_size,
+                f"the training set has only {examples} examples; take at most as many, or all.")  # fmt: skip
+        if data.validation is None and self.early_stopping is not None:
+            read.refuse(self.named("early_stopping"), self.early_stopping,
+                f"{data.name} has no validation examples; hold some out of the training set.")  # fmt: skip
+
+    def fitted(self, data: Any, seed: int) -> Recipe:
+        """The recipe in numbers: what it leaves open, or says in other units, for a data set.
+
+        Args:
+            data: a `Dataset`.
+            seed: where the recipe has none.
+
+        Returns:
+            A recipe with `iterations` (and without `epochs`), a number for `batch_size`, a `seed`, and
+            `validate_every` exactly where there are validation examples.
+
+        Raises:
+            UsageError: it does not go with the data set.
+        """
+        self.check(data)
+        examples = len(data.train)
+        batch = examples if self.batch_size == "all" else int(self.batch_size)
+        iterations = DEFAULT_ITERATIONS if self.iterations is None else self.iterations
+        if self.epochs is not None:
+            # Rounded first: 0.07 epochs of 100 examples are 7, and 7.000000000000001 in binary.
+            iterations = math.ceil(round(self.epochs * examples / batch, 9))
+        every = self.validate_every or math.ceil(examples / batch)
+        return dataclasses.replace(
+            self,
+            batch_size=batch,
+            iterations=iterations,
+            epochs=None,
+            validate_every=None if data.validation is None else every,
+            seed=seed if self.seed is None else self.seed,
+        )
+
+    def options(self) -> Options:
+        """The options by name, as a trainer takes them."""
+        return cast(Options, {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)})
+
+    def identity(self) -> dict[str, Any]:
+        """What the numbers of a run depend on, by the names that a checkpoint has for it; of a `fitted` recipe."""
+        fields = [field for field in dataclasses.fields(self) if field.metadata["identity"] is not None]
+        labels = {field.metadata["identity"]: getattr(self, field.name) for field in fields}
+        labels["validation interval"] = self.validate_every or 0  # as checkpoints have always had it
+        return labels
+
+
+class Options(TypedDict, total=False):
+    """The options of a `Recipe`, for type checkers."""
+
+    batch_size: int | str
+    iterations: int | None
+    epochs: float | None
+    early_stopping: int | None
+    validate_every: int | None
+    seed: int | None
+    l2: float
+    l1: float
+    max_norm: float | None
+    clip_norm: float | None
+    graph: str
+    threads: int | None
+    log_every: int
+
+
+class TrainerOptions(Options, total=False):
+    """Everything that `train` takes by name, for type checkers; see `Trainer`."""
+
+    loss: Any
+    optimizer: Any
+    callbacks: Sequence[Any]
+    checkpoint_every: int | None
+    checkpoint_seconds: float | None
