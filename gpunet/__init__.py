@@ -37,6 +37,7 @@ _NAMES = {
     "gpunet.runs.settings": "Settings",
     "gpunet.sweeps.sweep": "Sweep sweep",
     "gpunet.training.callbacks": "Callback",
+    "gpunet.training.recipe": "Recipe",
     "gpunet.training.records": "ResultRecord StepRecord TrainingResult",
     "gpunet.training.schedules": "SCHEDULES",
     "gpunet.training.trainer": "Trainer train training_steps",

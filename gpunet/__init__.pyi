@@ -67,6 +67,7 @@ from gpunet.runs.settings import Settings as Settings
 from gpunet.sweeps.sweep import Sweep as Sweep
 from gpunet.sweeps.sweep import sweep as sweep
 from gpunet.training.callbacks import Callback as Callback
+from gpunet.training.recipe import Recipe as Recipe
 from gpunet.training.records import ResultRecord as ResultRecord
 from gpunet.training.records import StepRecord as StepRecord
 from gpunet.training.records import TrainingResult as TrainingResult
@@ -115,6 +116,7 @@ __all__ = [
     "Nesterov",
     "OPTIMIZERS",
     "RMSprop",
+    "Recipe",
     "Recorder",
     "ResultRecord",
     "RunFolder",

@@ -43,7 +43,9 @@ SECTIONS: dict[str, list[str]] = {
     "Devices": ["get_backend", "Backend"],
     "Data": ["load_dataset", "Dataset", "Split"],
     "Model": ["MLP", "activations.Activation", "activation", "check_activation"],
-    "Training": ["train", "training_steps", "Trainer", "Callback", "TrainingResult", "StepRecord", "ResultRecord"],
+    "Training": [
+        "train", "training_steps", "Trainer", "Recipe", "Callback", "TrainingResult", "StepRecord", "ResultRecord",
+    ],
     "Evaluation": ["evaluate", "Evaluation"],
     "Losses": ["losses.Loss", "losses.softmax_cross_entropy"],
     "Optimizers, schedules, initial weights": [

@@ -8,6 +8,7 @@ by which name a checkpoint keeps it, if the numbers of a run depend on it.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
@@ -184,6 +185,18 @@ class Recipe:
         labels = {field.metadata["identity"]: getattr(self, field.name) for field in fields}
         labels["validation interval"] = self.validate_every or 0  # as checkpoints have always had it
         return labels
+
+
+def _with_options(text: str) -> str:
+    """A docstring of `Recipe` with its options, as their fields have them."""
+    lines = ["", "", "Args:"]
+    for field in dataclasses.fields(Recipe):
+        default = field.metadata["shown"] or repr(field.default)
+        lines.append(f"    {field.name}: {field.metadata['help']} By default {default.strip(chr(39))}.")
+    return inspect.cleandoc(text) + "\n".join(lines)
+
+
+Recipe.__doc__ = _with_options(Recipe.__doc__ or "")
 
 
 class Options(TypedDict, total=False):

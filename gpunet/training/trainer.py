@@ -45,7 +45,7 @@ class Trainer:
         callbacks: objects that are told what happens (see `Callback`); a function is told of each record.
         checkpoint_every: steps between two calls of the callbacks' `on_checkpoint`.
         checkpoint_seconds: seconds between two such calls, about; both may be given.
-        options: those of a `Recipe`: how long, how many examples at a time, penalties and the like.
+        options: those of a `Recipe`: for how long, how many examples at a time, penalties and the like.
 
     Attributes:
         step: the step that is done again and again, with its arrays (see `gpunet/training/step.py`).
@@ -330,7 +330,8 @@ def training_steps(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> 
 
 
 def train(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> TrainingResult:
-    """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` for the options.
+    """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` and `Recipe` for
+    the options.
 
     On the CPU trainings in several Python threads take turns; to train at the same time, use processes.
 
