@@ -12,7 +12,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpunet.pictures.picture import Canvas
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -55,16 +58,18 @@ def room() -> int:
     return console().width if _is_terminal(sys.stdout) else 10_000
 
 
-def picture_room() -> tuple[int, str | None]:
-    """The columns for a picture on standard output, in a pipe 80 unless COLUMNS says more or less, and its colours.
+def canvas() -> Canvas:
+    """What pictures are drawn on, on standard output: in a pipe 80 columns, unless COLUMNS says more or less."""
+    from gpunet.pictures.picture import Canvas
 
-    Colours are "truecolor", "256", or None where there are none, or too few of them for a picture.
-    """
-    if not colours(sys.stdout) or os.environ.get("NO_COLOR") or not encodes(sys.stdout, "▀"):
-        system = None
-    else:
-        system = console().color_system
-    return console().width, system if system in ("truecolor", "256") else None
+    coloured = colours(sys.stdout) and not os.environ.get("NO_COLOR")
+    system = console().color_system if coloured else None
+    return Canvas(console().width, system, getattr(sys.stdout, "encoding", None) or "ascii")
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Write ready lines to standard output as they are."""
+    sys.stdout.write("".join(f"{text}\n" for text in texts))
 
 
 def encodes(stream: Any, text: str) -> bool:

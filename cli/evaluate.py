@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json as json_module
 import sys
 from typing import Any, Optional
@@ -11,13 +12,13 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import Opened, open_run
-from gpunet.data.dataset import Split
-from gpunet.network.evaluation import Evaluation, true_classes
+from gpunet.network.evaluation import Evaluation
+from gpunet.pictures.confusion import Confusion
+from gpunet.pictures.mistakes import Mistake, worst_mistakes
+from gpunet.pictures.style import check_format, save
 
 #: The widest a confusion matrix is in a pipe, where no terminal says how much room there is.
 WIDTH = 120
-#: Pairs of classes that are listed where the matrix is too wide.
-PAIRS = 12
 
 
 def command(
@@ -52,49 +53,38 @@ def command(
       gpunet evaluate runs/a --picture confusion.png
     """
     if picture is not None:
-        from gpunet.pictures import curves as plots
-
-        plots.check_format(picture)
+        check_format(picture)
     opened = open_run(run, data, data_dir, device)
     part, name = opened.split(split)
     found = opened.evaluate(part)
-    worst = worst_mistakes(opened, part, found, mistakes)
+    confusion = Confusion(found, opened.class_names)
+    worst = worst_mistakes(opened.model, part, found, mistakes)
     assert opened.data is not None
     if json:
         classes = [{"class": title, **row} for title, row in zip(opened.class_names, found.per_class(), strict=True)]
         record = {
             "event": "evaluation", "data": opened.data.name, "split": name, "examples": len(part),
             "loss": _finite(found.loss), "accuracy": found.accuracy,
-            "classes": classes, "confusion": found.confusion.tolist(), "mistakes": worst,
+            "classes": classes, "confusion": found.confusion.tolist(),
+            "mistakes": [_as_json(each, opened.class_names) for each in worst],
         }  # fmt: skip
         sys.stdout.write(f"{json_module.dumps(record, allow_nan=False)}\n")
     else:
-        _write(opened, f"{opened.data.name}, {name}: {len(part):,} examples", found, worst)
+        _write(opened, f"{opened.data.name}, {name}: {len(part):,} examples", found, confusion, worst)
     if picture is not None:
-        plots.save(plots.confusion(found, opened.class_names), picture)
+        save(confusion.figure(), picture)
         if not json:
             display.line(f"confusion matrix in {picture}")
 
 
-def worst_mistakes(opened: Opened, part: Split, found: Evaluation, count: int) -> list[dict[str, Any]]:
-    """The mistakes with the highest loss: index in the split, true and predicted class, probability of the latter."""
-    truth = true_classes(part.labels)
-    wrong = np.flatnonzero(found.predictions != truth)
-    wrong = wrong[np.argsort(-found.losses[wrong], kind="stable")][:count]
-    shares = None
-    if opened.model.loss.output in ("softmax", "sigmoid") and len(wrong):
-        shares = np.asarray(opened.model.backend.to_host(opened.model.predict_proba(part.images[wrong])))
-    names = opened.class_names
-    return [
-        {
-            "index": int(index),
-            "true": names[truth[index]],
-            "predicted": names[found.predictions[index]],
-            "probability": None if shares is None else _finite(shares[place, found.predictions[index]]),
-            "loss": _finite(found.losses[index]),
-        }
-        for place, index in enumerate(wrong)
-    ]
+def _as_json(mistake: Mistake, names: list[str]) -> dict[str, Any]:
+    return {
+        "index": mistake.index,
+        "true": names[mistake.truth],
+        "predicted": names[mistake.answer],
+        "probability": None if mistake.probability is None else _finite(mistake.probability),
+        "loss": _finite(mistake.loss),
+    }
 
 
 def _finite(value: Any) -> float | None:
@@ -102,7 +92,7 @@ def _finite(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _write(opened: Opened, where: str, found: Evaluation, worst: list[dict[str, Any]]) -> None:
+def _write(opened: Opened, where: str, found: Evaluation, confusion: Confusion, worst: list[Mistake]) -> None:
     right = int(np.trace(found.confusion))
     display.pairs(
         [
@@ -120,43 +110,18 @@ def _write(opened: Opened, where: str, found: Evaluation, worst: list[dict[str, 
     ]
     display.table(["class", "precision", "recall", "F1", "examples"], rows)
     display.line()
-    for text in confusion_lines(found.confusion, names, display.console().width if sys.stdout.isatty() else WIDTH):
-        display.line(text)
+    canvas = display.canvas()
+    # A pipe says no width; a matrix of some classes is wider than 80 columns.
+    wide = canvas if sys.stdout.isatty() else dataclasses.replace(canvas, width=WIDTH)
+    display.lines(confusion.lines(wide))
     if worst:
         display.line()
         listed = [
             [
-                str(each["index"]), each["true"], each["predicted"],
-                "" if each["probability"] is None else f"{each['probability']:.4f}",
-                "" if each["loss"] is None else f"{each['loss']:.3f}",
+                str(each.index), names[each.truth], names[each.answer],
+                "" if each.probability is None else f"{each.probability:.4f}", f"{each.loss:.3f}",
             ]
             for each in worst
         ]  # fmt: skip
         display.line("worst mistakes, the highest loss first")
         display.table(["index", "true", "predicted", "probability", "loss"], listed)
-
-
-def confusion_lines(confusion: np.ndarray, names: list[str], width: int) -> list[str]:
-    """The confusion matrix as lines of text; where it is wider than `width`, the most frequent confusions."""
-    lead = max(max(map(len, names)), 4)
-    cell = max(max(map(len, names)), len(str(int(confusion.max()))))
-    for gap in (2, 1):
-        if lead + len(names) * (cell + gap) <= width:
-            spaces = " " * gap
-            head = f"{'true':<{lead}}" + "".join(f"{spaces}{name:>{cell}}" for name in names)
-            lines = ["confusions: rows the true class, columns the answer", head]
-            for name, row in zip(names, confusion.tolist(), strict=True):
-                cells = "".join(f"{spaces}{count if count else '.':>{cell}}" for count in row)
-                lines.append(f"{name:<{lead}}{cells}")
-            return lines
-    off = confusion.copy()
-    np.fill_diagonal(off, 0)
-    order = np.argsort(-off, axis=None, kind="stable")[:PAIRS]
-    pairs = [(int(place) // len(names), int(place) % len(names)) for place in order if off.flat[place]]
-    if not pairs:
-        return ["no confusions"]
-    wide = max(len(str(int(off.max()))), 1)
-    return [
-        "most frequent confusions",
-        *(f"{off[pair]:>{wide}}  {names[pair[0]]} as {names[pair[1]]}" for pair in pairs),
-    ]

@@ -3,26 +3,55 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Any, Optional, get_type_hints
 
 import typer
 
 from gpunet.cli import display
-from gpunet.errors import DataError, UsageError
+from gpunet.cli.opened import open_run
+from gpunet.errors import UsageError
 from gpunet.files import check_place
+from gpunet.pictures.picture import Options, Subject
+from gpunet.pictures.plots import PICTURES
+from gpunet.runs.history import History, named, path_name
 
-if TYPE_CHECKING:
-    from gpunet.cli.opened import Opened
-    from gpunet.runs.history import History
-
-KINDS = ("curves", "confusion", "weights", "wrong")
-PICTURES = "Pictures"
+SHOWN = "Pictures"
 OUTPUT = "Output"
-DATA = "Data, for --confusion, --wrong and --html"
+DATA = "Data, for pictures of a model's answers and --html"
+
+
+def picture_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command an option for every picture; `function(asked=..., **others)` gets the names of those asked for."""
+    hints = get_type_hints(function)
+    own = [
+        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name != "asked"
+    ]
+
+    def command(**values: Any) -> Any:
+        asked = {name: values.pop(name) for name in PICTURES}
+        return function(asked=[name for name, on in asked.items() if on], **values)
+
+    flags = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=typer.Option(False, f"--{name}", *kind.aliases, help=kind.help, rich_help_panel=SHOWN),
+            annotation=bool,
+        )
+        for name, kind in PICTURES.items()
+    ]
+    parameters = [own[0], *flags, *own[1:]]  # the argument first
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__, command.__name__ = function.__doc__, function.__name__
+    return command
 
 
 _RUNS = typer.Argument(
@@ -33,24 +62,12 @@ _RUNS = typer.Argument(
 )
 
 
+@picture_options
 def command(
     runs: list[str] = _RUNS,
-    curves: bool = typer.Option(
-        False,
-        "--curves",
-        help="Loss, accuracy and learning rate over the iterations. [default: on, if no other is asked for]",
-        rich_help_panel=PICTURES,
-    ),
-    confusion: bool = typer.Option(
-        False, "--confusion", help="Which classes are taken for which.", rich_help_panel=PICTURES
-    ),
-    weights: bool = typer.Option(
-        False, "--weights", help="The weights into each neuron of the first layer.", rich_help_panel=PICTURES
-    ),
-    wrong: bool = typer.Option(
-        False, "--wrong", help="The examples answered wrong, the most certain first.", rich_help_panel=PICTURES
-    ),
-    log: bool = typer.Option(False, "--log", help="Logarithmic axis for the loss.", rich_help_panel=PICTURES),
+    asked: list[str] = [],  # noqa: B006
+    log_scale: bool = typer.Option(False, "--log-scale", help="Logarithmic axis for the loss.", rich_help_panel=SHOWN),
+    log: bool = typer.Option(False, "--log", hidden=True),  # what --log-scale was called
     smooth: Optional[int] = typer.Option(  # noqa: UP045
         None,
         "--smooth",
@@ -58,7 +75,7 @@ def command(
         min=0,
         help="Mean over N logged batches on either side. [default: one for each 50]",
         show_default=False,
-        rich_help_panel=PICTURES,
+        rich_help_panel=SHOWN,
     ),
     count: Optional[int] = typer.Option(  # noqa: UP045
         None,
@@ -68,7 +85,7 @@ def command(
         min=1,
         help="How many neurons or mistakes. [default: 64 and 24; in the terminal 12]",
         show_default=False,
-        rich_help_panel=PICTURES,
+        rich_help_panel=SHOWN,
     ),
     out: Optional[str] = typer.Option(  # noqa: UP045
         None,
@@ -135,64 +152,56 @@ def command(
     Examples:
       gpunet plot runs/first
       gpunet plot runs/first --terminal
-      gpunet plot runs/* --log --out curves.svg
-      gpunet plot runs/first --confusion --weights --wrong --out pictures/
+      gpunet plot runs/* --log-scale --out curves.svg
+      gpunet plot runs/first --confusion --weights --mistakes --out pictures/
       gpunet plot runs/first --html report.html
       gpunet train --json | gpunet plot - --terminal
     """
-    asked = [kind for kind, on in zip(KINDS, (curves, confusion, weights, wrong), strict=True) if on]
     if html is not None:
         if asked or out is not None or terminal:
             raise UsageError("--html is a page with all pictures in it; leave the other options of output away.")
-        _single(runs, "a report")
-        from gpunet.pictures import report
-
-        report.check_format(html)
-        check_place(html)
-        _report(runs[0], html, data, data_dir, split, device)
+        _report(runs, html, data, data_dir, split, device)
         return
-    asked = asked or ["curves"]
-    if any(kind != "curves" for kind in asked):
-        _single(runs, f"--{asked[-1]}")
+    kinds = [PICTURES[name] for name in asked or ["curves"]]
+    of_one = next((kind.name for kind in reversed(kinds) if kind.needs != "records"), None)
+    if of_one is not None:
+        _single(runs, f"--{of_one}")
     if terminal and out is not None:
         raise UsageError("--terminal draws here and --out writes a file; give one of them.")
     if out is None and not terminal and importlib.util.find_spec("matplotlib") is None:
         terminal = True
         display.note('Drawn as text; picture files need matplotlib: pip install "gpunet[plot]".')
-    targets = {} if terminal else _targets(asked, runs, out)
-    histories = _drawable(runs) if "curves" in asked else []
-    opened = None
-    if any(kind != "curves" for kind in asked):
-        from gpunet.cli.opened import open_run
-
-        opened = open_run(runs[0], data, data_dir, device, with_data="confusion" in asked or "wrong" in asked)
-    if terminal:
-        for index, kind in enumerate(asked):
-            if index:
+    targets = {} if terminal else _targets([kind.name for kind in kinds], runs, out)
+    needs = {kind.needs for kind in kinds}
+    subject = _subject(runs, needs, data, data_dir, split, device)
+    options = Options(log_scale or log, smooth, count)
+    for number, picture in enumerate([kind.of(subject, options) for kind in kinds]):
+        if terminal:
+            if number:
                 display.line()
-            _draw(kind, histories, opened, split, log, smooth, count or 12)
-        return
-    from gpunet.pictures import curves as plots
-    from gpunet.pictures.style import legible
-
-    for kind in asked:
-        if kind == "curves":
-            figure = plots.curves(histories, log=log, smooth=smooth)
-        elif opened is None:
+            display.lines(picture.terminal(display.canvas()))
             continue
-        elif kind == "confusion":
-            part, name = opened.split(split)
-            result = opened.evaluate(part)
-            title = f"{legible(opened.name, 40)}: {result.accuracy:.1%} of {len(part):,} {name} examples right"
-            figure = plots.confusion(result, opened.class_names, title=title)
-        elif kind == "weights":
-            figure = plots.weights(opened.model, units=count or 64)
-        else:
-            figure = plots.mistakes(opened.model, opened.split(split)[0], count=count or 24)
+        from gpunet.pictures.style import save
+
+        figure = picture.figure()
         if _is_folder(out):
-            targets[kind].parent.mkdir(parents=True, exist_ok=True)
-        plots.save(figure, targets[kind])
-        display.line(str(targets[kind]))
+            targets[picture.name].parent.mkdir(parents=True, exist_ok=True)
+        save(figure, targets[picture.name])
+        display.line(str(targets[picture.name]))
+
+
+def _subject(
+    runs: Sequence[str], needs: set[str], data: str | None, data_dir: str | None, split: str | None, device: str
+) -> Subject:
+    """What there is to draw of runs, opened as far as it is needed."""
+    histories = _histories(runs) if "records" in needs else []
+    if needs == {"records"}:
+        return Subject(path_name(Path(runs[0])), histories)
+    opened = open_run(runs[0], data, data_dir, device, with_data="examples" in needs)
+    if "examples" not in needs:
+        return Subject(opened.name, histories, opened.model)
+    part, name = opened.split(split)
+    return Subject(opened.name, histories, opened.model, part, name)
 
 
 def _single(runs: Sequence[str], what: str) -> None:
@@ -203,8 +212,6 @@ def _single(runs: Sequence[str], what: str) -> None:
 
 
 def _histories(runs: Sequence[str]) -> list[History]:
-    from gpunet.runs.history import History, named
-
     if runs.count("-") > 1:
         raise UsageError("- is standard input, which can be read once; name it once.")
     return [
@@ -213,17 +220,6 @@ def _histories(runs: Sequence[str]) -> list[History]:
         else History.read(path, name)
         for given, (path, name) in zip(runs, named(runs), strict=True)
     ]
-
-
-def _drawable(runs: Sequence[str]) -> list[History]:
-    """The histories; refuses records that have no curve, such as those of a run's timings.jsonl."""
-    from gpunet.pictures.curves import series
-
-    histories = _histories(runs)
-    for run, history in zip(runs, histories, strict=True):
-        if not any(series(history, name) for name in ("loss", "accuracy")):
-            raise DataError(f"{run}: its records hold no loss and no accuracy, so there is nothing to draw.")
-    return histories
 
 
 def _targets(kinds: Sequence[str], runs: Sequence[str], out: str | None) -> dict[str, Path]:
@@ -250,62 +246,17 @@ def _is_folder(out: str | None) -> bool:
     return out is not None and (out.endswith(("/", os.sep)) or os.path.isdir(out))
 
 
-def _draw(
-    kind: str, histories: Sequence[History], opened: Opened | None, split: str | None, log: bool, smooth: int | None,
-    count: int,
-) -> None:  # fmt: skip
-    """Draw one picture in the terminal."""
-    if kind == "curves":
-        from gpunet.cli import terminal
-
-        for text in terminal.curves(histories, log, smooth):
-            sys.stdout.write(f"{text}\n")
-        return
-    assert opened is not None
-    if kind == "confusion":
-        from gpunet.cli.evaluate import confusion_lines
-
-        part, name = opened.split(split)
-        result = opened.evaluate(part)
-        display.line(f"{opened.name}: {result.accuracy:.1%} of {len(part):,} {name} examples right")
-        display.line()
-        for text in confusion_lines(result.confusion, opened.class_names, display.console().width):
-            display.line(text)
-        return
-    from gpunet.pictures.sheets import Tile
-    from gpunet.pictures.sheets import terminal as sheet
-    from gpunet.pictures.tiles import neuron_name, weight_tiles, weights_title, worst_mistakes
-
-    if kind == "weights":
-        found, numbers, limit = weight_tiles(opened.model, count)
-        tiles = [
-            Tile(tile / limit, neuron_name(opened.model, number), signed=True)
-            for tile, number in zip(found, numbers, strict=True)
-        ]
-        title = weights_title(opened.model, len(tiles))
-        display.line(f"{opened.name}: {title[0].lower()}{title[1:]}")
-    else:
-        part, name = opened.split(split)
-        mistakes = worst_mistakes(opened.model, part, count)
-        if not mistakes:
-            display.line(f"{opened.name}: all {len(part):,} {name} examples are answered right")
-            return
-        arrow = "→" if display.encodes(sys.stdout, "▀→") else ">"
-        tiles = [Tile(one.picture, f"{one.truth}{arrow}{one.answer}") for one in mistakes]
-        display.line(f"{opened.name}: mistakes in {name}, class {arrow} answer, most certain first")
-    display.line()
-    width, colour = display.picture_room()
-    for text in sheet(tiles, width, colour if display.encodes(sys.stdout, "▀→") else None):
-        sys.stdout.write(f"{text}\n")
-
-
-def _report(run: str, file: str, data: str | None, data_dir: str | None, split: str | None, device: str) -> None:
-    from gpunet.cli.opened import open_run
+def _report(
+    runs: Sequence[str], file: str, data: str | None, data_dir: str | None, split: str | None, device: str
+) -> None:
+    """Write the report of a run."""
     from gpunet.pictures import report
 
-    opened = open_run(run, data, data_dir, device)
-    history = _histories([run])[0]
+    _single(runs, "a report")
+    report.check_format(file)
+    check_place(file)
+    opened = open_run(runs[0], data, data_dir, device)
     part, name = opened.split(split)
-    page = report.html(history, opened.model, part, split_name=name, config=opened.config)
+    page = report.html(_histories(runs)[0], opened.model, part, split_name=name, config=opened.config)
     report.save(page, file)
     display.line(file)

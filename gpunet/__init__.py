@@ -31,6 +31,7 @@ _NAMES = {
     "gpunet.network.evaluation": "Evaluation evaluate",
     "gpunet.network.initializers": "INITIALIZERS",
     "gpunet.network.mlp": "MLP",
+    "gpunet.pictures.plots": "plot_history=curves plot_confusion=confusion show=examples",
     "gpunet.runs.checkpoint": "load_checkpoint save_checkpoint",
     "gpunet.runs.folder": "Recorder RunFolder",
     "gpunet.runs.logs": "CsvLog JsonLinesLog TensorBoardLog",
@@ -51,7 +52,7 @@ _MODULES = {
     "initializers": "gpunet.network.initializers",
     "losses": "gpunet.kernels.losses",
     "optimizers": "gpunet.kernels.optimizers",
-    "plots": "gpunet.pictures.curves",
+    "plots": "gpunet.pictures.plots",
     "report": "gpunet.pictures.report",
     "schedules": "gpunet.training.schedules",
 }

@@ -56,6 +56,9 @@ from gpunet.network.initializers import TruncatedNormal as TruncatedNormal
 from gpunet.network.initializers import Uniform as Uniform
 from gpunet.network.initializers import Zeros as Zeros
 from gpunet.network.mlp import MLP as MLP
+from gpunet.pictures.plots import confusion as plot_confusion
+from gpunet.pictures.plots import curves as plot_history
+from gpunet.pictures.plots import examples as show
 from gpunet.runs.checkpoint import load_checkpoint as load_checkpoint
 from gpunet.runs.checkpoint import save_checkpoint as save_checkpoint
 from gpunet.runs.folder import Recorder as Recorder
@@ -90,7 +93,7 @@ from gpunet.runs import history as history
 from gpunet.network import initializers as initializers
 from gpunet.kernels import losses as losses
 from gpunet.kernels import optimizers as optimizers
-from gpunet.pictures import curves as plots
+from gpunet.pictures import plots as plots
 from gpunet.pictures import report as report
 from gpunet.training import schedules as schedules
 from gpunet.version import __version__ as __version__
@@ -145,10 +148,13 @@ __all__ = [
     "load_dataset",
     "losses",
     "optimizers",
+    "plot_confusion",
+    "plot_history",
     "plots",
     "report",
     "save_checkpoint",
     "schedules",
+    "show",
     "sweep",
     "train",
     "training_steps",

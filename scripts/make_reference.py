@@ -51,6 +51,7 @@ SECTIONS: dict[str, list[str]] = {
     "Optimizers, schedules, initial weights": [
         "optimizers.Optimizer", "schedules.Schedule", "initializers.Initializer",
     ],
+    "Pictures": ["plot_history", "plot_confusion", "show"],
     "Sweeps": ["Sweep"],
     "Runs, checkpoints and logs": [
         "RunFolder", "Recorder", "save_checkpoint", "load_checkpoint", "CsvLog", "JsonLinesLog", "TensorBoardLog",
@@ -58,7 +59,7 @@ SECTIONS: dict[str, list[str]] = {
 }  # fmt: skip
 #: Modules that are imported by name, and what of them is described.
 MODULES: dict[str, list[str]] = {
-    "plots": ["curves", "confusion", "weights", "mistakes", "save"],
+    "plots": ["curves", "confusion", "weights", "mistakes", "examples", "save"],
     "history": ["History"],
     "report": ["html", "save"],
     "export": ["export", "to_onnx", "to_arrays"],

@@ -1,134 +1,302 @@
-"""Pictures of runs and models as matplotlib figures: `curves`, `confusion`, `weights`, `mistakes`, and `save`.
-
-Needs the extra `plot`; matplotlib is loaded when a picture is drawn. `save(figure, "curves.svg")` writes a figure, and
-a notebook shows it as it is. Lines carry their names at their ends.
-"""
+"""Curves: the loss, the metrics and, where it changes, the learning rate of runs over their iterations."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import hashlib
+import html as html_module
+import io
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpunet.errors import DataError
-from gpunet.pictures.models import confusion, mistakes, weights
+from gpunet.errors import DataError, UsageError
+from gpunet.pictures.panels import MARKS, Curve, panel
+from gpunet.pictures.picture import Canvas, Options, Picture, Subject
 from gpunet.pictures.style import (
     BLACK,
     BLUE,
     COLOURS,
     DASHES,
     EDGE,
-    FORMATS,
     GREY,
+    GRID,
     VERMILION,
-    check_format,
+    legible,
     legible_names,
-    save,
     style,
 )
 from gpunet.runs.history import History, smoothed
-
-__all__ = ["FORMATS", "check_format", "confusion", "curves", "mistakes", "save", "series", "style", "weights"]
 
 #: As many runs have a look of their own; of more than that only as many as there are colours stand out.
 LOOKS = len(COLOURS) * len(DASHES)
 #: The inches that a name at the end of a line is high.
 NAME_HEIGHT = 12 / 72
+#: Numbers of a step record that are neither the loss nor a metric.
+NO_METRICS = {"iteration", "epoch", "learning_rate", "seconds", "steps_per_second"}
 
 
-def curves(runs: Any, *, log: bool = False, smooth: int | None = None, title: str | None = None) -> Any:
-    """Loss, accuracy and, where it changes, the learning rate of one or many runs over the iterations.
+class Curves(Picture):
+    """Loss, metrics and, where it changes, the learning rate of one or many runs over the iterations.
 
     Of one run: the training batches (thin), their moving mean, the validation and the test result. Of many:
     one colour a run, the validation (or, without one, the mean of the training batches) as a bold line; of more than
     can be told apart the best are coloured and named, and the others are thin and grey.
+    """
+
+    name = "curves"
+    help = "Loss, metrics and learning rate over the iterations. [default: on, if no other is asked for]"
+    needs = "records"
+    heading = "Curves"
+
+    def __init__(
+        self, histories: Sequence[History], *, log: bool = False, smooth: int | None = None, title: str | None = None
+    ) -> None:
+        self.histories, self.log, self.smooth, self.title = histories, log, smooth, title
+        self.panels = panel_names(histories)
+        if not self.panels:
+            names = ", ".join(history.name for history in histories)
+            raise DataError(f"{names}: the records hold no loss and no metric, so there is nothing to draw.")
+
+    @classmethod
+    def of(cls, subject: Subject, options: Options) -> Curves:
+        """Of a subject's histories."""
+        return cls(subject.histories, log=options.log_scale, smooth=options.smooth)
+
+    # --- as a figure -----------------------------------------------------------------------------------
+
+    def figure(self) -> Any:
+        """A row of panels, two in a row; below them the learning rate, if it changes."""
+        histories, panels = self.histories, self.panels
+        with style():
+            from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+            from gpunet.pictures.figure import Figure
+
+            changing = bool(self._rates())
+            chosen = {name: main_curves(histories, name, self.smooth) for name in panels}
+            looks = _looks(histories, chosen)
+            crowded = len(histories) > LOOKS
+            title = self.title
+            if crowded:
+                best = f"in colour the best {len(looks)} of {len(histories)} runs by {judge(panels)}"
+                title = f"{title}: {best}" if title else best
+            longest = max((len(label) for main in chosen.values() for _, label, _, _ in main), default=0)
+            across, down = min(2, len(panels)), -(-len(panels) // 2)
+            width = (max(9.6, 7.6 + 0.14 * longest) if len(histories) > 1 else 9.6) * (1 if across == 2 else 0.6)
+            # Beside the panels there are titles and labels; the learning rate is a third as high as a panel.
+            panel_height = max(2.55 if changing else 2.8, len(looks) * NAME_HEIGHT)
+            height = (0.8 + panel_height) * down + (0.4 + panel_height / 3 if changing else 0) + (0.25 if title else 0)
+            figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
+            ratios = [3] * down + [1] * changing
+            rows = figure.add_gridspec(len(ratios), across, height_ratios=ratios)
+            for number, name in enumerate(panels):
+                axes = figure.add_subplot(rows[number // across, number % across])
+                lowest = number // across == down - 1
+                self._panel(axes, name, chosen[name], looks, panel_height, labelled=lowest and not changing)
+            if changing:
+                self._rate_panel(figure.add_subplot(rows[-1, :]), looks, panel_height / 3)
+            if title:
+                figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=GREY)
+            return figure
+
+    def _panel(
+        self, axes: Any, name: str, chosen: Sequence[Any], looks: dict[int, Any], height: float, labelled: bool
+    ) -> None:
+        """Draw the loss or a metric."""
+        crowded = len(self.histories) > LOOKS
+        if len(self.histories) == 1:
+            lines = _one_run(axes, self.histories[0], name, self.smooth)
+        else:
+            lines = _many_runs(axes, chosen, looks, name, self.smooth, thin=not crowded)
+        told = panel_title(name, self.histories)
+        axes.set_title(f"{told} (training thin)" if told.startswith("Validation") and not crowded else told)
+        axes.grid(axis="y")
+        if name == "loss" and self.log and any((line.y > 0).any() for line in lines):
+            from matplotlib.ticker import FuncFormatter, NullFormatter
+
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        elif falls(name):
+            axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0] if any((line.y < 0).any() for line in lines) else 0.0))
+        else:
+            axes.set_ylim(*_rising_range(lines, axes.get_ylim()))
+        _iterations(axes, self.histories, labelled)
+        _name_lines(axes, lines, height)
+
+    def _rates(self) -> list[Curve]:
+        """The learning rate of each run, if that of any changes."""
+        names = legible_names([history.name for history in self.histories], 24)
+        rates = [(name, *history.column("learning_rate")) for name, history in zip(names, self.histories, strict=True)]
+        return rates if any(len(set(values.tolist())) > 1 for _, _, values in rates) else []
+
+    def _rate_panel(self, axes: Any, looks: dict[int, Any], height: float) -> None:
+        lines = [
+            _run_line(name, x, y, looks.get(id(history)))
+            for history, (name, x, y) in zip(self.histories, self._rates(), strict=True)
+        ]
+        for line in lines:
+            line.draw(axes)
+        axes.set_title("Learning rate")
+        axes.grid(axis="y")
+        axes.set_ylim(bottom=0)
+        _iterations(axes, self.histories)
+        # The colours are named above; here only where there is room.
+        _name_lines(axes, lines if 1 < len(lines) <= 4 else [], height)
+
+    # --- as text ---------------------------------------------------------------------------------------
+
+    def terminal(self, canvas: Canvas) -> list[str]:
+        """The panels below each other.
+
+        Raises:
+            UsageError: there are more runs than can be told apart.
+        """
+        if len(self.histories) > len(MARKS):
+            raise UsageError(
+                f"{len(self.histories)} runs are too many to tell apart in a terminal; name at most {len(MARKS)}, or "
+                "draw them into a file with --out."
+            )
+        drawn = []
+        for name in self.panels:
+            title, found = self._text_curves(name, most=max(8, canvas.width - 30))
+            log = self.log and name == "loss"
+            drawn.append(panel(title, found, canvas, height=11, log=log, from_zero=falls(name) and not log))
+        rates = self._rates()
+        if rates:
+            rates = rates if len(rates) > 1 else [("", *rates[0][1:])]
+            drawn.append(panel("Learning rate", rates, canvas, height=5, from_zero=True))
+        lines: list[str] = []
+        for each in filter(None, drawn):
+            lines += ["", *each] if lines else each
+        return lines
+
+    def _text_curves(self, name: str, most: int) -> tuple[str, list[Curve]]:
+        """The title of a panel and what it shows: of one run training and validation, of many one curve each.
+
+        `most` is how many characters of a run's name the legend has room for.
+        """
+        if len(self.histories) > 1:
+            shown = [(label, x, y) for _, label, x, y in main_curves(self.histories, name, self.smooth, most)]
+            return panel_title(name, self.histories), shown
+        found = {label: (x, y) for label, x, y in series(self.histories[0], name, self.smooth)}
+        test = f", test {short(found['test'][1][-1])}" if "test" in found else ""
+        shown = [
+            (f"{label} {short(found[label][1][-1])}", *found[label])
+            for label in ("training", "validation")
+            if label in found
+        ]
+        return f"{panel_title(name, self.histories)}{test}", shown
+
+    # --- in a page -------------------------------------------------------------------------------------
+
+    def html(self) -> str:
+        """Each panel as SVG of its own, so that they stand below each other where the page is narrow."""
+        chosen = {name: main_curves(self.histories, name, self.smooth) for name in self.panels}
+        looks = _looks(self.histories, chosen)
+        parts = []
+        with style():
+            for name in self.panels:
+                axes = _alone(2.8)
+                self._panel(axes, name, chosen[name], looks, 2.8, labelled=True)
+                parts.append(_svg(axes.figure, panel_title(name, self.histories)))
+            if self._rates():
+                axes = _alone(2.8)
+                self._rate_panel(axes, looks, 2.8)
+                parts.append(_svg(axes.figure, "Learning rate"))
+        return '<div class="curves">\n' + "\n".join(parts) + "\n</div>"
+
+
+def _alone(height: float) -> Any:
+    """The axes of a figure that has no others."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    from gpunet.pictures.figure import Figure
+
+    figure = Figure(figsize=(5.0, height + 0.6), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
+    return figure.add_subplot()
+
+
+def _svg(figure: Any, title: str) -> str:
+    """A figure as SVG whose colours are the page's, so that they are right in the dark too."""
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, facecolor="none")
+    text = stream.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    title = html_module.escape(legible(f"{title} over the iterations"))
+    # The marks and paths that the page's figures share by name are each figure's own.
+    own = hashlib.sha256(text.encode()).hexdigest()[:6]
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{own}-", text)
+    opening = rf'<svg viewBox="\1" role="img" aria-label="{title}"><title>{title}</title>'
+    text = re.sub(r'<svg[^>]*viewBox="([^"]*)"[^>]*>', opening, text, count=1)
+    text = re.sub(r"\n +", "\n", text)
+    variables = {BLUE: "blue", VERMILION: "vermilion", GREY: "muted", GRID: "grid", EDGE: "edge", BLACK: "ink"}
+    for colour, variable in variables.items():
+        text = text.replace(colour.lower(), f"var(--{variable})")
+    return text.strip()
+
+
+def panel_names(histories: Sequence[History]) -> list[str]:
+    """What there is to draw: the loss first, then every metric that the step records hold."""
+    found = dict.fromkeys(
+        name.removeprefix("validation_")
+        for history in histories
+        for step in history.steps
+        for name, value in step.items()
+        if name not in NO_METRICS and isinstance(value, (int, float))
+    )
+    names = sorted(found, key=lambda name: name != "loss")
+    return [name for name in names if any(series(history, name) for history in histories)]
+
+
+def falls(name: str) -> bool:
+    """Whether less is better."""
+    return name == "loss"
+
+
+def judge(panels: Sequence[str]) -> str:
+    """What runs are compared by: the first metric, or the loss where there is none."""
+    return next((name for name in panels if name != "loss"), panels[0])
+
+
+def as_histories(runs: Any, labels: Sequence[str] | None = None) -> list[History]:
+    """One history, a result, records, or a list or a dict of histories or results, as a list of histories.
 
     Args:
-        runs: a `TrainingResult`, a `History`, records, or a list of histories or results.
-        log: a logarithmic axis for the loss.
-        smooth: neighbours on either side in the moving mean; by default one for every 50 records.
+        labels: what to call the runs; by default a history's own name, the dict's keys, or "run 1", "run 2" ...
 
     Raises:
-        MissingExtra: matplotlib is not installed.
         DataError: there are no records.
+        UsageError: there are not as many labels as runs.
     """
-    histories = as_histories(runs)
-    with style():
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-        from matplotlib.ticker import FuncFormatter, NullFormatter
-
-        rates = [history.column("learning_rate") for history in histories]
-        changing = any(len(set(values.tolist())) > 1 for _, values in rates)
-        chosen = {name: main_curves(histories, name, smooth) for name in ("loss", "accuracy")}
-        looks = _looks(histories, chosen)
-        crowded = len(histories) > LOOKS
-        if crowded:
-            measure = "accuracy" if chosen["accuracy"] else "loss"
-            best = f"in colour the best {len(looks)} of {len(histories)} runs by {measure}"
-            title = f"{title}: {best}" if title else best
-        longest = max((len(label) for main in chosen.values() for _, label, _, _ in main), default=0)
-        width = max(9.6, 7.6 + 0.14 * longest) if len(histories) > 1 else 9.6
-        # What is left beside the panels: titles and labels; the lower of two panels is a third as high.
-        beside, share = (1.2, 0.75) if changing else (0.8, 1.0)
-        height = max(4.6 if changing else 3.6, beside + len(looks) * NAME_HEIGHT / share) + (0.25 if title else 0)
-        upper = (height - beside) * share
-        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
-        rows = figure.add_gridspec(2 if changing else 1, 2, height_ratios=(3, 1) if changing else None)
-        for column, name in enumerate(("loss", "accuracy")):
-            axes = figure.add_subplot(rows[0, column])
-            if len(histories) == 1:
-                lines = _one_run(axes, histories[0], name, smooth)
-            else:
-                lines = _many_runs(axes, chosen[name], looks, name, smooth, thin=not crowded)
-            told = panel_title(name, histories)
-            axes.set_title(f"{told} (training thin)" if told.startswith("Validation") and not crowded else told)
-            axes.grid(axis="y")
-            if name == "loss" and log and any((line.y > 0).any() for line in lines):
-                axes.set_yscale("log")
-                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-                axes.yaxis.set_minor_formatter(NullFormatter())
-            elif name == "loss":
-                axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0] if any((line.y < 0).any() for line in lines) else 0.0))
-            else:
-                axes.set_ylim(*_accuracy_range(lines, axes.get_ylim()))
-            _iterations(axes, histories, labelled=not changing)
-            _name_lines(axes, lines, upper)
-        if changing:
-            axes = figure.add_subplot(rows[1, :])
-            names = legible_names([history.name for history in histories], 24)
-            lines = [
-                _run_line(name, x, y, looks.get(id(history)))
-                for history, name, (x, y) in zip(histories, names, rates, strict=True)
-            ]
-            for line in lines:
-                line.draw(axes)
-            axes.set_title("Learning rate")
-            axes.grid(axis="y")
-            axes.set_ylim(bottom=0)
-            _iterations(axes, histories)
-            # The colours are named above; here only where there is room.
-            _name_lines(axes, lines if 1 < len(histories) <= 4 else [], upper / 3)
-        if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=GREY)
-        return figure
-
-
-def as_histories(runs: Any) -> list[History]:
-    """One history, a result, records, or a list of histories or results, as a list of histories."""
+    if isinstance(runs, Mapping):
+        labels, runs = labels or [str(name) for name in runs], list(runs.values())
     if isinstance(runs, History) or hasattr(runs, "history"):
-        return [History.of(runs)]
-    runs = list(runs)
-    if not runs:
-        raise DataError("there are no runs to draw.")
-    if all(isinstance(run, History) or hasattr(run, "history") for run in runs):
-        return [History.of(run, f"run {number}") for number, run in enumerate(runs, 1)]
-    return [History.of(runs)]
+        found = [History.of(runs)]
+    else:
+        runs = list(runs)
+        if not runs:
+            raise DataError("there are no runs to draw.")
+        if all(isinstance(run, History) or hasattr(run, "history") for run in runs):
+            found = [History.of(run, f"run {number}") for number, run in enumerate(runs, 1)]
+        else:
+            found = [History.of(runs)]
+    if labels is None:
+        return found
+    labels = [labels] if isinstance(labels, str) else list(labels)
+    if len(labels) != len(found):
+        raise UsageError(f"there are {len(labels)} labels for {len(found)} runs; give one for each.")
+    return [dataclasses.replace(history, name=label) for history, label in zip(found, labels, strict=True)]
 
 
 def series(history: History, name: str, smooth: int | None = None) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """The curves of a run that there are for "loss" or "accuracy": (label, iterations, values).
+    """The curves of a run that there are for "loss" or a metric: (label, iterations, values).
 
     "batches" as logged, "training" their moving mean, "validation", and "test" as a single point at the end.
     """
@@ -219,8 +387,8 @@ def _run_line(label: str, x: np.ndarray, y: np.ndarray, look: tuple[str, str] | 
 def _looks(histories: Sequence[History], curves: dict[str, Any]) -> dict[int, tuple[str, str]]:
     """The colour and the dash of each run, by its id; of more runs than there are looks of the best ones only."""
     if len(histories) > LOOKS:
-        merit = {id(history): y[-1] for history, _, _, y in curves["accuracy"]}
-        merit = merit or {id(history): -y[-1] for history, _, _, y in curves["loss"]}
+        name = judge(list(curves))
+        merit = {id(history): -y[-1] if falls(name) else y[-1] for history, _, _, y in curves[name]}
         histories = sorted(histories, key=lambda run: merit.get(id(run), -np.inf), reverse=True)[: len(COLOURS)]
     return {
         id(history): (COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS)])
@@ -229,16 +397,17 @@ def _looks(histories: Sequence[History], curves: dict[str, Any]) -> dict[int, tu
 
 
 def short(value: float) -> str:
-    """A loss or an accuracy in few characters."""
+    """A loss or a metric in few characters."""
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
 
 
 def panel_title(name: str, histories: Sequence[History]) -> str:
-    """What a panel of "loss" or "accuracy" shows."""
+    """What a panel of the loss or of a metric shows."""
+    told = name.replace("_", " ")
     validated = [len(history.column(f"validation_{name}")[0]) > 0 for history in histories]
     if len(histories) == 1 or any(validated) != all(validated):
-        return name.capitalize()
-    return f"Validation {name}" if all(validated) else f"{name.capitalize()} of training batches"
+        return f"{told[0].upper()}{told[1:]}"
+    return f"Validation {told}" if all(validated) else f"{told[0].upper()}{told[1:]} of training batches"
 
 
 def _iterations(axes: Any, histories: Sequence[History], labelled: bool = True) -> None:
@@ -256,12 +425,13 @@ def _iterations(axes: Any, histories: Sequence[History], labelled: bool = True) 
         axes.set_xlabel("iteration" + (f" ({', '.join(notes)})" if notes else ""))
 
 
-def _accuracy_range(lines: Sequence[_Line], limits: tuple[float, float]) -> tuple[float, float]:
+def _rising_range(lines: Sequence[_Line], limits: tuple[float, float]) -> tuple[float, float]:
     """Limits that leave the first steps out below, so that the differences at the end can be seen."""
     values = np.concatenate([line.y for line in lines] or [np.zeros(1)])
+    # Metrics for which more is better end at 1.
     low, high = float(np.quantile(values, 0.1)), min(limits[1], 1.0)
     bottom = max(limits[0], low - 0.5 * (high - low) - 0.01)
-    if bottom >= high:  # these are no accuracies
+    if bottom >= high:  # this one does not
         return limits
     return bottom, high + 0.02 * (high - bottom)
 

@@ -1,4 +1,4 @@
-"""Contact sheets: small pictures in rows with a caption under each, as text for a terminal or as an image file.
+"""Contact sheets: small pictures in rows with a caption to each, as a figure, as text and in a page.
 
 In a terminal a character is two pixels, one above the other: a half-block whose foreground and background are their
 colours. Where there are no colours a character stands for how dark its two pixels are.
@@ -6,22 +6,28 @@ colours. Where there are no colours a character stands for how dark its two pixe
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunet.errors import MissingExtra, UsageError
+from gpunet.errors import DataError, UsageError
+from gpunet.pictures.picture import Canvas, Picture
+from gpunet.pictures.style import BLUE, ORANGE, legible, style
 
 #: From no ink to full ink.
 INK = " .:-=+*#%@"
 #: The same for weights, which have a sign: from strongly negative over nothing to strongly positive.
 SIGNED = "#x-. .+oO@"
-#: Kinds of files that `save` writes, by suffix.
-FORMATS = (".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+#: The longest name that is written out.
+LONGEST = 20
+#: How wide a letter is, in inches for each point of its size.
+LETTER = 0.6 / 72
 _HALF_BLOCK = "▀"
 _RESET = "\x1b[0m"
 _RED, _BLUE = np.array([213, 94, 0]), np.array([0, 114, 178])
@@ -35,11 +41,87 @@ class Tile:
         pixels: (rows, columns) or (rows, columns, 3), 0 (no ink) to 1; with `signed` (rows, columns), -1 to 1.
         caption: a few characters.
         signed: whether 0 is the middle, as of weights.
+        told: the caption where there is room for lines, such as over a picture of a figure; by default the caption.
+        what: what the picture is, for those who do not see it.
     """
 
     pixels: np.ndarray
     caption: str = ""
     signed: bool = False
+    told: tuple[str, ...] = ()
+    what: str = ""
+
+
+class Sheet(Picture):
+    """A picture that is many small ones.
+
+    Attributes:
+        title: over the sheet.
+        limit: of signed pictures what 1 stands for.
+        inch, size: how high a small picture is in a figure, in inches, and its caption, in points.
+        counts: how many small pictures there are at most in a figure, in a terminal and in a page.
+    """
+
+    title: str
+    limit: float = 1.0
+    inch: ClassVar[float] = 1.05
+    size: ClassVar[float] = 7.5
+    counts: ClassVar[tuple[int, int, int]] = (24, 12, 32)
+
+    def __init__(self, count: int | None) -> None:
+        if count is not None and count < 1:
+            raise UsageError(f"a sheet of {count} pictures cannot be drawn; ask for 1 or more.")
+        self.count = count
+
+    def tiles(self, count: int) -> list[Tile]:
+        """The first `count` small pictures, fewer if there are no more; sets the title."""
+        raise NotImplementedError
+
+    def _tiles(self, form: int) -> list[Tile]:
+        return self.tiles(self.count or self.counts[form])
+
+    def figure(self) -> Any:
+        """The pictures in rows with their captions over them; of signed ones the scale beside them."""
+        tiles = self._tiles(0)
+        if not tiles:
+            raise DataError(f"{self.title}; there is nothing to draw.")
+        with style():
+            signed = tiles[0].signed
+            captions = ["\n".join(tile.told or (tile.caption,)) for tile in tiles]
+            lines = max(caption.count("\n") + 1 for caption in captions)
+            widest = max(len(line) for caption in captions for line in caption.split("\n")) * self.size * LETTER
+            aspect = tiles[0].pixels.shape[1] / tiles[0].pixels.shape[0]
+            # As many columns as a page is wide for, but no more than make a sheet that is wider than high.
+            columns = max(1, int(9.2 / max(self.inch * aspect, widest)))
+            columns = min(columns, max(3, math.ceil(math.sqrt(len(tiles) * 2.5))))
+            text = 0.04 + 0.14 * lines if lines > 1 else 0.16
+            figure, cells = _grid(len(tiles), columns, aspect, self.inch, text, widest, 0.95 if signed else 0.1)
+            for axes, tile, caption in zip(cells, tiles, captions, strict=True):
+                if signed:
+                    axes.imshow(tile.pixels, cmap=_diverging(), vmin=-1, vmax=1, interpolation="nearest")
+                else:
+                    axes.imshow(tile.pixels, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+                axes.set_title(caption, fontsize=self.size, color="#303030", fontweight="normal", pad=3, loc="center")
+            if signed:
+                _scale(figure, cells[min(columns, len(cells)) - 1], self.limit, widest)
+            _heading(figure, legible(self.title))
+            return figure
+
+    def terminal(self, canvas: Canvas) -> list[str]:
+        """The title, and the pictures as half-blocks in colours, or as characters."""
+        tiles = self._tiles(1)
+        colour = canvas.colours if canvas.colours in ("truecolor", "256") and canvas.encodes(_HALF_BLOCK) else None
+        # What the stream cannot encode is said in other words: an arrow in ASCII.
+        tiles = [Tile(tile.pixels, _encoded(tile.caption, canvas), tile.signed) for tile in tiles]
+        title = _encoded(self.title, canvas)
+        return [title, "", *terminal(tiles, canvas.width, colour)] if tiles else [title]
+
+    def html(self) -> str:
+        """The pictures as PNG inside the page, with captions under them."""
+        tiles = self._tiles(2)
+        kind = "sheet small" if tiles and tiles[0].signed else "sheet"
+        title = f'<p class="muted">{html.escape(legible(self.title))}.</p>'
+        return f'{title}\n<div class="{kind}">\n' + "\n".join(map(_figure, tiles)) + "\n</div>" if tiles else title
 
 
 def shrink(pixels: np.ndarray, factor: int) -> np.ndarray:
@@ -152,70 +234,85 @@ def _characters(tile: Tile) -> list[str]:
     return ["".join(ramp[i] for i in row) for row in index.tolist()]
 
 
-def image(tiles: Sequence[Tile], across: int = 10, scale: int = 2, title: str = "") -> Any:
-    """The sheet as a Pillow image: `across` pictures in a row, each pixel `scale` x `scale`.
+def _encoded(text: str, canvas: Canvas) -> str:
+    """A text as the stream has it."""
+    if canvas.encodes(text):
+        return text
+    return text.replace("→", ">").encode(canvas.encoding, "replace").decode(canvas.encoding)
 
-    Raises:
-        MissingExtra: Pillow is not installed.
-        UsageError: there are no pictures.
+
+def _figure(tile: Tile) -> str:
+    """A small picture and its caption as HTML; what is ink on paper turns around in the dark."""
+    data = base64.b64encode(png(tile)).decode()
+    look = "" if tile.signed or tile.pixels.ndim == 3 else ' class="ink"'
+    caption = "<br>".join(html.escape(legible(line)) for line in tile.told or (tile.caption,))
+    alt = html.escape(legible(tile.what or tile.caption))
+    picture = f'<img{look} alt="{alt}" src="data:image/png;base64,{data}">'
+    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
+
+
+def png(tile: Tile) -> bytes:
+    """The pixels as a PNG, one for one, dark ink on paper."""
+    with style():
+        from matplotlib.image import imsave
+
+        stream = io.BytesIO()
+        imsave(stream, colours(tile, paper=True), format="png")
+    return stream.getvalue()
+
+
+def _diverging() -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("weights", ["#003A5D", BLUE, "#FFFFFF", ORANGE, "#7A4F00"])
+
+
+def _scale(figure: Any, last: Any, limit: float, widest: float) -> None:
+    """The scale of signed pictures: right of the last column, as high as the rows are but for two inches at most."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    width, height = figure.get_size_inches()
+    box = last.get_position()
+    tall = min(2.0, height - 0.7)
+    beside = 0.15 + max(0.0, (widest - box.width * width) / 2)
+    place = (box.x1 + beside / width, box.y1 - tall / height, 0.12 / width, tall / height)
+    bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit), _diverging()), cax=figure.add_axes(place))
+    bar.outline.set_visible(False)
+    bar.set_label("weight")
+
+
+def _grid(
+    count: int, columns: int, aspect: float, inch: float, text: float, widest: float, right: float = 0.1
+) -> tuple[Any, list[Any]]:
+    """A figure with `count` axes for pictures, each `inch` high with `text` inches over it for a caption.
+
+    The places are computed here: they are regular, and a layout engine takes seconds for many axes. `widest` is the
+    inches that the captions need, `right` the margin on the right, in inches.
     """
-    try:
-        from PIL import Image, ImageDraw, ImageFont
-    except ImportError:
-        raise MissingExtra("pillow", "images", "writing an image file") from None
-    if not tiles:
-        raise UsageError("there are no pictures for a sheet.")
-    rows, columns = (size * scale for size in tiles[0].pixels.shape[:2])
-    font: Any = ImageFont.load_default(13)
-    head: Any = ImageFont.load_default(15)
-    gap, under = 8, 18 if any(tile.caption for tile in tiles) else 0
-    widest = max(math.ceil(font.getlength(tile.caption)) for tile in tiles)
-    cell = max(columns, widest)
-    across = min(across, len(tiles))
-    down = math.ceil(len(tiles) / across)
-    top = gap + (24 if title else 0)
-    wide = max(gap + across * (cell + gap), 2 * gap + math.ceil(head.getlength(title)))
-    sheet = Image.new("RGB", (wide, top + down * (rows + under + gap)), "white")
-    pen = ImageDraw.Draw(sheet)
-    if title:
-        pen.text((gap, gap), title, fill="black", font=head)
-    for number, tile in enumerate(tiles):
-        left = gap + number % across * (cell + gap)
-        upper = top + number // across * (rows + under + gap)
-        picture = Image.fromarray(colours(tile, paper=True)).resize((columns, rows), Image.Resampling.NEAREST)
-        inset = left + (cell - columns) // 2
-        sheet.paste(picture, (inset, upper))
-        pen.rectangle((inset - 1, upper - 1, inset + columns, upper + rows), outline="#DDDDDD")
-        if tile.caption:
-            place = left + (cell - font.getlength(tile.caption)) / 2
-            pen.text((place, upper + rows + 1), tile.caption, fill="#444444", font=font)
-    return sheet
+    from gpunet.pictures.figure import Figure
+
+    left, gap, head = 0.1, 0.08, 0.34
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    across, down = max(inch * aspect, widest) + gap, inch + text + gap
+    width, height = max(4.2, left + columns * across + right), head + rows * down + 0.04
+    figure = Figure(figsize=(width, height))
+    cells = []
+    for index in range(count):
+        row, column = divmod(index, columns)
+        x = left + column * across + (across - gap - inch * aspect) / 2
+        y = height - head - (row + 1) * down + gap
+        axes = figure.add_axes((x / width, y / height, inch * aspect / width, inch / height))
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set(visible=True, color="#D0D0D0", linewidth=0.6)
+        cells.append(axes)
+    return figure, cells
 
 
-def check_format(path: str | os.PathLike[str]) -> None:
-    """Refuse a file name whose suffix is no image's.
-
-    Raises:
-        UsageError: it is none of `FORMATS`.
-    """
-    if os.path.splitext(os.fspath(path))[1].lower() not in FORMATS:
-        raise UsageError(
-            f"{os.fspath(path)}: an image is written as .png (or {', '.join(FORMATS[1:])}); end its name so."
-        )
-
-
-def save(picture: Any, path: str | os.PathLike[str]) -> None:
-    """Write a Pillow image; never half a file.
-
-    Raises:
-        UsageError: the name ends in no image's suffix.
-    """
-    import io
-
-    from gpunet.files import write_atomic
-
-    check_format(path)
-    kind = os.path.splitext(os.fspath(path))[1].lower()
-    stream = io.BytesIO()
-    picture.save(stream, format={".tif": "TIFF", ".tiff": "TIFF"}.get(kind, kind[1:].upper()))
-    write_atomic(path, stream.getvalue())
+def _heading(figure: Any, text: str) -> None:
+    """The title over a grid, in its upper left corner."""
+    width, height = figure.get_size_inches()
+    figure.text(0.1 / width, 1 - 0.08 / height, text, ha="left", va="top", fontweight="bold", fontsize=11)

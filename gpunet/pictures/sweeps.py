@@ -51,8 +51,9 @@ def accuracies(sweep: Sweep, *, title: str | None = None) -> Any:
         series.setdefault(others, []).append(row)
     coloured = 1 < len(series) <= len(COLOURS)
     with style():
-        from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
+
+        from gpunet.pictures.figure import Figure
 
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         axes = figure.add_subplot()

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.cli.evaluate import confusion_lines
+from gpunet.pictures.confusion import Confusion
+from gpunet.pictures.picture import Canvas
 
 pytestmark = pytest.mark.host
 
@@ -159,7 +160,7 @@ def test_the_confusion_matrix_fits(width, rng):
     confusion = rng.integers(0, 30, (10, 10))
     confusion[3, 3] = 9999
     names = [str(index) for index in range(10)]
-    lines = confusion_lines(confusion, names, width)
+    lines = Confusion(confusion, names).lines(Canvas(width))
     assert max(map(len, lines)) <= width
     assert ("9999" in "".join(lines)) == (width >= 60)
     if width < 60:

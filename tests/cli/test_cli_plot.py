@@ -82,7 +82,7 @@ def test_runs_beyond_the_colours_have_a_character_each(tmp_path, colour):
 
 def test_a_stream_of_ascii_gets_ascii(runs):
     (runs / "日本.jsonl").write_text((runs / "a" / "metrics.jsonl").read_text())
-    done = gpunet("plot", runs / "a", runs / "日本.jsonl", "--terminal", "--log", PYTHONIOENCODING="ascii")
+    done = gpunet("plot", runs / "a", runs / "日本.jsonl", "--terminal", "--log-scale", PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert done.stdout.isascii()
     assert "training" in done.stdout
@@ -104,16 +104,16 @@ def test_the_confusion_matrix_in_the_terminal_is_that_of_evaluate(runs):
 
 def test_weights_and_mistakes_fit_the_terminal(runs):
     columns = 60
-    done = gpunet("plot", runs / "a", "--weights", "--wrong", "-t", "-n", "4", COLUMNS=str(columns))
+    done = gpunet("plot", runs / "a", "--weights", "--mistakes", "-t", "-n", "4", COLUMNS=str(columns))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "a: weights into 4 of 12 neurons of the first layer" in done.stdout
-    assert "mistakes in test" in done.stdout
+    assert "Weights into 4 of 12 neurons of the first layer" in done.stdout
+    assert "test examples are answered wrong, 4 shown" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= columns
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
 def test_pictures_go_where_they_are_told(runs, tmp_path, kind):
-    kinds = ("curves", "confusion", "weights", "wrong") if kind == "png" else ("curves", "confusion")
+    kinds = ("curves", "confusion", "mistakes", "weights") if kind == "png" else ("curves", "confusion")
     done = gpunet("plot", runs / "b", *(f"--{name}" for name in kinds), "-o", tmp_path / f"p.{kind}")
     assert (done.returncode, done.stderr) == (0, "")
     names = [f"p-{name}.{kind}" for name in kinds]
@@ -214,7 +214,7 @@ def test_records_of_a_run_that_is_still_going_are_drawn(tmp_path):
     [(0, 1.97), (0.843, 1.0), (0.9, 0.9), (0, 0), (-3.2, 17), (0, 1e-7), (0.1, 0.1000001), (120, 45_000), (-2, -1)],
 )
 def test_axes_have_round_numbers_in_the_middle_too(low, high):
-    from gpunet.cli.terminal import round_limits
+    from gpunet.pictures.panels import round_limits
 
     bottom, top, step = round_limits(low, high)
     assert bottom <= low + 1e-12

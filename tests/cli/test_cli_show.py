@@ -83,7 +83,7 @@ def test_a_sheet_in_a_file(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     found = gpunet("--out", str(tmp_path / "sheet.png"))
     assert found.returncode == 0, found.stderr
-    assert "100 pictures" in found.stdout
+    assert "100 of 4,000 examples, in " in found.stdout
     with image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 10 * 56
         assert sheet.height > 10 * 56
@@ -95,19 +95,18 @@ def test_the_mistakes_of_a_model_are_its_mistakes(model: Path, mnist_5k: gn.Data
     network = gn.MLP.load(model)
     answers = network.predict(mnist_5k.test.images)
     wrong = answers != mnist_5k.test.labels
-    assert f"mnist-5k, test: {wrong.sum()} of 1,000 wrong, 5 shown" in found.stdout
-    pairs = re.findall(r"(\d) as (\d)", found.stdout)
+    assert f"{wrong.sum()} of 1,000 test examples are answered wrong, 5 shown" in found.stdout
+    pairs = re.findall(r"(\d)→(\d)", found.stdout)
     assert len(pairs) == 5
-    certain = network.predict_proba(mnist_5k.test.images).max(axis=1) * wrong
-    first = np.argsort(-certain, kind="stable")[0]
+    first = np.argmax(gn.evaluate(network, mnist_5k.test).losses * wrong)
     assert pairs[0] == (str(mnist_5k.test.labels[first]), str(answers[first]))
 
 
 def test_weights(model: Path, tmp_path: Path) -> None:
     found = gpunet("--run", str(model), "--weights")
     assert found.returncode == 0, found.stderr
-    assert found.stdout.startswith("784-12-10 relu: weights into 12 neurons of the first layer\n")
-    pytest.importorskip("PIL")
+    assert found.stdout.startswith("Weights into 12 neurons of the first layer: orange for it, blue against\n")
+    pytest.importorskip("matplotlib")
     found = gpunet("--run", str(model), "--weights", "--out", str(tmp_path / "weights.png"))
     assert found.returncode == 0, found.stderr
 
@@ -122,20 +121,20 @@ def test_a_run_folder_brings_its_data(tmp_path: Path) -> None:
     assert trained.returncode == 0, trained.stderr
     found = gpunet("--run", str(run), "--wrong", "--count", "8")
     assert found.returncode == 0, found.stderr
-    assert re.search(r"of 200 wrong", found.stdout)
-    assert set(re.findall(r"(\d) as (\d)", found.stdout)) <= {("4", "9"), ("9", "4")}
+    assert re.search(r"of 200 test examples are answered wrong", found.stdout)
+    assert set(re.findall(r"(\d)→(\d)", found.stdout)) <= {("4", "9"), ("9", "4")}
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence", "code"),
     [
-        (["--wrong"], "--run", 2),
+        (["--mistakes"], "--run", 2),
         (["--weights"], "--run", 2),
         (["--run", "nowhere", "--wrong"], "nowhere", 1),
-        (["--run", "nowhere"], "--wrong or --weights", 2),
+        (["--run", "nowhere"], "--mistakes or --weights", 2),
         (["--run", "x", "--wrong", "--weights"], "one of them", 2),
         (["--class", "12"], "class 12: mnist-5k has no such class", 2),
-        (["--split", "validation"], "--split validation", 2),
+        (["--split", "validation"], "has no split 'validation'", 2),
         (["--out", "sheet.doc"], "sheet.doc", 2),
         (["--count", "0"], "--count", 2),
         (["--data", "nist"], "nist", 2),

@@ -14,12 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunet as gn
-from gpunet.pictures.tiles import picture, picture_shape, weight_tiles, worst_mistakes
+from gpunet.pictures.mistakes import worst_mistakes
+from gpunet.pictures.picture import Canvas, percent
+from gpunet.pictures.pixels import picture
+from gpunet.pictures.weights import Weights
 from gpunet.runs.history import History, named, smoothed
 
 pytest.importorskip("matplotlib", reason="the extra plot")
 
-from gpunet.pictures import curves as plots
+from gpunet.pictures import plots
+from gpunet.pictures.curves import Curves
+from gpunet.pictures.style import style
 
 pytestmark = pytest.mark.host
 
@@ -135,26 +140,27 @@ lines = st.dictionaries(names, values | st.sampled_from(["step", "result"]) | st
 @settings(max_examples=200, deadline=None)
 @given(st.lists(lines | st.text(max_size=5), max_size=6))
 def test_whatever_stands_in_a_file_is_a_history_or_a_sentence(written):
-    from gpunet.cli import terminal
-
     text = "\n".join(written)
     try:
         history = History.parse(text, "a", "a.jsonl")
     except gn.DataError:
         return
+    try:
+        Curves([history])
+    except gn.DataError:
+        return
     for log in (False, True):
-        terminal.curves([history], log=log)
-    terminal.curves([history, history])
+        Curves([history], log=log).terminal(Canvas())
+    Curves([history, history]).terminal(Canvas(60, "256"))
 
 
 @pytest.mark.parametrize(
     "record",
     [
         {"loss": 1e300, "accuracy": -5},
-        {"loss": 10**400},
-        {"loss": float("inf"), "accuracy": float("nan"), "learning_rate": "fast", "epoch": 0},
+        {"loss": 10**400, "accuracy": 0.5},
+        {"loss": float("inf"), "accuracy": 0.5, "learning_rate": "fast", "epoch": 0},
         {"loss": -3.0, "accuracy": 1e99, "learning_rate": -1, "epoch": -1.0},
-        {},
     ],
 )
 @pytest.mark.parametrize("log", [False, True])
@@ -162,6 +168,12 @@ def test_odd_numbers_are_drawn_or_left_out(record, log, tmp_path):
     records = [{"event": "step", "iteration": index, **record} for index in (0, 7)]
     plots.save(plots.curves(records, log=log), tmp_path / "odd.svg")
     plots.save(plots.curves([History.of(records), History.of(steps())], log=log), tmp_path / "odd.svg")
+
+
+@pytest.mark.parametrize("record", [{}, {"loss": float("nan"), "accuracy": "high"}, {"seconds": 1.0}])
+def test_records_without_a_loss_or_a_metric_are_refused_in_a_sentence(record):
+    with pytest.raises(gn.DataError, match="no loss and no metric"):
+        plots.curves([{"event": "step", "iteration": 1, **record}])
 
 
 # --- curves ---------------------------------------------------------------------------------------------
@@ -178,6 +190,35 @@ def test_the_curves_of_a_run_are_its_records():
     assert lines[3] == [0.3]
     assert {"training 0.100", "validation 0.110", "test 0.300"} <= set(texts(figure))
     assert {"Loss", "Accuracy", "iteration (an epoch is 40, learning rate 0.1)"} <= set(texts(figure))
+
+
+def test_every_metric_of_the_records_has_a_panel():
+    records = [
+        {"event": "step", "iteration": i, "loss": 1 / i, "r2": 0.1 * i, "validation_mae": 3 / i} for i in range(1, 9)
+    ]
+    titles = [axes.get_title(loc="left") for axes in plots.curves(records).axes]
+    assert titles == ["Loss", "R2", "Mae"]
+    assert [axes.get_title(loc="left") for axes in plots.curves([{**one, "r2": None} for one in records]).axes] == [
+        "Loss",
+        "Mae",
+    ]
+    text = "\n".join(Curves([History.of(records)]).terminal(Canvas()))
+    assert "training 0.8" in text
+    assert text.count("╭") == 3
+
+
+def test_runs_are_called_what_the_labels_say():
+    runs = [History.of(steps(), "a"), History.of(steps(), "b")]
+    assert {"slow 0.100", "fast 0.100"} <= set(texts(plots.curves(runs, labels=["slow", "fast"])))
+    assert {"slow 0.100", "fast 0.100"} <= set(texts(plots.curves({"slow": runs[0], "fast": runs[1]})))
+    with pytest.raises(gn.UsageError, match="3 labels for 2 runs"):
+        plots.curves(runs, labels=["x", "y", "z"])
+
+
+def test_a_notebook_shows_a_figure_as_the_last_line():
+    picture, size = plots.curves(steps())._repr_png_()
+    assert picture.startswith(b"\x89PNG")
+    assert size["width"] == round(96 * 9.6)
 
 
 def test_the_learning_rate_gets_a_panel_when_it_changes():
@@ -226,7 +267,7 @@ def extents(texts):
     """Where texts stand in their figure, which is drawn for that; a warning is an error."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    with warnings.catch_warnings(), plots.style():
+    with warnings.catch_warnings(), style():
         warnings.simplefilter("error")
         FigureCanvasAgg(texts[0].figure.get_figure()).draw()
         return [text.get_window_extent() for text in texts]
@@ -301,7 +342,7 @@ def test_a_logarithmic_loss_bears_a_zero(tmp_path):
 def test_the_confusion_matrix_shows_every_count():
     matrix = np.array([[8, 2, 0], [0, 0, 0], [1, 3, 1234]])
     figure = plots.confusion(matrix, ["cat", "dog", "owl"])
-    assert {"8", "2", "1", "3", "1,234", "cat", "dog", "owl", "80%", "100%"} <= set(texts(figure))
+    assert {"8", "2", "1", "3", "1,234", "cat", "dog", "owl", "80%", "99.7%"} <= set(texts(figure))
     assert "99.5% of 1,248 right" in texts(figure)
     assert len(plots.confusion(np.eye(50, dtype=int)).axes) == 1  # too many classes for numbers
 
@@ -320,8 +361,9 @@ def test_long_names_of_classes_do_not_overlap(classes):
 
 
 def test_long_captions_do_not_overlap(rng):
-    data = gn.Dataset.from_arrays(rng.random((40, 16), np.float32), rng.integers(0, 4, 40).astype(np.int32))
+    data = gn.Dataset.from_arrays(rng.random((40, 4, 4), np.float32), rng.integers(0, 4, 40).astype(np.int32))
     model = gn.MLP([16, 4], seed=1)
+    model.image_shape = (4, 4)
     model.class_names = [f"{place} is a long name of a class" for place in ("here", "there", "nowhere", "somewhere")]
     for figure in (plots.mistakes(model, data.train), plots.weights(model)):
         assert_apart([axes.title for axes in figure.axes if axes.get_title()])
@@ -330,54 +372,92 @@ def test_long_captions_do_not_overlap(rng):
 def test_the_tiles_are_the_first_layers_weights():
     model = gn.MLP([12, 5, 3], seed=4)
     model.image_shape = (3, 4)
-    tiles, numbers, limit = weight_tiles(model, 64)
-    assert numbers == [0, 1, 2, 3, 4]
-    np.testing.assert_array_equal(tiles[2], model.parameters[0][:, 2].reshape(3, 4))
-    assert 0 < limit <= np.abs(tiles).max()
+    sheet = Weights(model)
+    tiles = sheet.tiles(64)
+    assert [tile.caption for tile in tiles] == ["1", "2", "3", "4", "5"]
+    np.testing.assert_allclose(tiles[2].pixels * sheet.limit, model.parameters[0][:, 2].reshape(3, 4), rtol=1e-6)
+    assert 0 < sheet.limit <= np.abs(model.parameters[0]).max()
     model.parameters[0][:, 3] = 9
-    assert weight_tiles(model, 1)[1] == [3]
-    assert "Weights into 2 of 5 neurons of the first layer" in texts(plots.weights(model, units=2))
+    assert [tile.caption for tile in Weights(model).tiles(1)] == ["4"]
+    assert any(
+        "Weights into 2 of 5 neurons of the first layer" in text for text in texts(plots.weights(model, units=2))
+    )
     softmax_regression = gn.MLP([12, 3])
+    softmax_regression.image_shape = (3, 4)
     softmax_regression.class_names = ["cat", "dog", "owl"]
-    assert {"Weights into 3 outputs", "cat", "dog", "owl"} <= set(texts(plots.weights(softmax_regression)))
+    written = texts(plots.weights(softmax_regression))
+    assert {"cat", "dog", "owl"} <= set(written)
+    assert any("Weights into 3 outputs" in text for text in written)
 
 
 @pytest.mark.parametrize(
     ("shape", "features", "expected"),
     [
-        ((28, 28), 784, (28, 28, 1)),
+        ((28, 28), 784, (28, 28)),
         ((4, 4, 3), 48, (4, 4, 3)),
-        (None, 12, (3, 4, 1)),
-        (None, 7, (2, 4, 1)),
-        ((28, 28), 10, (3, 4, 1)),
-        (None, 1, (1, 1, 1)),
+        ((4, 3, 1), 12, (4, 3)),
     ],
 )
-def test_any_number_of_features_finds_a_shape(shape, features, expected):
-    assert picture_shape(shape, features) == expected
-    assert picture(np.arange(features, dtype=np.uint8), shape).shape[:2] == expected[:2]
+def test_a_picture_has_the_shape_of_its_data(shape, features, expected):
+    found = picture(np.arange(features, dtype=np.uint8), shape)
+    assert found.shape == expected
+    np.testing.assert_allclose(found.ravel(), np.arange(features, dtype=np.uint8) / 255, rtol=1e-6)
+
+
+def test_numbers_that_are_no_pixels_are_drawn_from_the_least_to_the_greatest():
+    np.testing.assert_allclose(picture(np.array([-1.0, 0.0, 1.0, 3.0]), (2, 2)).ravel(), [0, 0.25, 0.5, 1])
+
+
+def test_what_has_no_shape_is_not_drawn_as_a_picture(rng):
+    data = gn.Dataset.from_arrays(rng.random((40, 16), np.float32), rng.integers(0, 4, 40).astype(np.int32))
+    model = gn.MLP([16, 4])
+    for draw in (lambda: plots.mistakes(model, data.train), lambda: plots.weights(model), lambda: plots.examples(data)):
+        with pytest.raises(gn.DataError, match=r"are no pictures.*image_shape"):
+            draw()
 
 
 def test_the_worst_mistakes_come_first(mnist_5k):
     model = gn.MLP([784, 10], seed=1)
     gn.train(model, mnist_5k, iterations=100)
-    found = worst_mistakes(model, mnist_5k.test, 10)
+    found = worst_mistakes(model, mnist_5k.test, count=10)
     wrong = np.flatnonzero(model.predict(mnist_5k.test.images) != mnist_5k.test.labels)
     assert {one.index for one in found} <= set(wrong.tolist())
-    certain = [one.probability for one in found]
-    assert certain == sorted(certain, reverse=True)
-    assert certain[0] == model.predict_proba(mnist_5k.test.images)[wrong].max()
+    labels, shares = mnist_5k.test.labels, model.predict_proba(mnist_5k.test.images)
+    losses = -np.log(shares[np.arange(len(labels)), labels])
+    worst = wrong[np.argsort(-losses[wrong], kind="stable")][:10]
+    assert [one.index for one in found] == worst.tolist()
+    np.testing.assert_allclose([one.loss for one in found], losses[worst], rtol=1e-3)
+    for one in found:
+        assert (one.truth, one.answer) == (labels[one.index], shares[one.index].argmax())
+        assert one.probability == pytest.approx(shares[one.index].max(), rel=1e-5)
     one = found[0]
-    assert one.truth == str(mnist_5k.test.labels[one.index])
-    np.testing.assert_allclose(one.picture.ravel() * 255, mnist_5k.test.images[one.index], atol=1e-3)
-    assert any(f"{one.truth}, read as {one.answer}" in text for text in texts(plots.mistakes(model, mnist_5k.test)))
+    written = texts(plots.mistakes(model, mnist_5k.test))
+    assert f"{one.truth}, read as {one.answer}\n{percent(one.probability)} sure" in written
+    assert f"{len(wrong)} of 1,000 examples are answered wrong, 24 shown" in written
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (1.0, "100%"),
+        (0.9996, "over 99.9%"),
+        (0.9961, "99.6%"),
+        (0.873, "87%"),
+        (0.004, "0.4%"),
+        (1e-5, "under 0.1%"),
+        (0, "0%"),
+    ],
+)
+def test_only_what_is_certain_is_a_hundred_percent(share, said):
+    assert percent(share) == said
 
 
 def test_a_model_without_mistakes_says_so(rng):
-    images = rng.random((4, 6), np.float32)
+    images = rng.random((4, 2, 3), np.float32)
     model = gn.MLP([6, 3])
-    data = gn.Dataset.from_arrays(images, model.predict(images).astype(np.int32))
-    with pytest.raises(gn.DataError, match="every example is answered right"):
+    model.image_shape = (2, 3)
+    data = gn.Dataset.from_arrays(images, model.predict(images.reshape(4, 6)).astype(np.int32))
+    with pytest.raises(gn.DataError, match="all 4 examples are answered right; there is nothing to draw"):
         plots.mistakes(model, data.train)
 
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gpunet as gn
 from gpunet.pictures import sheets as pictures
+from gpunet.pictures.picture import Canvas
 from gpunet.pictures.sheets import Tile
 
 pytestmark = pytest.mark.host
 
 PLAIN = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Steps(pictures.Sheet):
+    """Grey steps, as many as are asked for."""
+
+    arrow = ""
+
+    def tiles(self, count: int) -> list[Tile]:
+        self.title = "five steps"
+        return [Tile(tile.pixels, f"{tile.caption}{self.arrow}") for tile in tiles(self.count or 0)]
 
 
 def tiles(count: int, size: int = 28) -> list[Tile]:
@@ -80,30 +89,31 @@ def test_an_odd_number_of_rows_and_colours_are_drawn() -> None:
     assert len(pictures.terminal([Tile(pixels)], 80, None, 1)) == 2
 
 
-def test_the_image_has_every_picture_in_its_place(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image")
-    sheet = pictures.image(tiles(5), across=3, scale=2, title="five")
-    found = np.asarray(sheet.convert("L")).astype(int)
-    assert found.min() == 0
-    # The last picture is all ink: 56 x 56 black pixels in the second row, second column.
-    rows, columns = np.nonzero(found == 0)
-    inside = (rows > found.shape[0] // 2) & (columns > 70)
-    assert inside.sum() >= 56 * 56
-    pictures.save(sheet, tmp_path / "sheet.png")
-    with image.open(tmp_path / "sheet.png") as again:
-        assert again.size == sheet.size
-    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+def test_a_figure_has_every_picture_in_its_place_and_a_page_as_well() -> None:
+    pytest.importorskip("matplotlib", reason="the extra plot")
+    sheet = Steps(5)
+    figure = sheet.figure()
+    drawn = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    assert [array.max() for array in drawn] == [0, 0.25, 0.5, 0.75, 1]
+    assert [axes.get_title() for axes in figure.axes] == ["0", "1", "2", "3", "4"]
+    assert len({tuple(axes.get_position().bounds) for axes in figure.axes}) == 5
+    page = sheet.html()
+    assert page.count("<img") == 5
+    assert 'alt="4"' in page
+    assert "five steps" in page
 
 
-def test_names_that_are_no_image_are_refused() -> None:
-    with pytest.raises(gn.UsageError, match=r"\.png"):
-        pictures.check_format("sheet.docx")
-    pytest.importorskip("PIL")
-    with pytest.raises(gn.UsageError, match="no pictures"):
-        pictures.image([])
+def test_a_sheet_of_no_pictures_says_why() -> None:
+    pytest.importorskip("matplotlib", reason="the extra plot")
+    with pytest.raises(gn.DataError, match="five steps; there is nothing to draw"):
+        Steps(None).figure()
+    with pytest.raises(gn.UsageError, match="a sheet of 0 pictures"):
+        Steps(0)
+    assert Steps(None).terminal(Canvas()) == ["five steps"]
 
 
-def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(gn.MissingExtra, match=r"gpunet\[images\]"):
-        pictures.image(tiles(1))
+def test_a_stream_of_ascii_gets_ascii() -> None:
+    sheet = Steps(2)
+    sheet.arrow = "→"
+    assert all(line.isascii() for line in sheet.terminal(Canvas(80, "256", "ascii")))
+    assert "1>" in sheet.terminal(Canvas(80, None, "ascii"))[-1]
