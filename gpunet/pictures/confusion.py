@@ -118,7 +118,7 @@ class Confusion(Picture):
 
     def terminal(self, canvas: Canvas) -> list[str]:
         """The title, and below it `lines`."""
-        return [self.title, "", *self.lines(canvas)]
+        return [*textwrap.wrap(self.title, canvas.width), "", *self.lines(canvas)]
 
     def lines(self, canvas: Canvas) -> list[str]:
         """The matrix as lines of text; where it is wider than the canvas, the most frequent confusions."""

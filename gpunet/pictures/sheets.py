@@ -10,6 +10,7 @@ import base64
 import html
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -113,8 +114,8 @@ class Sheet(Picture):
         colour = canvas.colours if canvas.colours in ("truecolor", "256") and canvas.encodes(_HALF_BLOCK) else None
         # What the stream cannot encode is said in other words: an arrow in ASCII.
         tiles = [Tile(tile.pixels, _encoded(tile.caption, canvas), tile.signed) for tile in tiles]
-        title = _encoded(self.title, canvas)
-        return [title, "", *terminal(tiles, canvas.width, colour)] if tiles else [title]
+        title = textwrap.wrap(_encoded(self.title, canvas), canvas.width)
+        return [*title, "", *terminal(tiles, canvas.width, colour)] if tiles else title
 
     def html(self) -> str:
         """The pictures as PNG inside the page, with captions under them."""
