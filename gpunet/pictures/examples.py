@@ -33,7 +33,7 @@ def rows_of(data: Any, split: str, of_class: str | None = None) -> np.ndarray:
         return np.arange(len(part))
     if of_class not in names:
         raise UsageError(f"class {of_class}: {data.name} has no such class; its classes are {', '.join(names)}.")
-    rows = np.flatnonzero(true_classes(part.labels) == names.index(of_class))
+    rows = np.flatnonzero(true_classes(part.targets) == names.index(of_class))
     if not len(rows):
         raise DataError(f"the {split} examples of {data.name} have none of class {of_class}.")
     return rows
@@ -64,7 +64,7 @@ class Examples(Sheet):
         self.rows = rows_of(data, split, of_class)
         part = data.splits()[split]
         self.names = names_of(data)
-        self.images, self.classes = part.images, true_classes(part.labels)
+        self.inputs, self.classes = part.inputs, true_classes(part.targets)
         self.shape, self.seed, self.where = data.image_shape, seed, f"{data.name}, {split}"
 
     def tiles(self, count: int) -> list[Tile]:
@@ -83,6 +83,6 @@ class Examples(Sheet):
         self.title = f"{self.where}: {len(chosen)} of {len(self.rows):,} examples"
         names = legible_names(self.names, LONGEST)
         return [
-            Tile(picture(self.images[row], self.shape), names[self.classes[row]], what=f"a {names[self.classes[row]]}")
+            Tile(picture(self.inputs[row], self.shape), names[self.classes[row]], what=f"a {names[self.classes[row]]}")
             for row in chosen.tolist()
         ]

@@ -39,12 +39,12 @@ def worst_mistakes(model: Any, split: Any, found: Evaluation | None = None, coun
         found: the evaluation of the model on the split, if it is there already.
     """
     found = found or evaluate(model, split)
-    truth = true_classes(split.labels)
+    truth = true_classes(split.targets)
     wrong = np.flatnonzero(found.predictions != truth)
     wrong = wrong[np.argsort(-found.losses[wrong], kind="stable")][:count]
     shares = None
     if model.loss.output in ("softmax", "sigmoid") and len(wrong):
-        shares = np.asarray(model.backend.to_host(model.predict_proba(split.images[wrong])))
+        shares = np.asarray(model.backend.to_host(model.predict_proba(split.inputs[wrong])))
     answers = found.predictions
     return [
         Mistake(
@@ -99,7 +99,7 @@ class Mistakes(Sheet):
         words = f"{truth}, read as {answer}"
         long = len(truth) + len(answer) > 6  # names that need two lines
         return Tile(
-            picture(self.subject.split.images[one.index], self.subject.model.image_shape),
+            picture(self.subject.split.inputs[one.index], self.subject.model.image_shape),
             f"{truth}→{answer}",
             told=((f"{truth},", f"read as {answer}") if long else (words,)) + sure,
             what=words,
