@@ -31,8 +31,7 @@ def gpunet(
     code: int | None = 0,
     stdin: str | bytes = "",
     cwd: str | os.PathLike[str] | None = None,
-    encoding: str = "utf-8",
-    **environment: str,
+    **changes: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in this process, as in a pipe.
 
@@ -41,17 +40,17 @@ def gpunet(
         code: the exit code that it must end with; None for any.
         stdin: what stands on standard input.
         cwd: the folder that it runs in.
-        encoding: of the three streams.
-        environment: variables on top of the tests' own.
+        changes: variables of the environment; PYTHONIOENCODING holds for the three streams.
     """
     words = [os.fspath(each) if isinstance(each, os.PathLike) else str(each) for each in arguments]
+    encoding, _, errors = changes.get("PYTHONIOENCODING", "utf-8").partition(":")
     data = stdin if isinstance(stdin, bytes) else stdin.encode(encoding)
-    streams = [io.TextIOWrapper(io.BytesIO(content), encoding, newline="") for content in (data, b"", b"")]
+    streams = [io.TextIOWrapper(io.BytesIO(content), encoding, errors or "strict") for content in (data, b"", b"")]
     with contextlib.ExitStack() as stack:
         for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
             stack.enter_context(mock.patch.object(sys, name, stream))
         stack.enter_context(mock.patch.object(sys, "argv", ["gpunet", *words]))
-        stack.enter_context(mock.patch.dict(os.environ, environment))
+        stack.enter_context(mock.patch.dict(os.environ, changes))
         stack.enter_context(warnings.catch_warnings())
         stack.enter_context(_signals_kept())
         if cwd is not None:

@@ -10,34 +10,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import environment, gpunet
 
 import gpunet as gn
 
 #: The installed command; a shell completes it by its name.
 COMMAND = shutil.which("gpunet", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
-pytestmark = [
-    pytest.mark.host,
-    pytest.mark.skipif(COMMAND is None, reason="the command gpunet is not installed"),
-]
-
-
-def run(*command: str, **environment: str) -> str:
-    """What a command writes."""
-    path = os.pathsep.join([str(Path(str(COMMAND)).parent), os.environ.get("PATH", "")])
-    env = {**os.environ, "PATH": path, **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=env).stdout
+pytestmark = pytest.mark.host
 
 
 def asked_by(shell: str, line: str) -> str:
     """What the program answers when a shell asks how to go on with a line."""
     words = line.split(" ")
-    environment = {"_GPUNET_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": line}
+    changes = {"_GPUNET_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": line}
     if shell == "bash":
-        environment |= {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+        changes |= {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
     if shell == "fish":
-        environment["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
-    return run(str(COMMAND), **environment)
+        changes["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+    return gpunet(code=None, **changes).stdout
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -49,6 +40,7 @@ def test_commands_options_and_names_are_completed(shell):
         assert (name in answer) == name.startswith("s"), name
 
 
+@pytest.mark.skipif(COMMAND is None, reason="the command gpunet is not installed")
 @pytest.mark.parametrize(
     ("shell", "code"),
     [
@@ -69,7 +61,11 @@ def test_the_documented_script_works_in_the_shell(shell, code, tmp_path):
     found = shutil.which(shell)
     if found is None:
         pytest.skip(f"{shell} is not installed")
+    assert COMMAND is not None
+    path = os.pathsep.join([str(Path(COMMAND).parent), os.environ.get("PATH", "")])
     # The script is made for the shell that asks; a shell that runs only this may be replaced by it, so it does more.
-    answer = run(found, "-c", f"{code}; true", HOME=str(tmp_path))
+    answer = subprocess.run(
+        [found, "-c", f"{code}; true"], capture_output=True, text=True, env=environment(PATH=path, HOME=str(tmp_path))
+    ).stdout
     assert {"adagrad", "adam", "adamw"} <= set(re.findall(r"[\w-]+", answer))
     assert "sgd" not in answer

@@ -1,4 +1,4 @@
-"""`gpunet data` as a user runs it: a process, its two outputs and its exit code."""
+"""`gpunet data` as a user runs it: its two outputs and its exit code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 
@@ -16,21 +17,19 @@ from gpunet.data.catalog import BUNDLED, DATASETS
 
 pytestmark = pytest.mark.host
 
-ROOT = Path(__file__).resolve().parents[2]
 FULL = os.environ.get("GPUNET_DATA", "")
 
 
 @pytest.fixture
-def gpunet(tmp_path):
-    """Runs `gpunet data ...` in an empty folder with an empty cache; returns the finished process."""
+def gpunet(tmp_path, monkeypatch):
+    """Runs `gpunet data ...` in an empty folder with an empty cache."""
+    for name in os.environ:
+        if name.startswith("GPUNET_") or "proxy" in name.lower():
+            monkeypatch.delenv(name)
 
-    def run(*arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        env = {k: v for k, v in os.environ.items() if not k.startswith("GPUNET_") and "proxy" not in k.lower()}
-        env |= {"GPUNET_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT), "COLUMNS": "60", **environment}
-        command = [sys.executable, "-m", "gpunet", "data", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=tmp_path, env=env)
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
+    def run(*arguments: object, code: int = 0, **changes: str) -> subprocess.CompletedProcess[str]:
+        changes = {"GPUNET_CACHE": str(tmp_path / "cache"), "COLUMNS": "60", **changes}
+        done = command_line.gpunet("data", *arguments, code=code, cwd=tmp_path, **changes)
         assert "\x1b" not in done.stdout + done.stderr
         if code:
             assert done.stderr.startswith("Error: ")

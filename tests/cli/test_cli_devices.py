@@ -8,22 +8,17 @@ import pathlib
 import subprocess
 import sys
 
+import command_line
 import pytest
 
 import gpunet as gn
 from gpunet import devices
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gpunet", "devices", *arguments],
-        capture_output=True, text=True, timeout=600, env={**os.environ, **environment},
-    )  # fmt: skip
-
-
-def reports(*arguments: str, **environment: str) -> dict[str, dict]:
-    done = run("--json", *arguments, **environment)
-    assert done.returncode == 0, done.stderr
+def reports(**changes: str) -> dict[str, dict]:
+    """What is said of each device; what `changes` the environment is seen when a process starts."""
+    run = command_line.process if changes else command_line.gpunet
+    done = run("devices", "--json", **changes)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return {line["device"]: line for line in lines}
 
@@ -37,8 +32,7 @@ def test_the_cpu_is_described() -> None:
 
 
 def test_text() -> None:
-    done = run()
-    assert done.returncode == 0
+    done = command_line.gpunet("devices")
     assert done.stderr == ""
     assert done.stdout.startswith("cpu ")
     assert "\x1b" not in done.stdout
@@ -54,7 +48,7 @@ def test_a_cuda_device_is_described(cuda: gn.Backend) -> None:
     assert found["cupy"] == cuda.xp.__version__
     assert found["driver_cuda"]
     assert "fault" not in found
-    done = run()
+    done = command_line.gpunet("devices")
     assert "cuda:0" in done.stdout
     assert "driver for CUDA" in done.stdout
     assert done.stdout.splitlines()[-1] == "--device auto takes cuda:0"
@@ -96,13 +90,8 @@ def test_memory_taken_away(cuda: gn.Backend) -> None:
     found = reports(CUSIM_MEMORY="100")["cuda:0"]
     assert not found["works"]
     assert "no free memory" in found["fault"]
-    done = subprocess.run(
-        [sys.executable, "-m", "gpunet", "train", "--device", "cuda", "--quiet"],
-        capture_output=True, text=True, timeout=600, env={**os.environ, "CUSIM_MEMORY": "2M"},
-    )  # fmt: skip
-    assert done.returncode == 1
+    done = command_line.process("train", "--device", "cuda", "--quiet", code=1, CUSIM_MEMORY="2M")
     assert "lower the batch size" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -114,10 +103,7 @@ def test_memory_taken_away(cuda: gn.Backend) -> None:
     ],
 )
 def test_devices_that_cannot_be_had(arguments: list[str], code: int, sentence: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "gpunet", "train", *arguments], capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == code, done.stderr
+    done = command_line.gpunet("train", *arguments, code=code)
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import gpunet
 
 import gpunet as gn
 from gpunet.pictures.confusion import Confusion
 from gpunet.pictures.picture import Canvas
 
 pytestmark = pytest.mark.host
-
-
-def gpunet(*arguments: object, code: int = 0, **changes: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **changes}
-    done = subprocess.run(
-        [sys.executable, "-m", "gpunet", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=600,
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import json
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
+import command_line
 import pytest
 
 import gpunet as gn
 
 pytestmark = pytest.mark.host
 
+#: `gpunet` with any end.
+gpunet = functools.partial(command_line.gpunet, code=None)
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-def gpunet(*arguments: str | Path, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
-    return subprocess.run(
-        [sys.executable, "-m", "gpunet", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        input=stdin,
-        timeout=600,
-        encoding="utf-8",
-        env={**clean, "PYTHONIOENCODING": "utf-8", **environment},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -143,20 +132,18 @@ def test_the_report_is_written(runs, tmp_path):
     assert "cosine" in page
 
 
-def test_without_matplotlib_it_is_drawn_in_the_terminal_and_says_why(runs, tmp_path):
-    # A package of the same name that cannot be found hides the real one.
-    code = (
-        "import importlib.util as util, sys; sys.modules['matplotlib'] = None; find = util.find_spec;"
-        "util.find_spec = lambda name, package=None: None if name == 'matplotlib' else find(name, package);"
-        "sys.argv[0] = 'gpunet'; from gpunet.__main__ import main; main()"
+def test_without_matplotlib_it_is_drawn_in_the_terminal_and_says_why(runs, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "matplotlib" else find(name, *more)
     )
-    command = [sys.executable, "-c", code, "plot", str(runs / "a")]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = gpunet("plot", runs / "a", code=0, cwd=tmp_path)
     assert "Loss, test" in done.stdout
     assert "gpunet[plot]" in done.stderr
-    done = subprocess.run([*command, "-o", "a.png"], capture_output=True, encoding="utf-8", timeout=600, cwd=tmp_path)
-    assert done.returncode == 1
+    done = gpunet("plot", runs / "a", "-o", "a.png", code=1, cwd=tmp_path)
     assert done.stderr.startswith("Error: ")
     assert "gpunet[plot]" in done.stderr
     assert list(tmp_path.iterdir()) == []

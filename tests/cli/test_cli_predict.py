@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import struct
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from command_line import gpunet
 
 import gpunet as gn
 from gpunet.cli import errors
@@ -23,20 +22,6 @@ from gpunet.data import idx
 pytestmark = pytest.mark.host
 
 Image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
-
-
-def gpunet(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "gpunet", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=600,
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 
@@ -15,20 +14,10 @@ import gpunet as gn
 
 pytestmark = pytest.mark.host
 
+#: `gpunet show` with any end.
+gpunet = functools.partial(command_line.gpunet, "show", code=None)
+
 PLAIN = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def gpunet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    dropped = ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "COLORTERM", "TERM")
-    plain = {name: value for name, value in os.environ.items() if name not in dropped}
-    return subprocess.run(
-        [sys.executable, "-m", "gpunet", "show", *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=600,
-        env={**plain, "PYTHONIOENCODING": "utf-8", **environment},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +102,8 @@ def test_weights(model: Path, tmp_path: Path) -> None:
 
 def test_a_run_folder_brings_its_data(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    trained = subprocess.run(
-        [sys.executable, "-m", "gpunet", "train", "--classes", "4,9", "--hidden", "3", "--iterations", "20", "--quiet",
-         "--device", "cpu", "--out", str(run)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert trained.returncode == 0, trained.stderr
+    options = ("--classes", "4,9", "--hidden", "3", "--iterations", "20", "--device", "cpu")
+    command_line.gpunet("train", *options, "--out", run, "-q")
     found = gpunet("--run", str(run), "--wrong", "--count", "8")
     assert found.returncode == 0, found.stderr
     assert re.search(r"of 200 test examples are answered wrong", found.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import re
@@ -12,29 +13,20 @@ import sys
 import time
 from pathlib import Path
 
+import command_line
 import pytest
 
 pytestmark = pytest.mark.host
 
+#: `gpunet sweep` with any end.
+gpunet = functools.partial(command_line.gpunet, "sweep", code=None)
 SMALL = ["--hidden", "5", "--iterations", "20", "--device", "cpu"]
-
-
-def gpunet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    plain = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "COLUMNS")}
-    return subprocess.run(
-        [sys.executable, "-m", "gpunet", "sweep", *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=600,
-        env={**plain, "PYTHONIOENCODING": "utf-8", **environment},
-    )
 
 
 def test_a_sweep_from_the_command_line(tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     grid = [*SMALL, "--lr", "0.001,0.3", "--seeds", "2", "--out", str(out)]
-    first = gpunet(*grid, "--csv", str(tmp_path / "all.csv"), "--jobs", "2")
+    first = command_line.process("sweep", *grid, "--csv", tmp_path / "all.csv", "--jobs", "2")
     assert first.returncode == 0, first.stderr
     assert "\x1b" not in first.stdout + first.stderr
     assert first.stderr == ""

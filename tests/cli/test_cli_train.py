@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -7,26 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command_line
 import pytest
+from command_line import environment
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+#: `gpunet` with any end.
+gpunet = functools.partial(command_line.gpunet, code=None)
 SHORT = ("train", "--iterations", "300", "--device", "cpu")
-
-
-def environment(**changes: str) -> dict[str, str]:
-    clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM")}
-    return {**clean, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **changes}
-
-
-def gpunet(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gpunet", *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env=environment(**changes),
-        timeout=600,
-    )
 
 
 def in_terminal(*arguments: str, columns: int = 80, **changes: str) -> str:

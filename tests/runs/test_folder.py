@@ -6,12 +6,12 @@ import csv
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import gpunet
 
 import gpunet as gn
 from gpunet.files import write_atomic
@@ -20,21 +20,6 @@ from gpunet.runs.folder import Recorder, RunFolder, describe_run
 from gpunet.runs.settings import Settings
 
 OPTIONS = ("--device", "cpu", "--hidden", "8", "--iterations", "120", "--log-every", "20", "--validation", "300")
-
-
-def gpunet(*arguments: object, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "gpunet", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=cwd,
-        timeout=600,
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 def records(path: Path) -> list[dict]:
