@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.backend import as_numpy
 from gpunet.data.arrays import natural
 from gpunet.errors import DataError, UsageError
 from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH, Encoding
@@ -171,6 +172,14 @@ class Preparation:
         return made
 
     # --- inputs --------------------------------------------------------------------------------------
+
+    def rows(self, x: Any) -> Any:
+        """Examples as an array as of `Split.inputs`, on whatever device they are.
+
+        Args:
+            x: such an array, or lists of numbers.
+        """
+        return x if hasattr(x, "ndim") and hasattr(x, "shape") else as_numpy(x)
 
     @property
     def column_names(self) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.data.arrays import as_labels
+from gpunet.data.arrays import as_flags, as_labels, as_values
 from gpunet.data.dataset import Split
 from gpunet.errors import DataError
 from gpunet.kernels.losses import LOSSES, loss_step
@@ -74,7 +74,7 @@ def evaluate(
     images, classes = split.images, max(model.outputs, 2)
     if len(split.labels) == 0:
         raise DataError("there are no examples to evaluate.")
-    labels = split.labels if isinstance(split, Split) else as_labels(split.labels, len(images))[0]
+    labels = _targets(model, split)
     if labels.ndim == 1 and int(labels.max()) >= classes:
         raise DataError(f"label {int(labels.max())} has no place among the model's {classes} classes.")
     if labels.ndim == 2 and labels.shape[1] != model.outputs:
@@ -100,6 +100,20 @@ def evaluate(
     return Evaluation(
         float(host_losses.mean(dtype=np.float64)), float((guesses == truth).mean()), guesses, confusion, host_losses
     )
+
+
+def _targets(model: MLP, split: Any) -> np.ndarray:
+    """The targets of a split as the model is trained on them, checked."""
+    count = len(split.images)
+    if isinstance(split, Split):
+        targets = split.targets
+    elif model.preparation.task == "regression":
+        targets = as_values(split.labels, count)
+    elif model.preparation.task == "multi-label":
+        targets = as_flags(split.labels, count)
+    else:
+        targets = as_labels(split.labels, count)[0]
+    return model.preparation.scale_targets(targets)
 
 
 def classes_of(logits: Any, threshold: float) -> Any:

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import Backend, as_numpy, get_backend
+from gpunet.backend import Backend, get_backend
 from gpunet.checks import number
 from gpunet.checks import seed as check_seed
+from gpunet.data.preparation import Preparation
 from gpunet.errors import CheckpointError, GpunetError, UsageError
 from gpunet.kernels.activations import ACTIVATIONS, Activation, activation_forward
 from gpunet.kernels.build import Ready
+from gpunet.kernels.encoding import Encoding, encode
 from gpunet.kernels.losses import LOSSES, Loss, softmax
 from gpunet.kernels.random import Stream, generator, purpose
 from gpunet.network import container, model_file
@@ -48,11 +50,12 @@ class MLP:
         dtype: "float32" or "float64".
         backend: a `Backend`, or the name of a device; the CPU by default.
         loss: the loss it is trained with, which also says what turns logits into probabilities.
+        preparation: how data becomes network input; training sets that of its data.
 
     Attributes:
         parameters: views W1, b1, W2, b2 …; W is (fan in, fan out), b is (fan out,).
-        input_scale: what images of an integer dtype are multiplied with on the way in.
-        class_names, image_shape: of the data that it was trained on, or None.
+        preparation: how data becomes network input, fitted on the data that it was trained on.
+        input_scale, class_names, image_shape: the preparation's.
 
     Raises:
         UsageError: sizes, names or rates that cannot be used.
@@ -70,6 +73,7 @@ class MLP:
         dtype: Any = "float32",
         backend: Backend | str | None = None,
         loss: str | Loss = "softmax-cross-entropy",
+        preparation: Preparation | None = None,
     ) -> None:
         if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
             raise UsageError(f"sizes must be a list of widths such as [784, 50, 10], not {sizes!r}.")
@@ -83,9 +87,7 @@ class MLP:
         self.dtype = _dtype(dtype)
         self.backend = get_backend("cpu" if backend is None else backend)
         self.loss = LOSSES.make(loss)
-        self.input_scale = 1 / 255
-        self.class_names: list[str] | None = None
-        self.image_shape: tuple[int, ...] | None = None
+        self.preparation = Preparation(input_scale=1 / 255) if preparation is None else preparation
         self._places = _layout(self.sizes)
         #: How many elements at the front of the flat buffer are weights (and padding); the rest are biases.
         self.weight_count = self._places[hidden][2]
@@ -99,11 +101,12 @@ class MLP:
 
     def __getstate__(self) -> dict[str, Any]:
         # The layers' arrays are views of the flat buffers, and a copy's have to be so too: they are made anew.
-        state = {key: value for key, value in self.__dict__.items() if key != "layers"}
+        state = {key: value for key, value in self.__dict__.items() if key not in ("layers", "_encoding")}
         return {**state, **{name: self.backend.to_host(state[name]) for name in ("flat", "flat_gradients")}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._encoding = None
         for name in ("flat", "flat_gradients"):
             vector = self.backend.zeros(state[name].shape, self.dtype)
             with self.backend.use():
@@ -192,30 +195,83 @@ class MLP:
         with self.backend.use():
             target[...] = self.backend.to_device(values, self.dtype)
 
-    def prepare(self, x: Any, room: Any = None) -> Any:
-        """Images (n, features) or (n, rows, columns) as a C-contiguous (n, features) array of the model's dtype.
+    @property
+    def preparation(self) -> Preparation:
+        """How data becomes network input, and outputs answers."""
+        return self._preparation
 
-        Integer images are multiplied with `input_scale`; floating-point images are taken as they are.
+    @preparation.setter
+    def preparation(self, preparation: Preparation) -> None:
+        self._preparation, self._encoding = preparation, None
+
+    @property
+    def input_scale(self) -> float:
+        """What inputs of an integer dtype are multiplied with on the way in."""
+        return self.preparation.input_scale
+
+    @input_scale.setter
+    def input_scale(self, scale: float) -> None:
+        self.preparation = self.preparation.with_changes(input_scale=float(scale))
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The classes (or labels) of the data that it was trained on, or None."""
+        names = self.preparation.class_names
+        return None if names is None else list(names)
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        names = None if names is None else tuple(map(str, names))
+        self.preparation = self.preparation.with_changes(class_names=names)
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """The shape of the images that it was trained on, or None."""
+        return self.preparation.image_shape
+
+    @image_shape.setter
+    def image_shape(self, shape: tuple[int, ...] | None) -> None:
+        self.preparation = self.preparation.with_changes(image_shape=shape)
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """How rows become network input, with its arrays on the device; None where they are only scaled."""
+        if self._encoding is None and (plan := self.preparation.encoding()) is not None:
+            with self.backend.use():
+                self._encoding = plan.on(self.backend.to_device, self.dtype)
+        return self._encoding
+
+    def as_inputs(self, x: Any, room: Any = None) -> Any:
+        """What the first layer reads of examples: a C-contiguous (n, features) array of the model's dtype.
+
+        Integers are multiplied with `input_scale`, the columns of a table are encoded (see `Preparation`), other
+        floating-point numbers are taken as they are.
 
         Args:
-            x: the images.
+            x: the examples, (n, columns) or (n, rows, columns), as of `Split.inputs`.
             room: an array (at least n, features) of the model's dtype to put them into; a new one by default.
 
         Raises:
-            UsageError: the number of features is not the model's.
+            UsageError: the number of columns is not the model's.
         """
         with self.backend.use():
-            images = self.backend.to_device(x)
-            images = images.reshape(len(images), math.prod(images.shape[1:]))
-            if images.shape[1] != self.sizes[0]:
-                raise UsageError(
-                    f"the model takes {self.sizes[0]} features per example, and the data has {images.shape[1]}."
-                )
-            ready = self.backend.empty(images.shape, self.dtype) if room is None else room[: len(images)]
-            ready[...] = images
-            if images.dtype.kind in "iub" and self.input_scale != 1.0:
+            rows = self.backend.to_device(x)
+            rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
+            encoding = self.encoding
+            columns = self.sizes[0] if encoding is None else encoding.columns
+            if rows.shape[1] != columns:
+                raise UsageError(f"the model takes {columns} features per example, and the data has {rows.shape[1]}.")
+            ready = self.backend.empty((len(rows), self.sizes[0]), self.dtype) if room is None else room[: len(rows)]
+            if encoding is not None:
+                encode(self.backend.xp.ascontiguousarray(rows, self.dtype), encoding, ready)
+                return ready
+            ready[...] = rows
+            if rows.dtype.kind in "iub" and self.input_scale != 1.0:
                 ready *= self.dtype.type(self.input_scale)
             return ready
+
+    #: The earlier name of `as_inputs`.
+    prepare = as_inputs
 
     def forward(self, x: Any) -> Any:
         """The logits (n, outputs) of images (n, features), on the model's device.
@@ -223,7 +279,7 @@ class MLP:
         Raises:
             UsageError: the number of features is not the model's.
         """
-        x = x if hasattr(x, "ndim") and hasattr(x, "shape") else as_numpy(x)
+        x = self.preparation.rows(x)
         if x.ndim == 1:
             x = x[None, :]
         with self.backend.use():
@@ -232,7 +288,7 @@ class MLP:
             passes: list[Ready] = []
             for start in range(0, len(x), CHUNK):
                 part = out[start : start + CHUNK]
-                h = self.prepare(x[start : start + CHUNK], room)
+                h = self.as_inputs(x[start : start + CHUNK], room)
                 if start == 0 or len(part) < CHUNK:
                     passes, logits = self._passes(h)
                 for layer_pass in passes:
@@ -252,6 +308,9 @@ class MLP:
     def predict_proba(self, x: Any) -> Any:
         """Probabilities (n, classes), on the model's device; with a single output, of class 0 and class 1.
 
+        Args:
+            x: examples as of `Split.inputs`, or a table with the columns that the model was trained on.
+
         Raises:
             UsageError: the loss that the model is trained with gives no probabilities.
         """
@@ -260,14 +319,29 @@ class MLP:
             if self.loss.output == "softmax":
                 return softmax(logits, logits)
             if self.loss.output != "sigmoid":
-                raise UsageError(f"a model trained with {self.loss.name} gives no probabilities, only classes.")
+                what = "values" if self.preparation.task == "regression" else "classes"
+                raise UsageError(f"a model trained with {self.loss.name} gives no probabilities, only {what}.")
             activation_forward(logits, ACTIVATIONS["sigmoid"], logits)
-            return self.backend.xp.hstack((1 - logits, logits)) if self.outputs == 1 else logits
+            single = self.outputs == 1 and self.preparation.task == "classification"
+            return self.backend.xp.hstack((1 - logits, logits)) if single else logits
 
     def predict(self, x: Any) -> Any:
-        """The class (n,) int64 of each image, on the model's device."""
+        """What the model answers for each example, on its device.
+
+        Args:
+            x: examples as of `Split.inputs`, or a table with the columns that the model was trained on.
+
+        Returns:
+            The class (n,) int64; of several labels (n, labels) int64, 0 or 1; of a regression the value in the
+            target's units, (n,) or, of several targets, (n, targets).
+        """
         logits = self.forward(x)
         with self.backend.use():
+            if self.preparation.task == "regression":
+                values = self.preparation.in_units(logits, self.backend.xp)
+                return values[:, 0] if self.outputs == 1 else values
+            if self.preparation.task == "multi-label":
+                return (logits > self.loss.threshold).astype(np.int64)
             if self.outputs == 1:
                 return (logits[:, 0] > self.loss.threshold).astype(np.int64)
             return logits.argmax(axis=1)
@@ -328,11 +402,9 @@ class MLP:
         """The model that a file describes (see `model_file.parse`); its parameters are still to be set."""
         description = model_file.parse(path, facts, arrays, activations)
         try:
-            model = cls(**description.arguments, backend=backend)
+            return cls(**description.arguments, backend=backend)
         except (GpunetError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise CheckpointError(f"{path}: the model cannot be built as it is described: {error}") from None
-        vars(model).update(description.attributes)
-        return model
 
 
 def _layout(sizes: list[int]) -> list[tuple[int, int, int, tuple[int, ...]]]:

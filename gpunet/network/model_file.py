@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import CheckpointError
+from gpunet.data.preparation import Preparation
+from gpunet.errors import CheckpointError, DataError
 from gpunet.kernels.activations import ACTIVATIONS, Activation
 from gpunet.kernels.losses import LOSSES
 from gpunet.network.container import plain
@@ -32,20 +33,19 @@ def describe(model: Any) -> dict[str, Any]:
         "input_scale": float(model.input_scale),
         "image_shape": None if model.image_shape is None else list(model.image_shape),
         "class_names": None if model.class_names is None else list(model.class_names),
+        "preparation": model.preparation.to_dict(),
     }
 
 
 @dataclass(frozen=True)
 class Description:
-    """A description that was read: the arguments of `MLP`, and what is set on it afterwards.
+    """A description that was read.
 
     Attributes:
         arguments: keyword arguments of `MLP`.
-        attributes: its preprocessing, by the names of the attributes.
     """
 
     arguments: dict[str, Any]
-    attributes: dict[str, Any]
 
 
 def parse(
@@ -91,15 +91,32 @@ def parse(
         raise CheckpointError(f"{path}: the model's scale or image shape does not fit its {sizes[0]} inputs.")
     if classes is not None and (not sizes or len(classes) not in (sizes[-1], max(sizes[-1], 2))):
         raise CheckpointError(f"{path}: there are {len(classes)} class names for {sizes[-1:]} outputs.")
+    preparation = _preparation(path, facts, sizes)
+    preparation = preparation.with_changes(
+        input_scale=scale, image_shape=shape, class_names=None if classes is None else tuple(classes)
+    )
     try:
         loss = LOSSES[loss_name](**loss_settings)
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise CheckpointError(f"{path}: the model cannot be built as it is described: {error}") from None
     arguments = {
         "sizes": sizes, "activation": [known[name] for name in names], "initializer": "constant", "dropout": dropout,
-        "seed": seed, "dtype": dtype, "loss": loss,
+        "seed": seed, "dtype": dtype, "loss": loss, "preparation": preparation,
     }  # fmt: skip
-    return Description(arguments, {"input_scale": scale, "image_shape": shape, "class_names": classes})
+    return Description(arguments)
+
+
+def _preparation(path: Path, facts: dict[str, Any], sizes: list[int]) -> Preparation:
+    """The preparation in a description; earlier versions wrote none, only scale, shape and names."""
+    try:
+        preparation = Preparation.from_dict(facts.get("preparation", {}))
+    except DataError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    if preparation.columns is not None and preparation.width(len(preparation.columns)) != sizes[0]:
+        raise CheckpointError(f"{path}: the columns of the model do not fit its {sizes[0]} inputs.")
+    if preparation.targets is not None and len(preparation.targets.shift) != sizes[-1]:
+        raise CheckpointError(f"{path}: the targets of the model do not fit its {sizes[-1]} outputs.")
+    return preparation
 
 
 def _check_shapes(path: Path, sizes: list[int], arrays: dict[str, np.ndarray], dtype: Any) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.build import Ready
+from gpunet.kernels.encoding import encode
 from gpunet.kernels.gather import gather
 from gpunet.kernels.losses import loss_step
 from gpunet.kernels.optimizers import update
@@ -44,6 +45,7 @@ class Step:
         coefficients: those of the optimizer, a row per step.
         optimizer_state: the optimizer's vectors, each as long as the parameters.
         x, targets: the batch, (batch, features) and (batch,) or (batch, outputs).
+        columns: the batch before it is encoded, (batch, columns); `x` itself where nothing is.
         spaces: the room of each layer.
         losses: (batch,), the loss of each example, where the last step was asked for them.
         done: how many steps are done.
@@ -63,17 +65,19 @@ class Step:
             if images.dtype != np.uint8:
                 images = images.astype(model.dtype, copy=False)
             self.images = backend.to_device(images)
-            self.labels = backend.to_device(train.labels, np.int32 if train.labels.ndim == 1 else model.dtype)
+            targets = data.preparation.scale_targets(train.targets)
+            self.labels = backend.to_device(targets, np.int32 if targets.ndim == 1 else model.dtype)
             self.order = Order(backend, len(train), batch, int(recipe.seed or 0))
             self.control = backend.to_device(at.fresh())
             self.coefficients = Coefficients(
                 backend, model.dtype, optimizer, schedule, iterations=iterations, control=self.control
             )
             self.optimizer_state = [backend.zeros(model.flat.shape, model.dtype) for _ in optimizer.state_names]
-            features = model.sizes[0]
-            self.x = backend.empty((batch, features), model.dtype)
+            columns = self.images.shape[1]
+            self.x = backend.empty((batch, model.sizes[0]), model.dtype)
+            self.columns = self.x if model.encoding is None else backend.empty((batch, columns), model.dtype)
             same = self.images.dtype == model.dtype
-            self.raw_rows = None if same else backend.empty((batch, features), self.images.dtype)
+            self.raw_rows = None if same else backend.empty((batch, columns), self.images.dtype)
             self.targets = backend.empty((batch, *self.labels.shape[1:]), self.labels.dtype)
             self.spaces = [layer.space(backend, batch, training=True, own=way.captured) for layer in model.layers]
             wide = np.float64 if model.dtype == np.float64 else np.float32
@@ -102,7 +106,10 @@ class Step:
         model, data, control = self.model, self.data, self.control
         layers, spaces = model.layers, self.spaces
         ring, losses = self.order.ring, self.losses if want_losses else None
-        yield gather.prepare(self.images, self.labels, ring, control, data.scale, self.x, self.targets, self.raw_rows)
+        columns, targets = self.columns, self.targets
+        yield gather.prepare(self.images, self.labels, ring, control, data.scale, columns, targets, self.raw_rows)
+        if model.encoding is not None:
+            yield encode.prepare(columns, model.encoding, self.x)
         inputs = [self.x, *(space.kept for space in spaces)]
         for x, layer, space in zip(inputs, layers, spaces, strict=False):
             yield layer.forward(x, space, control)

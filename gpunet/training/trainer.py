@@ -92,10 +92,9 @@ class Trainer:
         self.callbacks = as_callbacks(callbacks)
         self._check_fit()
         model.loss = self.loss
-        model.input_scale = data.scale
-        # Fewer names than outputs would leave some predictions without one.
-        model.class_names = data.class_names if data.classes == max(model.outputs, 2) else None
-        model.image_shape = data.image_shape
+        model.preparation = data.preparation
+        if data.class_names and len(data.class_names) not in (model.outputs, max(model.outputs, 2)):
+            model.class_names = None  # fewer names than outputs would leave some predictions without one
         self.seconds = 0.0
         self.stopped: str | None = None
         self.error: BaseException | None = None
@@ -118,6 +117,15 @@ class Trainer:
             raise UsageError(f"the model has {model.outputs} outputs, and the targets have {labels.shape[1]}.")
         if labels.ndim == 1 and data.classes > max(model.outputs, 2):
             raise UsageError(f"the model has {model.outputs} outputs, and {data.name} has {data.classes} classes.")
+        if data.task == "regression" and (self.loss.output != "identity" or getattr(self.loss, "signed", False)):
+            raise UsageError(
+                f"the targets are numbers, and the loss {self.loss.name} is for classes; take mse, mae or huber."
+            )
+        if data.task == "multi-label" and self.loss.output == "softmax":
+            raise UsageError(
+                f"an example may have several labels, and the loss {self.loss.name} is for a single class; take "
+                "binary-cross-entropy."
+            )
         if model.outputs == 1 and self.loss.output == "softmax":
             raise UsageError(
                 "the softmax of a single output is always 1; take two outputs, or the loss binary-cross-entropy."
