@@ -202,7 +202,8 @@ class MLP:
 
     @preparation.setter
     def preparation(self, preparation: Preparation) -> None:
-        self._preparation, self._encoding = preparation, None
+        self._preparation = preparation
+        self._encoding: Encoding | None = None
 
     @property
     def input_scale(self) -> float:
