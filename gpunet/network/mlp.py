@@ -61,6 +61,8 @@ class MLP:
         UsageError: sizes, names or rates that cannot be used.
     """
 
+    _encoding: Encoding | None
+
     def __init__(
         self,
         sizes: Sequence[int],
@@ -202,8 +204,7 @@ class MLP:
 
     @preparation.setter
     def preparation(self, preparation: Preparation) -> None:
-        self._preparation = preparation
-        self._encoding: Encoding | None = None
+        self._preparation, self._encoding = preparation, None
 
     @property
     def input_scale(self) -> float:
