@@ -8,18 +8,17 @@ the cores; they do not depend on each other, so the results are the same to the 
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import functools
-import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gpunet.kernels.build import Ready
+from gpunet.kernels.threads import helpers
 
 #: Elements in a piece: few enough that what one pass writes is in cache for the next, and so many that beginning
 #: a pass does not count. That takes a microsecond, and with several threads many, since each pass lets go of the
@@ -64,47 +63,13 @@ def constant(value: float, like: np.ndarray) -> np.ndarray:
     return _filled(value, like.dtype)[: len(like)]
 
 
-@functools.cache
-def _helpers() -> tuple[Any, int]:
-    """A pool of threads beside the caller's, and how many there are: OMP_NUM_THREADS, else all cores, less one."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    count = (int(asked) if asked.isdigit() and int(asked) else there) - 1
-    if count < 1:
-        return None, 0
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(count, thread_name_prefix="gpunet"), count
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads do not come along into the child
-
-
-_most: contextvars.ContextVar[int | None] = contextvars.ContextVar("most", default=None)
-
-
-@contextlib.contextmanager
-def at_most(threads: int | None) -> Iterator[None]:
-    """Take no more threads than this inside a `with` block; None bounds nothing."""
-    before = _most.set(_most.get() if threads is None else threads)
-    try:
-        yield
-    finally:
-        _most.reset(before)
-
-
 def over_pieces(work: Callable[[int], Any], length: int, piece: int, elements: int) -> None:
     """Call `work(start)` for the start of each piece, on several cores if there are at least SHARED elements.
 
     NumPy lets go of the interpreter while it computes, so threads do run side by side.
     """
     starts = range(0, length, piece)
-    most = _most.get()
-    alone = elements < SHARED or most == 1
-    pool, helpers = (None, 0) if alone else _helpers()
-    if most is not None:
-        helpers = min(helpers, most - 1)
+    pool, count = (None, 0) if elements < SHARED else helpers(len(starts) - 1)
 
     def run(own: range) -> None:
         for start in own:
@@ -113,7 +78,7 @@ def over_pieces(work: Callable[[int], Any], length: int, piece: int, elements: i
     if pool is None:
         run(starts)
         return
-    share = -(-len(starts) // (helpers + 1))
+    share = -(-len(starts) // (count + 1))
     # The context brings along what NumPy does about overflows here.
     others = [
         pool.submit(contextvars.copy_context().run, run, starts[at : at + share])

@@ -12,7 +12,6 @@ where the delta is read for the product with x^T. Whoever does not take them is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from gpunet.kernels.blocks import prepare
 from gpunet.kernels.build import C_TYPES, Ready, elementwise, prepared_operation, raw, types
 from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.dropout import Drop, dropout
+from gpunet.kernels.products import product
 
 
 @dataclass
@@ -142,16 +142,6 @@ def dense_backward(
         sum_below()
 
     return run
-
-
-def product(a: Any, b: Any, out: Any) -> Ready:
-    """out = a b of NumPy matrices, in C or Fortran order.
-
-    `np.dot` is at the BLAS a microsecond sooner than `np.matmul`, but writes C order alone: (a b)^T is b^T a^T.
-    """
-    if out.flags.c_contiguous:
-        return partial(np.dot, a, b, out)
-    return partial(np.dot, b.T, a.T, out.T)
 
 
 def _sums(delta: Any, grad_bias: Any) -> Ready:

@@ -1,119 +1,155 @@
-"""The threads of the CPU: how many the matrix products get and the other kernels may take, and the BLAS behind them.
+"""The threads of the CPU: how many there are, which of them help, and the BLAS, which is kept to one.
 
-It decides about speed, and about the last bits of a product, on the CPU alone; on CUDA there is nothing to do here.
+A product that the BLAS shares out by itself waits for each of its threads, and on a busy machine one of them is not
+scheduled for milliseconds. So the BLAS works with one thread, and large products are shared out here, in pieces that
+nobody has to wait for (`products.py`). How many threads help changes no number, not even its last bit.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpunet.checks import whole
-from gpunet.kernels import blocks
 
-#: What one core's matrix product reaches at least, in GFLOP/s, by the kernels that OpenBLAS says it uses.
-_GFLOPS = {"SkylakeX": 90.0, "Cooperlake": 90.0, "SapphireRapids": 90.0}
-_GFLOPS_OTHERS = 40.0
-#: A thread wants at least this many microseconds of a product, since it has to be woken and what it wrote fetched out
-#: of another core's cache. Measured on two cores: (100, 784) times (784, 10) takes 64 microseconds on one of them and
-#: 40 on both, (100, 50) times (50, 30) gains nothing.
-_WORTH_A_THREAD = 15.0
+
+@functools.cache
+def cores() -> int:
+    """How many cores this process may use: those it may run on, its container's quota, OMP_NUM_THREADS, the least."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    limits = [there, _quota(), int(asked) if asked.isdigit() and int(asked) else None]
+    return max(1, min(limit for limit in limits if limit is not None))
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """The whole cores of a container's CPU quota (cgroups of both versions), at least 1; None without one."""
+    try:
+        if (root / "cpu.max").exists():
+            quota, period = (root / "cpu.max").read_text().split()
+        else:
+            quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return None if quota == "max" or int(quota) <= 0 else max(1, int(quota) // int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+_most: contextvars.ContextVar[int | None] = contextvars.ContextVar("most", default=None)
+
+
+@contextlib.contextmanager
+def at_most(threads: int | None) -> Iterator[None]:
+    """Take no more threads than this inside a `with` block, the caller's own included; None bounds nothing."""
+    before = _most.set(_most.get() if threads is None else threads)
+    try:
+        yield
+    finally:
+        _most.reset(before)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(cores() - 1, thread_name_prefix="gpunet")
+
+
+def helpers(wanted: int) -> tuple[Any, int]:
+    """A pool of threads and how many of them may help the caller's own, at most `wanted`; (None, 0) for none."""
+    most = _most.get()
+    count = min(cores() if most is None else min(cores(), most), wanted + 1) - 1
+    return (_pool(), count) if count > 0 else (None, 0)
 
 
 @functools.cache
 def _controller() -> Any:
-    # Looking for the libraries takes milliseconds, so it is done once and only by who trains on a CPU.
+    # Looking for the libraries takes milliseconds, so it is done once and only by who computes on a CPU.
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")
 
 
-_turn = threading.RLock()
+def describe() -> list[dict[str, Any]]:
+    """What is known of each BLAS library that is loaded: its name, version, kernels and threads."""
+    with _blas.lock:
+        return [{**library, "num_threads": _blas.before or library["num_threads"]} for library in _controller().info()]
+
+
+class _Blas:
+    """Who keeps the BLAS to one thread: its number of threads is one of the whole process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.before: int | None = None
+        self.limit: Any = None
+
+
+_blas = _Blas()
 
 
 @contextlib.contextmanager
-def _limited(number: int | None) -> Iterator[None]:
-    """Have the BLAS take this many threads inside a `with` block; None leaves it as it is.
-
-    The number is one of the whole process, and one that changes under a product changes its last bits. So one Python
-    thread at a time is in here, and trainings in several of them take turns.
-    """
-    with _turn, _controller().limit(limits=number):
+def one_blas_thread() -> Iterator[None]:
+    """Have the BLAS work with one thread inside a `with` block, in whatever thread; the last to leave puts it back."""
+    with _blas.lock:
+        if _blas.users == 0:
+            _blas.before = max((library["num_threads"] for library in _controller().info()), default=1)
+            _blas.limit = _controller().limit(limits=1)
+            _touch_buffers()
+        _blas.users += 1
+    try:
         yield
+    finally:
+        with _blas.lock:
+            _blas.users -= 1
+            if _blas.users == 0:
+                _blas.limit.restore_original_limits()
+                _blas.before = None
 
 
-def _new_turn() -> None:
-    global _turn
-    _turn = threading.RLock()
+def _after_fork() -> None:
+    """Threads do not come along into the child, and nobody there is within `one_blas_thread` of another thread."""
+    global _blas
+    _pool.cache_clear()
+    _blas = _Blas()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_turn)  # the thread whose turn it was does not come along into the child
-
-
-def describe() -> list[dict[str, Any]]:
-    """What is known of each BLAS library that is loaded: its name, version, kernels and threads."""
-    return _controller().info()
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Threads:
-    """How many threads the matrix products of a network take, chosen by the size of the largest.
-
-    The choice depends on the network, the batch and the machine alone, never on a measurement: another number of
-    threads changes the last bits of a product, and the same run has to give the same bits.
+    """How many threads a training may take on the CPU.
 
     Attributes:
-        number: of the products, or None on CUDA.
+        number: how many it may take; None on CUDA.
 
     Args:
-        backend: the `Backend`; on CUDA nothing is chosen.
-        sizes: the widths of the network.
-        batch: examples per step.
-        asked: a number to take instead, which no kernel goes beyond; None chooses.
+        backend: the `Backend`.
+        asked: at most so many; all cores by default.
 
     Raises:
         UsageError: the number is none.
     """
 
-    def __init__(self, backend: Any, sizes: Sequence[int], batch: int, asked: int | None = None) -> None:
-        self.asked = None if asked is None else whole("threads", asked)
-        self.number: int | None = None
-        if backend.name != "cpu":
-            return
-        self.number = self.asked
-        if self.number is None:
-            with _limited(None):  # else it might be another training's number that is there
-                libraries = describe()
-            there = max((library["num_threads"] for library in libraries), default=1)
-            rates = [_GFLOPS.get(library.get("architecture", ""), _GFLOPS_OTHERS) for library in libraries]
-            largest = 2.0 * batch * max(m * n for m, n in pairwise(sizes))
-            wanted = int(largest / min(rates, default=_GFLOPS_OTHERS) / 1e3 / _WORTH_A_THREAD)
-            self.number = min(max(wanted, 1), there)
-        _touch_buffers()
+    def __init__(self, backend: Any, asked: int | None = None) -> None:
+        asked = None if asked is None else whole("threads", asked)
+        self.number = None if backend.name != "cpu" else cores() if asked is None else min(asked, cores())
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Have the products of training steps take their number of threads inside a `with` block."""
+        """Have no more threads than these inside a `with` block."""
         if self.number is None:
             yield
             return
-        with _limited(self.number), blocks.at_most(self.asked):
-            yield
-
-    @contextlib.contextmanager
-    def bounded(self) -> Iterator[None]:
-        """Have no more threads than were asked for inside a `with` block; products of any size may come in it."""
-        if self.number is None or self.asked is None:
-            yield
-            return
-        with self.held():
+        with one_blas_thread(), at_most(self.number):
             yield
 
 
@@ -126,5 +162,4 @@ def _touch_buffers() -> None:
     (100, 784) times (784, 50), took 300 microseconds before one product of this size and 195 after it (NumPy 2.4,
     OpenBLAS 0.3.31, AMD EPYC of family 23).
     """
-    with _limited(1):
-        np.matmul(np.zeros((512, 128), np.float32), np.zeros((128, 512), np.float32))
+    np.matmul(np.zeros((512, 128), np.float32), np.zeros((128, 512), np.float32))

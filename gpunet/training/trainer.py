@@ -83,7 +83,7 @@ class Trainer:
             )
         self.batch, self.iterations = int(recipe.batch_size), int(recipe.iterations or 0)
         self.way = choose_way(recipe.graph, self.backend, model.sizes, self.batch)
-        self.threads = Threads(self.backend, model.sizes, self.batch, recipe.threads)
+        self.threads = Threads(self.backend, recipe.threads)
         self.logs, self.validations = Timer(recipe.log_every), Timer(recipe.validate_every)
         self.checkpoints = Timer(
             read.optional(read.whole(1))("checkpoint_every", checkpoint_every),
@@ -287,7 +287,7 @@ class Trainer:
             self.evaluating = name, done, total
 
         try:
-            with self.threads.bounded():
+            with self.threads.held():
                 return evaluate(self.model, split, self.loss, progress)
         finally:
             self.evaluating = None
@@ -340,8 +340,6 @@ def training_steps(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> 
 def train(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> TrainingResult:
     """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` and `Recipe` for
     the options.
-
-    On the CPU trainings in several Python threads take turns; to train at the same time, use processes.
 
     Returns:
         The final accuracies and losses, the history of records, and the model.
