@@ -195,7 +195,7 @@ def header(run: Run) -> list[tuple[str, str]]:
         ("device", f"{plan['device']}: {plan['reason']}" if plan.get("reason") else plan["device"]),
     ]
     threads = plan["threads"]
-    shared = f", {threads} thread{'s' if threads > 1 else ''} for the matrix products" if threads else ""
+    shared = f", up to {threads} threads" if threads and threads > 1 else ""
     rows.append(("steps", plan["graph"] + shared))
     if run.trainer.iteration:
         rows.append(("resumed", f"goes on after iteration {run.trainer.iteration:,} of {run.trainer.iterations:,}"))

@@ -24,11 +24,12 @@ from gpunet.checks import whole
 
 @functools.cache
 def cores() -> int:
-    """How many cores this process may use: those it may run on, its container's quota, OMP_NUM_THREADS, the least."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores there are to take: OMP_NUM_THREADS, else those this process may run on and is given time for."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    limits = [there, _quota(), int(asked) if asked.isdigit() and int(asked) else None]
-    return max(1, min(limit for limit in limits if limit is not None))
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(there, _quota() or there))
 
 
 def _quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
@@ -49,7 +50,8 @@ _most: contextvars.ContextVar[int | None] = contextvars.ContextVar("most", defau
 @contextlib.contextmanager
 def at_most(threads: int | None) -> Iterator[None]:
     """Take no more threads than this inside a `with` block, the caller's own included; None bounds nothing."""
-    before = _most.set(_most.get() if threads is None else threads)
+    outer = _most.get()
+    before = _most.set(outer if threads is None else threads if outer is None else min(threads, outer))
     try:
         yield
     finally:

@@ -25,6 +25,7 @@ from gpunet.kernels.build import Ready
 from gpunet.kernels.encoding import Encoding, encode
 from gpunet.kernels.losses import LOSSES, Loss, softmax
 from gpunet.kernels.random import Stream, generator, purpose
+from gpunet.kernels.threads import Threads
 from gpunet.network import container, model_file
 from gpunet.network.initializers import INITIALIZERS, Initializer, TruncatedNormal
 from gpunet.network.layers import Dense
@@ -284,7 +285,7 @@ class MLP:
         x = self.preparation.rows(x)
         if x.ndim == 1:
             x = x[None, :]
-        with self.backend.use():
+        with self.backend.use(), Threads(self.backend).held():
             out = self.backend.empty((len(x), self.outputs), self.dtype)
             room = self.backend.empty((min(len(x), CHUNK), self.sizes[0]), self.dtype)
             passes: list[Ready] = []

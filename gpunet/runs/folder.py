@@ -366,10 +366,8 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
     if trainer.backend.name == "cuda":
         versions["cupy"] = trainer.backend.xp.__version__
     for library in threads.describe() if trainer.backend.name == "cpu" else ():
-        # Another library, other kernels or another number of threads add up in another order.
-        named = [str(library.get(key, "")) for key in ("internal_api", "version", "architecture")]
-        count = trainer.threads.number
-        versions["blas"] = f"{' '.join(named)} with {count} thread{'s' if count != 1 else ''}"
+        # Another library or other kernels add up in another order.
+        versions["blas"] = " ".join(str(library.get(key, "")) for key in ("internal_api", "version", "architecture"))
     return {
         "device": trainer.backend.device,
         "network": model.description,

@@ -95,7 +95,7 @@ class Recipe:
     graph: str = option("auto", read.choice(("auto", "on", "off"), "way to run steps"), RUN, "auto|on|off",
         "Capture a step once as a CUDA graph and replay it.", names=("auto", "on", "off"))  # fmt: skip
     threads: int | None = option(None, read.optional(read.whole(1, example="1")), RUN, "N",
-        "Threads on the CPU, at most; on a busy machine 1 is fastest.", shown="by the work")  # fmt: skip
+        "Threads on the CPU, at most; how many there are changes no number.", shown="all cores")  # fmt: skip
     log_every: int = option(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
 
     def __post_init__(self) -> None:

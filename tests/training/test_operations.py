@@ -119,8 +119,8 @@ def test_pieces_of_any_order_see_what_changes() -> None:
 def test_pieces_take_no_more_threads_than_they_may(
     most: int | None, taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    blocks._helpers.cache_clear()
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    threads._pool.cache_clear()
     seen, all_there = set(), threading.Barrier(taken)
 
     def work(start: int) -> None:
@@ -129,28 +129,27 @@ def test_pieces_take_no_more_threads_than_they_may(
             all_there.wait(600)
 
     try:
-        with blocks.at_most(most), blocks.at_most(None):
+        with threads.at_most(most), threads.at_most(None):
             blocks.over_pieces(work, 6, 1, blocks.SHARED)
     finally:
-        blocks._helpers()[0].shutdown()
-        blocks._helpers.cache_clear()
+        threads._pool().shutdown()
+        threads._pool.cache_clear()
     assert len(seen) == taken
 
 
 def test_what_was_asked_for_bounds_evaluations_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not threads.describe():
-        pytest.skip("the BLAS of this NumPy is none whose threads can be set")
+    monkeypatch.setattr(threads, "cores", lambda: 4)
     data = gn.Dataset.from_arrays(np.eye(8, dtype=np.float32), np.arange(8) % 2, validation=2)
     found = []
 
-    def spy(*_: Any) -> gn.Evaluation:
-        found.append(({library["num_threads"] for library in threads.describe()}, blocks._most.get()))
-        return evaluate(*_)
+    def spy(*arguments: Any) -> gn.Evaluation:
+        found.append(threads._most.get())
+        return evaluate(*arguments)
 
     evaluate = gn.evaluate
     monkeypatch.setattr("gpunet.training.trainer.evaluate", spy)
     gn.train(gn.MLP([8, 2]), data, iterations=2, batch_size=3, threads=2)
-    assert found == [({2}, 2)] * 3  # after the last step, and for the result: two splits
+    assert found == [2] * 3  # after the last step, and for the result: two splits
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
