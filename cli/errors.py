@@ -45,7 +45,7 @@ def catch_signals() -> None:
             os._exit(128 + number)
         if not _running:
             with contextlib.suppress(AttributeError, OSError, ValueError):  # a standard error that is gone
-                os.write(sys.stderr.fileno(), b"Error: stopped.\n")
+                os.write(sys.stderr.fileno(), b"Stopped.\n")
             os._exit(128 + number)
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
@@ -62,7 +62,7 @@ def running() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:  # before the option parser makes an exit code of its own of it
-        raise Interrupted("stopped.", error) from None
+        raise Interrupted("Stopped.", error) from None
     finally:
         _running = False
 
@@ -83,6 +83,9 @@ def run(command: Callable[[], Any]) -> int:
         code = command()
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
+    except Interrupted as error:
+        report(str(error), error=False)
+        return error.exit_code
     except GpunetError as error:
         report(str(error))
         return error.exit_code
@@ -90,8 +93,8 @@ def run(command: Callable[[], Any]) -> int:
         _forget_output()
         return 1
     except KeyboardInterrupt as error:
-        stopped = Interrupted("stopped.", error)
-        report(str(stopped))
+        stopped = Interrupted("Stopped.", error)
+        report(str(stopped), error=False)
         return stopped.exit_code
     except MemoryError as error:
         report(f"not enough memory: {error or 'an array does not fit'}; use a smaller network, batch or data set.")
@@ -125,12 +128,12 @@ def describe_os_error(error: OSError) -> str:
     return f"{error.filename} cannot be used ({reason}); choose another place."
 
 
-def report(sentence: str) -> None:
-    """Write an error to standard error; a standard error that is gone is not worth another error."""
+def report(sentence: str, error: bool = True) -> None:
+    """Write an error, or what is none, to standard error; one that is gone is not worth another error."""
     from gpunet.cli import display
 
     try:
-        display.print_error(sentence)
+        (display.print_error if error else display.note)(sentence)
     except (OSError, ValueError):
         _forget_output()
 

@@ -28,26 +28,37 @@ class Board:
     def __init__(self, sweep: Sweep, quiet: bool, json: bool) -> None:
         self._sweep = sweep
         self._quiet, self._json = quiet, json
-        self._screen = display.Screen(live=not quiet)
         self._began = time.perf_counter()
         self._before = len(sweep.results)
+        self._live: Any = None
 
-    def start(self) -> None:
-        """Show the empty table."""
-        self._screen.start()
-        self._screen.refresh(self._draw, force=True)
+    def __enter__(self) -> Board:
+        if not self._quiet and display.can_redraw(sys.stderr):
+            from rich.live import Live
+
+            # What is written meanwhile stands above the table, if it goes to the same terminal.
+            self._live = Live(
+                self._draw(),
+                console=display.console(stderr=True),
+                transient=True,
+                refresh_per_second=1,
+                redirect_stdout=display.is_terminal(sys.stdout),
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self._live is not None:
+            self._live.stop()
 
     def add(self, result: Result) -> None:
         """Show a result."""
         if self._json:
-            self._screen.write(json_module.dumps({"event": "trial", **result.as_dict()}))
-        elif not self._quiet and not self._screen.live:
-            self._screen.write(self._line(result))
-        self._screen.refresh(self._draw)
-
-    def stop(self) -> None:
-        """Take the live table away."""
-        self._screen.stop()
+            print(json_module.dumps({"event": "trial", **result.as_dict()}), flush=True)
+        elif not self._quiet and self._live is None:
+            print(self._line(result), flush=True)
+        if self._live is not None:
+            self._live.update(self._draw())
 
     def _line(self, result: Result) -> str:
         count = f"{len(self._sweep.results):>{len(str(len(self._sweep.trials)))}}/{len(self._sweep.trials)}"
@@ -62,7 +73,8 @@ class Board:
 
     def _draw(self) -> Any:
         rows = self._sweep.rows()
-        room = max(3, display.error_console().height - 5)
+        console = display.console(stderr=True)
+        room = max(3, console.height - 5)
         if len(rows) > room:  # the best of those that are there, and nothing to scroll
             rows = sorted(rows, key=lambda row: -mean(row, "validation_accuracy"))[:room]
         done, total = len(self._sweep.results), len(self._sweep.trials)
@@ -70,7 +82,7 @@ class Board:
         if done > self._before:
             left = (time.perf_counter() - self._began) / (done - self._before) * (total - done)
             text += f", {display.duration(left)} left"
-        return display.drawn_table(*cells(self._sweep, rows, width=display.error_console().width), title=text)
+        return display.drawn_table(*cells(self._sweep, rows, console.width), text, console.width)
 
 
 def mean(row: Row, name: str) -> float:
@@ -199,18 +211,18 @@ def command(
     if not json and not quiet:
         display.pairs(_header(sweep, jobs, backend, remark))
         display.line()
-    board = Board(sweep, quiet, json)
     try:
-        board.start()
-        for result in sweep.run(jobs, backend):
-            board.add(result)
+        with Board(sweep, quiet, json) as board:
+            for result in sweep.run(jobs, backend):
+                board.add(result)
     except KeyboardInterrupt as error:
-        board.stop()
-        where = f"stopped after {len(sweep.results)} of {len(sweep.trials)} runs"
-        again = f"; the same command goes on from there, its results are in {out}" if out else ""
-        raise Interrupted(f"{where}{again}.", error) from None
-    finally:
-        board.stop()
+        told = [f"Stopped after {len(sweep.results)} of {len(sweep.trials)} runs."]
+        told.append(
+            f"The same command goes on from there; its results are in {out}"
+            if out
+            else "Nothing was kept; with --out FOLDER the same command would go on from here."
+        )
+        raise Interrupted("\n".join(told), error) from None
     chosen = sweep.choose()
     tested = sweep.measure([chosen])
     if report_test:

@@ -1,17 +1,15 @@
-"""`gpunet train`: settings, data, model and trainer, and the observers that a run is shown to.
+"""`gpunet train`: settings, data, model and trainer, and what the terminal is told while it trains.
 
-A run is a loop over the trainer's records. Whatever wants to see it is an `Observer`: the display and the JSON
-lines here, and what keeps a run on disk. A new one is a class with the methods that it needs and a line in
-`command`, where the list of observers is made.
+Whatever wants to see a run is a `Callback` of its trainer: the progress bar, the lines and the JSON here, and what
+keeps a run on disk (`cli/keep.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Optional
 
 import typer
@@ -20,174 +18,70 @@ from gpunet.backend import get_backend
 from gpunet.cli import display, keep
 from gpunet.cli.errors import Interrupted, Terminated
 from gpunet.cli.options import resolve, setting_options
-from gpunet.data.dataset import Dataset
 from gpunet.errors import UsageError
-from gpunet.network.mlp import MLP
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.logs import as_json
-from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
-from gpunet.training.records import ResultRecord, StepRecord
+from gpunet.runs.settings import build_dataset, build_model, build_trainer
+from gpunet.training.callbacks import Callback
+from gpunet.training.progress import ProgressBar
+from gpunet.training.records import Record, ResultRecord, StepRecord
 from gpunet.training.trainer import Trainer
 
 KEEPING = "Keeping the run"
 
 
-@dataclasses.dataclass
-class Run:
-    """A run about to start: everything an observer may look at."""
+class JsonLines(Callback):
+    """Every record as one line of JSON on standard output."""
 
-    settings: Settings
-    data: Dataset
-    model: MLP
-    trainer: Trainer
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
 
-
-class Observer:
-    """Something a run is shown to; the methods here do nothing."""
-
-    def start(self, run: Run) -> None:
-        """The run is set up, and no step has been done."""
-
-    def record(self, record: StepRecord) -> None:
-        """A log step was done."""
-
-    def finish(self, result: ResultRecord) -> None:
-        """The run came to its end."""
-
-    def stop(self, cause: BaseException) -> str | None:
-        """The run ended before its end, by Ctrl-C, SIGTERM or an error; the answer is added to the user's message."""
-        return None
+    def on_record(self, record: Record, trainer: Trainer) -> None:
+        """Write the record."""
+        self._bar.write(as_json(record.as_dict()))
 
 
-class JsonLines(Observer):
-    """Every record as one line of JSON on standard output, and a progress bar on standard error if it is a terminal."""
+class Lines(Callback):
+    """For people: a line per log step, above the progress bar; a validation in between shows in the next line."""
 
-    def __init__(self, quiet: bool) -> None:
-        self._screen = display.Screen(live=not quiet)
-        self._bar: display.TrainingBar | None = None
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
+        self._room = display.room()
+        self._validation = ""
+        self._unwritten: str | None = None
 
-    def start(self, run: Run) -> None:
-        """Show what is about to run."""
-        if self._screen.live:
-            display.pairs(header(run), stderr=True)
-        self._bar = display.TrainingBar(run.trainer.iterations)
-        self._screen.start()
-
-    def record(self, record: StepRecord) -> None:
-        """Write the record and move the bar."""
-        self._screen.write(as_json(record.as_dict()))
-        if self._bar is not None:
-            self._bar.add(record)
-            self._screen.refresh(self._bar.draw)
-
-    def finish(self, result: ResultRecord) -> None:
-        """Write the result."""
-        self._screen.stop()
-        self._screen.write(as_json(result.as_dict()))
-        self._screen.stop()
-
-    def stop(self, cause: BaseException) -> None:
-        """Take the bar away and leave the lines."""
-        self._screen.stop()
-
-
-class Log(Observer):
-    """For people: a header, a line per log step above a progress bar, and the accuracies side by side at the end.
-
-    A validation between two log steps shows in the next line.
-    """
-
-    def __init__(self) -> None:
-        self._screen = display.Screen(live=True)
-        self._bar: display.TrainingBar | None = None
-        self._every = self._digits = 1
-        self._validation: float | None = None
-        self._unwritten: StepRecord | None = None
-
-    def start(self, run: Run) -> None:
-        """Show what is about to run."""
-        display.pairs(header(run))
-        display.line()
-        sys.stdout.flush()
-        self._every, self._digits = run.settings.log_every, len(str(run.trainer.iterations))
-        self._bar = display.TrainingBar(run.trainer.iterations)
-        self._screen.start()
-        self._screen.refresh(self._bar.draw, force=True)
-
-    def record(self, record: StepRecord) -> None:
-        """Write the record, if it is one of a log step, and move the bar."""
+    def on_record(self, record: Record, trainer: Trainer) -> None:
+        """Write the record, if it is one of a log step."""
+        if not isinstance(record, StepRecord):
+            return
         if record.validation_accuracy is not None:
-            self._validation = record.validation_accuracy
-        self._unwritten = record
-        if record.iteration % self._every == 0:
+            self._validation = f"{record.validation_accuracy:.4f}"
+        self._unwritten = self._line(record, len(str(trainer.iterations)))
+        if trainer.logs.is_due(record.iteration):
             self._write()
-        if self._bar is not None:
-            self._bar.add(record)
-            self._screen.refresh(self._bar.draw)
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Write the last record, which need not be one of a log step."""
+        self._write()
+
+    def _line(self, record: StepRecord, digits: int) -> str:
+        text = f"iteration {record.iteration:>{digits}}  accuracy {record.accuracy:.4f}  loss {record.loss:.6f}"
+        if len(text) > self._room:
+            text = f"{record.iteration:>{digits}}  acc {record.accuracy:.4f}  loss {record.loss:.4f}"
+        if self._validation:
+            label = "validation" if len(text) + 19 <= self._room else "val"
+            text += f"  {label} {self._validation}"
+        return text
 
     def _write(self) -> None:
-        record, self._unwritten = self._unwritten, None
-        if record is None:
-            return
-        text = f"iteration {record.iteration:>{self._digits}}  accuracy {record.accuracy:.4f}  loss {record.loss:.6f}"
-        if not self._screen.fits(text):
-            text = f"{record.iteration:>{self._digits}}  acc {record.accuracy:.4f}  loss {record.loss:.4f}"
-        if self._validation is not None:
-            label = "validation" if self._screen.fits(f"{text}  validation 0.0000") else "val"
-            text += f"  {label} {self._validation:.4f}"
-            self._validation = None
-        self._screen.write(text)
-
-    def finish(self, result: ResultRecord) -> None:
-        """Write the result."""
-        self._write()
-        self._screen.stop()
-        display.line()
-        display.table(*result_table(result))
-        display.line()
-        if result.stopped != "completed":
-            best = f"; the weights are those of iteration {result.best_iteration:,}" if result.best_iteration else ""
-            display.line(f"{result.stopped}{best}")
-        display.line(result_speed(result))
-
-    def stop(self, cause: BaseException) -> None:
-        """Write what is waiting and take the bar away."""
-        self._write()
-        self._screen.stop()
+        if self._unwritten is not None:
+            self._bar.write(self._unwritten)
+        self._unwritten, self._validation = None, ""
 
 
-class ResultLine(Observer):
-    """For --quiet: one line at the end."""
-
-    def finish(self, result: ResultRecord) -> None:
-        """Write the result."""
-        named = [(name, getattr(result, f"{name}_accuracy")) for name in ("train", "validation", "test")]
-        accuracies = ", ".join(f"{name} accuracy {value:.4f}" for name, value in reversed(named) if value is not None)
-        display.line(f"{accuracies}; {result_speed(result)}")
-
-
-class Kept(Observer):
-    """For a run with a folder: says where it is and how to go on."""
-
-    def __init__(self, folder: RunFolder, quiet: bool) -> None:
-        self._folder = folder
-        self._quiet = quiet
-
-    def finish(self, result: ResultRecord) -> None:
-        """Say where the run is."""
-        if not self._quiet:
-            display.line(f"kept in {self._folder.path}; evaluate it with: gpunet evaluate {self._folder.path}")
-
-    def stop(self, cause: BaseException) -> str | None:
-        """Say how to go on, if there is something to go on from."""
-        if isinstance(cause, KeyboardInterrupt):
-            return f"Go on with: gpunet train --resume {self._folder.path}"
-        return None
-
-
-def header(run: Run) -> list[tuple[str, str]]:
+def header(trainer: Trainer) -> list[tuple[str, str]]:
     """What is trained, on what, where and how, as labels and texts."""
-    data, model, plan = run.data, run.model, run.trainer.plan
+    data, model, plan = trainer.data, trainer.model, trainer.plan
     parts = [f"{len(split):,} {name}" for name, split in data.splits().items()]
     rows = [
         ("data", f"{data.name}: {', '.join(parts)}"),
@@ -197,8 +91,8 @@ def header(run: Run) -> list[tuple[str, str]]:
     threads = plan["threads"]
     shared = f", up to {threads} threads" if threads and threads > 1 else ""
     rows.append(("steps", plan["graph"] + shared))
-    if run.trainer.iteration:
-        rows.append(("resumed", f"goes on after iteration {run.trainer.iteration:,} of {run.trainer.iterations:,}"))
+    if trainer.iteration:
+        rows.append(("resumed", f"goes on after iteration {trainer.iteration:,} of {trainer.iterations:,}"))
     return rows
 
 
@@ -228,35 +122,56 @@ def result_speed(result: ResultRecord) -> str:
     )
 
 
-def watch(run: Run, observers: Sequence[Observer]) -> ResultRecord:
-    """Run the trainer to its end and show it to the observers.
+def show(result: ResultRecord) -> None:
+    """Write the result: the accuracies side by side, how training ended, and how long it took."""
+    display.line()
+    display.table(*result_table(result))
+    display.line()
+    if result.stopped != "completed":
+        best = f"; the weights are those of iteration {result.best_iteration:,}" if result.best_iteration else ""
+        display.line(f"{result.stopped}{best}")
+    display.line(result_speed(result))
+
+
+def result_line(result: ResultRecord) -> str:
+    """The result in one line."""
+    named = [(name, getattr(result, f"{name}_accuracy")) for name in ("test", "validation", "train")]
+    accuracies = ", ".join(f"{name} accuracy {value:.4f}" for name, value in named if value is not None)
+    return f"{accuracies}; {result_speed(result)}"
+
+
+def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
+    """Run the trainer to its end.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the step was done to its end, and the observers have been told.
+        Interrupted: Ctrl-C or SIGTERM; the step was done to its end, and the callbacks have been told.
     """
+    record: Record | None = None
     try:
-        for observer in observers:
-            observer.start(run)
-        with _stopping(run.trainer) as signals:
-            for record in run.trainer.steps():
-                if isinstance(record, ResultRecord):
-                    for observer in observers:
-                        observer.finish(record)
-                    return record
-                assert isinstance(record, StepRecord)
-                for observer in observers:
-                    observer.record(record)
+        with stopping(trainer) as signals:
+            for each in trainer.steps():
+                record = each
+        if isinstance(record, ResultRecord):
+            return record
         raise signals[0]
-    except BaseException as error:
-        answers = [answer for observer in reversed(observers) if (answer := observer.stop(error))]
-        if not isinstance(error, KeyboardInterrupt):
-            raise
-        where = f"stopped after iteration {run.trainer.iteration:,} of {run.trainer.iterations:,}"
-        raise Interrupted(" ".join([f"{where}.", *answers]), error) from None
+    except KeyboardInterrupt as error:
+        told = [f"Stopped at iteration {trainer.iteration:,} of {trainer.iterations:,}."]
+        if isinstance(record, StepRecord):
+            validation = record.validation_accuracy
+            told[0] = (
+                told[0][:-1]
+                + f": accuracy {record.accuracy:.4f}, loss {record.loss:.4f}"
+                + ("." if validation is None else f", validation accuracy {validation:.4f}.")
+            )
+        if folder is None:
+            told.append("Nothing was kept; with --out RUN the run could go on from here.")
+        else:
+            told.append(f"Kept in {folder.path}; go on with: gpunet train --resume {folder.path}")
+        raise Interrupted("\n".join(told), error) from None
 
 
 @contextlib.contextmanager
-def _stopping(trainer: Trainer) -> Iterator[list[BaseException]]:
+def stopping(trainer: Trainer) -> Iterator[list[BaseException]]:
     """Let the first Ctrl-C or SIGTERM end training between two steps, where it can be taken up again; the next one
     ends it at once. Yields the list of what has arrived, as exceptions."""
     arrived: list[BaseException] = []
@@ -390,10 +305,23 @@ def command(
     elif out is not None:
         folder = keep.new_folder(keeping, settings, trainer)
     keeping.attach(trainer, folder)
-    observers: list[Observer] = [JsonLines(quiet) if json else ResultLine() if quiet else Log()]
-    if folder is not None:
-        observers.append(Kept(folder, quiet or json))
-    watch(Run(settings, data, model, trainer), observers)
+    bar = ProgressBar()
+    if json or not quiet:
+        trainer.callbacks += [] if quiet else [bar]
+        trainer.callbacks.append(JsonLines(bar) if json else Lines(bar))
+    if not quiet and (not json or display.can_redraw(sys.stderr)):
+        display.pairs(header(trainer), stderr=json)
+        display.write("", stderr=json)
+        sys.stdout.flush()
+    result = watch(trainer, folder)
+    if quiet and not json:
+        display.line(result_line(result))
+    elif not json:
+        show(result)
+        if folder is not None:
+            display.line(f"kept in {folder.path}; evaluate it with: gpunet evaluate {folder.path}")
+        elif display.is_terminal(sys.stdout):
+            display.line("not kept; --out RUN would keep the network, its records and checkpoints", style="dim")
 
 
 def _finished(folder: RunFolder, result: dict[str, Any], json: bool) -> None:

@@ -39,6 +39,7 @@ _NAMES = {
     "gpunet.sweeps.sweep": "Sweep sweep",
     "gpunet.training.callbacks": "Callback",
     "gpunet.training.recipe": "Recipe",
+    "gpunet.training.progress": "ProgressBar",
     "gpunet.training.records": "ResultRecord StepRecord TrainingResult",
     "gpunet.training.schedules": "SCHEDULES",
     "gpunet.training.trainer": "Trainer train training_steps",

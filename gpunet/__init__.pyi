@@ -70,6 +70,7 @@ from gpunet.runs.settings import Settings as Settings
 from gpunet.sweeps.sweep import Sweep as Sweep
 from gpunet.sweeps.sweep import sweep as sweep
 from gpunet.training.callbacks import Callback as Callback
+from gpunet.training.progress import ProgressBar as ProgressBar
 from gpunet.training.recipe import Recipe as Recipe
 from gpunet.training.records import ResultRecord as ResultRecord
 from gpunet.training.records import StepRecord as StepRecord
@@ -118,6 +119,7 @@ __all__ = [
     "Momentum",
     "Nesterov",
     "OPTIMIZERS",
+    "ProgressBar",
     "RMSprop",
     "Recipe",
     "Recorder",

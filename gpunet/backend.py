@@ -111,17 +111,18 @@ class Backend:
                 allocates device memory, or calls a library that CuPy does not capture.
         """
         stream = self.xp.cuda.get_current_stream()
-        stream.begin_capture()
-        try:
-            # An array made now would be freed after the capture, and the graph would go on writing to it.
-            with self.xp.cuda.using_allocator(_refuse_allocation):
-                work()
-        except Exception as error:
-            # A capture that failed must still be ended, or the stream stays unusable.
-            with contextlib.suppress(Exception):
-                stream.end_capture()
-            raise DeviceError(f"the step cannot be captured as a CUDA graph ({_first_line(error)}).") from error
-        return stream.end_capture()
+        with self._queue.capturing:
+            stream.begin_capture()
+            try:
+                # An array made now would be freed after the capture, and the graph would go on writing to it.
+                with self.xp.cuda.using_allocator(_refuse_allocation):
+                    work()
+            except Exception as error:
+                # A capture that failed must still be ended, or the stream stays unusable.
+                with contextlib.suppress(Exception):
+                    stream.end_capture()
+                raise DeviceError(f"the step cannot be captured as a CUDA graph ({_first_line(error)}).") from error
+            return stream.end_capture()
 
     def to_device(self, array: Any, dtype: Any = None) -> Any:
         """An array on this device (copied only if it is not there already).
@@ -168,6 +169,19 @@ class Backend:
             with self.use():
                 self.xp.cuda.get_current_stream().synchronize()
 
+    def mark(self) -> Mark:
+        """A mark behind all that the device was asked to do so far, which tells without waiting whether it is done.
+
+        May be asked for from another thread than the one that asks the device for work.
+        """
+        if self.name == "cpu":
+            return Mark()
+        queue = self._queue
+        with queue.capturing, self.xp.cuda.Device(self.ordinal):
+            event = self.xp.cuda.Event(disable_timing=True)
+            event.record(queue.stream(self.xp))
+        return Mark(event, queue.capturing)
+
     def owns(self, array: Any) -> bool:
         """Whether an array lives on this device."""
         if self.name == "cpu":
@@ -175,11 +189,33 @@ class Backend:
         return isinstance(array, self.xp.ndarray) and array.device.id == self.ordinal
 
 
+class Mark:
+    """A place in the work of a device. On the CPU, where all is done at once, it is always reached."""
+
+    def __init__(self, event: Any = None, capturing: Any = None) -> None:
+        self._event, self._capturing = event, capturing
+
+    @property
+    def done(self) -> bool:
+        """Whether the device has come this far; asks and does not wait."""
+        if self._event is None:
+            return True
+        # CUDA lets no thread ask for anything that could wait while another one captures a graph.
+        if not self._capturing.acquire(blocking=False):
+            return False
+        try:
+            return bool(self._event.done)
+        finally:
+            self._capturing.release()
+
+
 class _Queue:
-    """The stream that the work for one CUDA device goes to, and the lock of whoever puts work there."""
+    """The stream that the work for one CUDA device goes to, the lock of whoever puts work there, and the one that is
+    held while a graph is captured."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.capturing = threading.Lock()
         self._stream: Any = None
 
     def stream(self, cupy: Any) -> Any:

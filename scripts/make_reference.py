@@ -44,7 +44,8 @@ SECTIONS: dict[str, list[str]] = {
     "Data": ["load_dataset", "Dataset", "Split"],
     "Model": ["MLP", "activations.Activation", "activation", "check_activation"],
     "Training": [
-        "train", "training_steps", "Trainer", "Recipe", "Callback", "TrainingResult", "StepRecord", "ResultRecord",
+        "train", "training_steps", "Trainer", "Recipe", "Callback", "ProgressBar", "TrainingResult", "StepRecord",
+        "ResultRecord",
     ],
     "Evaluation": ["evaluate", "Evaluation"],
     "Losses": ["losses.Loss", "losses.softmax_cross_entropy"],

@@ -25,6 +25,7 @@ from gpunet.training.callbacks import Timer, as_callbacks
 from gpunet.training.graph import choose_way
 from gpunet.training.memory import explaining
 from gpunet.training.recipe import Options, Recipe, TrainerOptions
+from gpunet.training.progress import ProgressBar
 from gpunet.training.records import Record, ResultRecord, StepRecord, TrainingResult
 from gpunet.training.schedules import Schedule, as_schedule
 from gpunet.training.step import Step
@@ -337,14 +338,17 @@ def training_steps(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> 
     return Trainer(model, data, **options).steps()
 
 
-def train(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> TrainingResult:
-    """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` and `Recipe` for
-    the options.
+def train(model: MLP, data: Any, *, progress: bool = False, **options: Unpack[TrainerOptions]) -> TrainingResult:
+    """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` and `Recipe` for the options.
+
+    With `progress` a bar is drawn on standard error, if that is a terminal (see `ProgressBar`).
 
     Returns:
         The final accuracies and losses, the history of records, and the model.
     """
     trainer = Trainer(model, data, **options)
+    if progress:
+        trainer.callbacks.append(ProgressBar())
     records = list(trainer.steps())
     result = records[-1] if records and isinstance(records[-1], ResultRecord) else trainer._result(0, 0.0)
     return TrainingResult(result, [record for record in records if isinstance(record, StepRecord)], model)

@@ -15,6 +15,10 @@ from pathlib import Path
 
 import command_line
 import pytest
+import typer
+
+from gpunet.cli import display
+from gpunet.cli.app import app
 
 pytestmark = pytest.mark.host
 
@@ -118,7 +122,7 @@ def test_ctrl_c_leaves_a_sweep_that_goes_on(tmp_path: Path, jobs: str) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # its workers too, which would train for minutes
     assert process.returncode == 130
-    assert error.startswith("Error: stopped after 2 of 4 runs; the same command goes on")
+    assert error.startswith("Stopped after 2 of 4 runs.\nThe same command goes on")
     assert "Traceback" not in error
     arguments[-1] = "20,21"
     again = gpunet(*arguments)
@@ -143,13 +147,19 @@ def test_a_place_that_cannot_be_written_to_is_said_before_the_runs(tmp_path: Pat
 
 
 @pytest.mark.parametrize("columns", [30, 60, 200])
-def test_nothing_is_cut_in_a_narrow_terminal(columns: int) -> None:
+def test_nothing_is_cut_in_a_narrow_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(display, "is_terminal", lambda stream: True)
+    display.console.cache_clear()
     names = ["adam:beta1=0.8,beta2=0.99", "momentum"]
-    found = gpunet(*SMALL, "--optimizer", ";".join(names), "--seeds", "2", "--jobs", "1", "-q",
-                   COLUMNS=str(columns), FORCE_COLOR="1", NO_COLOR="1")  # fmt: skip
-    assert found.returncode == 0, found.stderr
-    assert "…" not in found.stdout
-    assert all(name in found.stdout for name in names) or columns == 30
-    assert found.stdout.count("±") >= 4
-    table = found.stdout.partition("\n\nchosen")[0]
+    grid = [*SMALL, "--optimizer", ";".join(names), "--seeds", "2", "--jobs", "1", "-q"]
+    typer.main.get_command(app).main(["sweep", *grid], prog_name="gpunet", standalone_mode=False)
+    display.console.cache_clear()
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert all(name in shown for name in names) or columns == 30
+    assert shown.count("±") >= 4
+    table = shown.partition("\n\nchosen")[0]
     assert max(map(len, table.splitlines())) <= columns

@@ -135,8 +135,8 @@ def test_stopped_by_a_signal_and_resumed(tmp_path, plain, number, code):
     assert out == "False\n"  # no checkpoint was there before the signal
     assert process.returncode == code
     assert "Traceback" not in error
-    assert error.startswith("Error: stopped after iteration ")
-    assert f"Go on with: gpunet train --resume {folder}" in error
+    assert error.startswith("Stopped at iteration ")
+    assert f"go on with: gpunet train --resume {folder}" in error
     assert (folder / "checkpoint.safetensors").exists()
     run("--resume", str(folder), "--quiet")
     assert_same(folder, plain[0])

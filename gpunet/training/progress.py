@@ -1,0 +1,270 @@
+"""The progress bar of a training run, drawn in the terminal by rich, which is imported when a bar is drawn.
+
+The bar has a thread of its own, so that it follows the clock and not the records, which may be far apart: it looks at
+how far the trainer is, ten times a second at most, and the trainer knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpunet.training.callbacks import Callback
+from gpunet.training.records import Record, StepRecord
+
+if TYPE_CHECKING:
+    from gpunet.training.trainer import Trainer
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+#: Seconds between two drawings at least, and at most where drawing is slow.
+SHORTEST, LONGEST = 0.1, 1.0
+#: How many times longer than a drawing takes the pause after it is: one per cent of the time goes into drawing.
+PAUSE = 100
+#: Columns that are left free, for the ^C that a terminal echoes.
+MARGIN = 3
+#: Columns of a terminal that has room for the pace beside the bar.
+ROOMY = 56
+
+
+class ProgressBar(Callback):
+    """A progress bar on standard error while training goes on: how far it is, how fast, how long still, and how well.
+
+    It is drawn in a terminal alone, and taken away at the end. On a GPU it counts the steps that the device has
+    finished. At most about one per cent of the time goes into it.
+
+    Args:
+        stream: where to draw; standard error by default.
+    """
+
+    def __init__(self, stream: Any = None) -> None:
+        self._stream = stream
+        self._drawing: _Drawing | None = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Show the bar, if there is a terminal to show it in."""
+        stream = sys.stderr if self._stream is None else self._stream
+        if can_redraw(stream):
+            self._drawing = _Drawing(trainer, stream)
+            self._drawing.begin()
+
+    def on_record(self, record: Record, trainer: Trainer) -> None:
+        """Note the record's figures for the next drawing."""
+        if self._drawing is not None and isinstance(record, StepRecord):
+            self._drawing.note(record)
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Take the bar away."""
+        if self._drawing is not None:
+            drawing, self._drawing = self._drawing, None
+            drawing.end()
+
+    def write(self, text: str) -> None:
+        """Write a line to standard output, above the bar if both are in the terminal."""
+        if self._drawing is not None and is_terminal(sys.stdout):
+            self._drawing.lines.append(text)
+        else:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+
+
+class _Drawing(threading.Thread):
+    """The bar of one run while it is there."""
+
+    def __init__(self, trainer: Trainer, stream: Any) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        super().__init__(name="gpunet progress bar", daemon=True)
+        self._trainer = trainer
+        self._total = trainer.iterations
+        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        self._fancy = encodes(stream, BLOCKS)
+        drawing = self
+
+        class Bar(Progress):
+            """The line of the bar, and below it one of figures."""
+
+            def get_renderables(self) -> Any:
+                yield self.make_tasks_table(self.tasks)
+                if self.tasks:
+                    yield drawing.figures()
+
+        self._bar = Bar(
+            BarColumn(None),
+            TextColumn("{task.fields[count]}"),
+            TaskProgressColumn(),
+            *([TextColumn("{task.fields[pace]}")] if self._console.width >= ROOMY else []),
+            TextColumn("{task.fields[left]}"),
+            console=self._console,
+            transient=True,
+            expand=True,
+            auto_refresh=False,
+            redirect_stdout=is_terminal(sys.stdout),
+        )
+        at = trainer.iteration
+        self._task = self._bar.add_task("", total=self._total, completed=at, count=self._count(at), pace="", left="")
+        self._marks: deque[tuple[Any, int, Any]] = deque()
+        self._evaluating: tuple[str, int, int] | None = None
+        self._record: StepRecord | None = None
+        self._validation: StepRecord | None = None
+        self._best = -1.0
+        self._losses = Losses()
+        self._over = threading.Event()
+        self.lines: deque[str] = deque()  # to be written above the bar
+
+    def begin(self) -> None:
+        """Draw the bar for the first time, and go on drawing."""
+        self._bar.start()
+        self.start()
+
+    def end(self) -> None:
+        """Write what is waiting, and take the bar away."""
+        self._over.set()
+        try:
+            self.join()
+            self._write()
+        finally:
+            self._bar.stop()
+
+    def note(self, record: StepRecord) -> None:
+        """Note the figures of a record; they are drawn later."""
+        self._record = record
+        self._losses.add(record.loss)
+        if record.validation_accuracy is not None:
+            self._validation, self._best = record, max(self._best, record.validation_accuracy)
+
+    def run(self) -> None:
+        """Draw until the end."""
+        pause = SHORTEST
+        while not self._over.wait(pause):
+            began = time.thread_time()
+            try:
+                self._look()
+                self._write()
+                self._bar.refresh()
+            except Exception:  # a bar that cannot be drawn is no reason to end training
+                return
+            pause = min(max(SHORTEST, PAUSE * (time.thread_time() - began)), LONGEST)
+
+    def _look(self) -> None:
+        """See how far the trainer is: on a GPU how far the device is, which does its work later than it is asked."""
+        trainer = self._trainer
+        at, evaluating = trainer.iteration, trainer.evaluating
+        self._marks.append((trainer.backend.mark(), at, evaluating))
+        while self._marks and self._marks[0][0].done:
+            _, at, self._evaluating = self._marks.popleft()
+            self._bar.update(self._task, completed=at)
+            pace, left = self._bar.tasks[0].speed, self._bar.tasks[0].time_remaining
+            self._bar.update(
+                self._task,
+                count=self._count(at),
+                pace=f"{pace:{',.0f' if pace >= 10 else '.2g'}} steps/s" if pace else "",
+                left="" if left is None else f"{duration(left)} left",
+            )
+
+    def _count(self, done: int) -> str:
+        return f"{done:,}/{self._total:,}"
+
+    def _write(self) -> None:
+        from rich.segment import Segment, Segments
+
+        if self.lines:
+            count = len(self.lines)
+            text = "".join(f"{self.lines.popleft()}\n" for _ in range(count))
+            # As it is: measuring and wrapping each of very many lines would take longer than training.
+            self._console.print(Segments([Segment(text)]), soft_wrap=True, end="")
+
+    def figures(self) -> Any:
+        """The line below the bar: as many figures as fit, and the course of the loss behind them."""
+        from rich.text import Text
+
+        width = self._console.width - MARGIN
+        found = self._told()
+        while len(found) > 1 and len("  ".join(found)) > width:
+            found.pop()
+        text = "  ".join(found)
+        if self._fancy:
+            text += "  " + sparkline(self._losses.values, min(32, width - len(text) - 2))
+        return Text(text.rstrip(), no_wrap=True, overflow="crop")
+
+    def _told(self) -> list[str]:
+        if self._evaluating is not None:
+            name, done, total = self._evaluating
+            return [f"evaluating {name}: {done:,} of {total:,}"]
+        record, validation = self._record, self._validation
+        if record is None:
+            return ["training"]
+        found = [f"accuracy {record.accuracy:.4f}", f"loss {record.loss:.4f}"]
+        if validation is not None:
+            found += [f"validation {validation.validation_accuracy:.4f}", f"best {self._best:.4f}"]
+        epochs = math.ceil(self._total * record.epoch / record.iteration)
+        if epochs > 1:
+            found.append(f"epoch {math.ceil(record.epoch)} of {epochs}")
+        return found
+
+
+class Losses:
+    """The losses of a run for a sparkline: at most 256 numbers, means of ever more losses as the run goes on."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+        self._each, self._sum, self._count = 1, 0.0, 0
+
+    def add(self, loss: float) -> None:
+        """Note a loss."""
+        self._sum += loss
+        self._count += 1
+        if self._count == self._each:
+            self.values.append(self._sum / self._each)
+            self._sum, self._count = 0.0, 0
+        if len(self.values) == 256:
+            self.values = [(a + b) / 2 for a, b in zip(self.values[::2], self.values[1::2], strict=True)]
+            self._each *= 2
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """A row of at most `width` block characters, from the lowest value (low) to the highest (high)."""
+    if not values or width < 1:
+        return ""
+    if len(values) > width:
+        edges = [i * len(values) // width for i in range(width + 1)]
+        values = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, span = min(values), max(values) - min(values)
+    top = len(BLOCKS) - 1
+    return "".join(BLOCKS[round((value - low) / span * top) if span > 0 else 0] for value in values)
+
+
+def duration(seconds: float) -> str:
+    """0:07, 12:34 or 1:02:03."""
+    whole = max(0, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal; one that is closed or missing is none."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+def can_redraw(stream: Any) -> bool:
+    """Whether a stream is a terminal whose cursor can be moved, so that a progress bar can stand there."""
+    return is_terminal(stream) and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def encodes(stream: Any, text: str) -> bool:
+    """Whether a stream's encoding has all characters of a text."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
