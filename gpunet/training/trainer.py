@@ -24,8 +24,8 @@ from gpunet.training import state
 from gpunet.training.callbacks import Timer, as_callbacks
 from gpunet.training.graph import choose_way
 from gpunet.training.memory import explaining
-from gpunet.training.recipe import Options, Recipe, TrainerOptions
 from gpunet.training.progress import ProgressBar
+from gpunet.training.recipe import Options, Recipe, TrainerOptions
 from gpunet.training.records import Record, ResultRecord, StepRecord, TrainingResult
 from gpunet.training.schedules import Schedule, as_schedule
 from gpunet.training.step import Step
