@@ -14,13 +14,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpunet.training.callbacks import Callback
 from gpunet.training.records import Record, StepRecord
-
-if TYPE_CHECKING:
-    from gpunet.training.trainer import Trainer
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 #: Seconds between two drawings at least, and at most where drawing is slow.
@@ -47,19 +44,19 @@ class ProgressBar(Callback):
         self._stream = stream
         self._drawing: _Drawing | None = None
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Any) -> None:
         """Show the bar, if there is a terminal to show it in."""
         stream = sys.stderr if self._stream is None else self._stream
         if can_redraw(stream):
             self._drawing = _Drawing(trainer, stream)
             self._drawing.begin()
 
-    def on_record(self, record: Record, trainer: Trainer) -> None:
+    def on_record(self, record: Record, trainer: Any) -> None:
         """Note the record's figures for the next drawing."""
         if self._drawing is not None and isinstance(record, StepRecord):
             self._drawing.note(record)
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: Any) -> None:
         """Take the bar away."""
         if self._drawing is not None:
             drawing, self._drawing = self._drawing, None
@@ -77,7 +74,7 @@ class ProgressBar(Callback):
 class _Drawing(threading.Thread):
     """The bar of one run while it is there."""
 
-    def __init__(self, trainer: Trainer, stream: Any) -> None:
+    def __init__(self, trainer: Any, stream: Any) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
