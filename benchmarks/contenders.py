@@ -95,6 +95,77 @@ def numpy(task: Task) -> float:
     return _timed(task, x_all, y_all, step)
 
 
+def numpy_by_hand(task: Task) -> float:
+    """NumPy as one tunes it by hand for this one network and plain SGD, with one BLAS thread.
+
+    Parameters and gradients are one vector each, everything is written in place, the learning rate is folded into the
+    gradient of the loss (so that the update is one subtraction), and the scale of the pixels into the first layer's
+    weights and its delta, so that a batch is gathered and converted and not multiplied.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if task.momentum:
+        raise SystemExit("skip: tuned for plain SGD")
+    pixels, labels = task.images(), task.labels()
+    rng = np.random.default_rng(0)
+    scale = np.float32(1 / 255)
+    pairs = list(zip(task.sizes, task.sizes[1:], strict=False))
+    flat = np.empty(sum(m * n + n for m, n in pairs), np.float32)
+    moved = np.empty_like(flat)
+
+    def views(vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        weights, biases, at = [], [], 0
+        for m, n in pairs:
+            weights.append(vector[at : at + m * n].reshape(m, n))
+            biases.append(vector[at + m * n : at + m * n + n])
+            at += m * n + n
+        return weights, biases
+
+    (weights, biases), (grads_w, grads_b) = views(flat), views(moved)
+    for w, b in zip(weights, biases, strict=True):
+        w[...] = rng.standard_normal(w.shape) * 0.1
+        b[...] = 0.1
+    weights[0] *= scale
+    raw = np.empty((task.batch, task.sizes[0]), np.uint8)
+    layers = [np.empty((task.batch, n), np.float32) for n in task.sizes]
+    deltas = [np.empty_like(layer) for layer in layers]
+    masks = [np.empty(layer.shape, bool) for layer in layers]
+    largest, each = np.empty((task.batch, 1), np.float32), np.arange(task.batch)
+    ones, rate = np.ones(task.batch, np.float32), np.float32(task.learning_rate / task.batch)
+    last = len(pairs)
+
+    def step(rows: np.ndarray, _: np.ndarray) -> None:
+        pixels.take(rows, 0, raw, "clip")
+        np.copyto(layers[0], raw, casting="unsafe")
+        for k, (w, b) in enumerate(zip(weights, biases, strict=True), 1):
+            np.dot(layers[k - 1], w, layers[k])
+            np.add(layers[k], b, out=layers[k])
+            if k < last:
+                np.maximum(layers[k], 0, out=layers[k])
+        delta = deltas[last]
+        np.maximum.reduce(layers[last], axis=1, keepdims=True, out=largest)
+        np.subtract(layers[last], largest, out=delta)
+        np.exp(delta, out=delta)
+        np.add.reduce(delta, axis=1, keepdims=True, out=largest)
+        np.divide(rate, largest, out=largest)
+        np.multiply(delta, largest, out=delta)
+        delta[each, labels[rows]] -= rate
+        for k in range(last, 0, -1):
+            np.dot(ones, deltas[k], grads_b[k - 1])
+            if k == 1:
+                np.multiply(deltas[1], scale * scale, out=deltas[1])
+            np.dot(layers[k - 1].T, deltas[k], grads_w[k - 1])
+            if k > 1:
+                np.dot(deltas[k], weights[k - 1].T, deltas[k - 1])
+                np.greater(layers[k - 1], 0, out=masks[k - 1])
+                np.multiply(deltas[k - 1], masks[k - 1], out=deltas[k - 1])
+        np.subtract(flat, moved, out=flat)
+
+    with threadpool_limits(1, user_api="blas"):
+        np.dot(np.zeros((512, 128), np.float32), np.zeros((128, 512), np.float32))  # OpenBLAS's buffers, touched once
+        return _timed(task, None, None, step)
+
+
 def torch(task: Task) -> float:
     """torch as a user writes it: nn.Sequential, cross_entropy, an optimizer, batches by index."""
     import torch as t
@@ -213,6 +284,7 @@ def _timed(task: Task, x_all, y_all, step: Callable, wrap: Callable = lambda ord
 CONTENDERS = {
     "gpunet": gpunet,
     "numpy": numpy,
+    "numpy by hand": numpy_by_hand,
     "torch": torch,
     "torch by hand": torch_by_hand,
     "scikit-learn": sklearn,

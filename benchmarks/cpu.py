@@ -3,6 +3,7 @@
     python benchmarks/cpu.py                          # the write-up's network, five rounds
     python benchmarks/cpu.py --suite --rounds 3       # from 784-10 to 784-4096-4096-10, batches 1 to 10,000
     python benchmarks/cpu.py --sizes 784,2048,2048,10 --batch 256 --steps 60 --momentum 0.9
+    python benchmarks/cpu.py --busy 1                 # beside one spinning process a core
 
 Every measurement is a fresh process; the contenders take turns, round by round, so that a machine whose speed drifts
 treats all alike. Medians are printed with minimum and maximum, ratios are medians of the rounds' own ratios, and the
@@ -14,6 +15,7 @@ environment of the measured processes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -84,6 +86,21 @@ def limit(task: Task) -> dict[str, float]:
         "copy_gb_per_s": copy / 1e9,
         "steps_per_second": 1 / (products + traffic / copy),
     }
+
+
+@contextlib.contextmanager
+def busy(each: int):
+    """So many processes beside, on each core, that do nothing but spin."""
+    bind = "hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {int(sys.argv[1])})"
+    spin = f"import os, sys; {bind}\nwhile True: pass"
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    spinners = [subprocess.Popen([sys.executable, "-c", spin, str(core)]) for core in cores for _ in range(each)]
+    try:
+        yield
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
 
 
 def measure(name: str, task: Task) -> dict[str, float] | str:
@@ -188,6 +205,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--momentum", type=float, default=0.0)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--busy", type=int, default=0, help="spinning processes beside, on each core")
     parser.add_argument("--suite", action="store_true", help="all networks instead of one")
     parser.add_argument("--only", default=",".join(CONTENDERS), help="contenders, separated by commas")
     parser.add_argument("--json", type=Path, help="write the results there as well")
@@ -198,9 +216,10 @@ def main() -> None:
     one = Task(tuple(map(int, options.sizes.split(","))), options.batch, options.steps, options.momentum)
     results = []
     print(f"{machine()}\n")
-    for task in SUITE if options.suite else [one]:
-        results.append(compare(task, options.rounds, options.only.split(",")))
-        print(table(results[-1]), end="\n\n", flush=True)
+    with busy(options.busy):
+        for task in SUITE if options.suite else [one]:
+            results.append(compare(task, options.rounds, options.only.split(",")))
+            print(table(results[-1]), end="\n\n", flush=True)
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1))
 
