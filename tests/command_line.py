@@ -68,6 +68,7 @@ def gpunet(
     texts = [stream.buffer.getvalue().decode(encoding, "surrogateescape") for stream in streams[1:]]
     assert isinstance(ended, int)
     assert "Traceback" not in texts[1]
+    assert "fault in gpunet" not in texts[1], texts[1]
     if code is not None:
         assert ended == code, texts[1]
     return subprocess.CompletedProcess(["gpunet", *words], ended, *texts)
