@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import inspect
 import os
@@ -18,7 +19,9 @@ from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.pictures.picture import Options, Subject
 from gpunet.pictures.plots import PICTURES
-from gpunet.runs.history import History, named, path_name
+from gpunet.runs.folder import RunFolder
+from gpunet.runs.history import History, path_name
+from gpunet.runs.labels import labels
 
 SHOWN = "Pictures"
 OUTPUT = "Output"
@@ -146,7 +149,8 @@ def command(
 ) -> None:
     """Draw the curves and pictures of one or many runs.
 
-    Curves of several runs come into one picture; the other pictures are of one run.
+    Curves of several runs come into one picture, labelled by the one or two settings that differ, or else by the
+    names of the runs; the other pictures are of one run.
 
     \b
     Examples:
@@ -218,7 +222,7 @@ def _histories(runs: Sequence[str]) -> list[History]:
         History.parse(sys.stdin.read(), "standard input", "standard input")
         if given == "-"
         else History.read(path, name)
-        for given, (path, name) in zip(runs, named(runs), strict=True)
+        for given, path, name in zip(runs, map(Path, runs), labels(runs), strict=True)
     ]
 
 
@@ -257,6 +261,9 @@ def _report(
     check_place(file)
     opened = open_run(runs[0], data, data_dir, device)
     part, name = opened.split(split)
-    page = report.html(_histories(runs)[0], opened.model, part, split_name=name, config=opened.config)
+    history = _histories(runs)[0]
+    if os.path.isdir(runs[0]):  # what the clock measured stands in a file of its own
+        history = dataclasses.replace(history, result=RunFolder(runs[0]).result() or history.result)
+    page = report.html(history, opened.model, part, split_name=name, config=opened.config)
     report.save(page, file)
     display.line(file)

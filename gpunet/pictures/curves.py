@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import html as html_module
-import io
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,11 +18,10 @@ from gpunet.pictures.style import (
     DASHES,
     EDGE,
     GREY,
-    GRID,
     VERMILION,
-    legible,
     legible_names,
     style,
+    svg,
 )
 from gpunet.runs.history import History, smoothed
 
@@ -202,11 +197,11 @@ class Curves(Picture):
             for name in self.panels:
                 axes = _alone(2.8)
                 self._panel(axes, name, chosen[name], looks, 2.8, labelled=True)
-                parts.append(_svg(axes.figure, panel_title(name, self.histories)))
+                parts.append(svg(axes.figure, f"{panel_title(name, self.histories)} over the iterations"))
             if self._rates():
                 axes = _alone(2.8)
                 self._rate_panel(axes, looks, 2.8)
-                parts.append(_svg(axes.figure, "Learning rate"))
+                parts.append(svg(axes.figure, "Learning rate over the iterations"))
         return '<div class="curves">\n' + "\n".join(parts) + "\n</div>"
 
 
@@ -218,28 +213,6 @@ def _alone(height: float) -> Any:
 
     figure = Figure(figsize=(5.0, height + 0.6), layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03))
     return figure.add_subplot()
-
-
-def _svg(figure: Any, title: str) -> str:
-    """A figure as SVG whose colours are the page's, so that they are right in the dark too."""
-    figure.patch.set_alpha(0)
-    for axes in figure.axes:
-        axes.patch.set_alpha(0)
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, facecolor="none")
-    text = stream.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    title = html_module.escape(legible(f"{title} over the iterations"))
-    # The marks and paths that the page's figures share by name are each figure's own.
-    own = hashlib.sha256(text.encode()).hexdigest()[:6]
-    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{own}-", text)
-    opening = rf'<svg viewBox="\1" role="img" aria-label="{title}"><title>{title}</title>'
-    text = re.sub(r'<svg[^>]*viewBox="([^"]*)"[^>]*>', opening, text, count=1)
-    text = re.sub(r"\n +", "\n", text)
-    variables = {BLUE: "blue", VERMILION: "vermilion", GREY: "muted", GRID: "grid", EDGE: "edge", BLACK: "ink"}
-    for colour, variable in variables.items():
-        text = text.replace(colour.lower(), f"var(--{variable})")
-    return text.strip()
 
 
 def panel_names(histories: Sequence[History]) -> list[str]:

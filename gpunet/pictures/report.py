@@ -42,7 +42,8 @@ footer { margin-top: 3rem; }
   flex-direction: column-reverse; justify-content: flex-end; }
 .numbers dd { margin: 0; font-weight: bold; font-size: 1.5rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; } .wide:focus-visible { outline: 2px solid var(--blue); outline-offset: 2px; }
-.curves { display: flex; flex-wrap: wrap; gap: 1rem; } .curves svg { flex: 1 1 20rem; min-width: 0; height: auto; }
+.curves { display: flex; flex-wrap: wrap; gap: 1rem; } .curves svg { flex: 1 1 20rem; min-width: 0; max-width: 29.5rem;
+  height: auto; } .whole svg { display: block; width: 100%; min-width: 30rem; height: auto; }
 svg text, svg use { fill: var(--ink); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-size: .9rem; padding-bottom: .3rem; }

@@ -7,6 +7,9 @@ tell apart. matplotlib is used without pyplot, so there is no global state and n
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import html
+import io
 import os
 import re
 import warnings
@@ -69,14 +72,34 @@ def style() -> Iterator[Any]:
         yield matplotlib
 
 
+def svg(figure: Any, title: str) -> str:
+    """A figure as SVG whose colours are the page's, so that they are right in the dark too."""
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, facecolor="none")
+    text = stream.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    title = html.escape(legible(title))
+    # The marks and paths that the page's figures share by name are each figure's own.
+    own = hashlib.sha256(text.encode()).hexdigest()[:6]
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{own}-", text)
+    opening = rf'<svg viewBox="\1" role="img" aria-label="{title}"><title>{title}</title>'
+    text = re.sub(r'<svg[^>]*viewBox="([^"]*)"[^>]*>', opening, text, count=1)
+    text = re.sub(r"\n +", "\n", text)
+    variables = {BLUE: "blue", VERMILION: "vermilion", GREY: "muted", GRID: "grid", EDGE: "edge", BLACK: "ink"}
+    for colour, variable in variables.items():
+        text = text.replace(colour.lower(), f"var(--{variable})")
+    return text.strip()
+
+
 def save(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a figure as .png (150 dots per inch), .svg or .pdf, whichever the name ends in; never half a file.
 
     Raises:
         UsageError: the name ends in something else.
     """
-    import io
-
     from gpunet.files import write_atomic
 
     kind = check_format(path)

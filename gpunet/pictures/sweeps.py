@@ -1,14 +1,17 @@
-"""The picture of a sweep: accuracy against the settings that varied, as a matplotlib figure."""
+"""The picture of a sweep: accuracy against the settings that varied."""
 
 from __future__ import annotations
 
+import html
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunet.errors import DataError
-from gpunet.pictures.style import COLOURS, GREY, legible, style
+from gpunet.pictures.picture import Canvas, Picture
+from gpunet.pictures.style import COLOURS, GREY, legible, style, svg
 from gpunet.sweeps.sweep import Sweep
 from gpunet.sweeps.trials import Row
 
@@ -18,109 +21,222 @@ LINES = (
     ("validation", "validation_accuracy", "-", "o"),
     ("test", "test_accuracy", "--", "s"),
 )
+#: Panels at most, and in a row.
+PANELS, ACROSS = 9, 3
+
+
+class SweepPicture(Picture):
+    """Accuracy on train, validation and (where it was measured) test against the first setting that varied.
+
+    Each combination of the other settings has a panel of its own; of more than nine the best nine are drawn. Points
+    are means over the seeds, bars their standard deviation; where nothing but the seed varied, each seed is a point.
+    Numbers that span a factor of twenty get a logarithmic axis. Combinations whose runs all failed are counted below
+    the axis.
+
+    Raises:
+        DataError: there are no results.
+    """
+
+    name = "sweep"
+    help = "Accuracy against the settings that varied."
+    needs = "sweep"
+    heading = "What the settings do"
+
+    def __init__(self, sweep: Sweep, title: str | None = None) -> None:
+        self.sweep = sweep
+        if sweep.varying:
+            self.across, every = sweep.varying[0], sweep.rows()
+        else:
+            self.across = "seed"
+            every = [
+                Row({"seed": str(trial.settings.seed)}, [trial], sweep.results, sweep.tests) for trial in sweep.trials
+            ]
+        self.rows = [row for row in every if row.spread("validation_accuracy") is not None]
+        if not self.rows:
+            raise DataError("the sweep has no results to draw.")
+        failed = sum(bool(row.errors) and row not in self.rows for row in every)
+        self.note = (
+            f" ({failed} of {len(every)} {'combinations' if sweep.varying else 'runs'} failed)" if failed else ""
+        )
+        told = [sweep.trials[0].settings.data]
+        if sweep.varying and len(sweep.seeds) > 1:
+            told.append(f"mean and deviation over {len(sweep.seeds)} seeds")
+        panels: dict[str, list[Row]] = {}
+        for row in self.rows:
+            panels.setdefault(_others(row, self.across), []).append(row)
+        if len(panels) > PANELS:
+            told.append(f"the best {PANELS} of {len(panels)} combinations of the other settings")
+            best = sorted(panels, key=lambda name: max(map(_validation, panels[name])), reverse=True)[:PANELS]
+            panels = {name: rows for name, rows in panels.items() if name in best}
+        self.panels = panels
+        self.title = title or ", ".join(told)
+
+    # --- as a figure -----------------------------------------------------------------------------------
+
+    def figure(self) -> Any:
+        """A panel for each combination of the other settings, on the same axes, at most three in a row."""
+        with style():
+            from gpunet.pictures.figure import Figure
+
+            across = 2 if len(self.panels) == 4 else min(ACROSS, len(self.panels))
+            down = -(-len(self.panels) // across)
+            wide, high = (7.2, 4.2) if len(self.panels) == 1 else (1.2 + 3.1 * across, 0.8 + 2.7 * down)
+            figure = Figure(figsize=(wide, high), layout="constrained")
+            grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+            places = self._places()
+            numeric = places is not None
+            spots = places or {text: float(index) for index, text in enumerate(self._texts())}
+            handles: dict[int, Any] = {}
+            for axes, (name, rows) in zip(grid.flat, self.panels.items(), strict=False):
+                handles.update(self._draw(axes, rows, spots, numeric))
+                _ticks(axes, spots, numeric, across)
+                axes.grid(True)
+                if name:
+                    axes.set_title(legible(name, 40), color=GREY, fontweight="normal", fontsize=10)
+            for axes in list(grid.flat)[len(self.panels) :]:
+                axes.set_visible(False)
+                above = grid[-2, list(grid[-1]).index(axes)]
+                above.xaxis.set_tick_params(labelbottom=True)
+            if len(self.panels) == 1:
+                grid[0, 0].set_xlabel(self._label(numeric) + self.note)
+                grid[0, 0].set_ylabel("accuracy")
+                grid[0, 0].set_title(legible(self.title))
+            else:
+                figure.supxlabel(self._label(numeric) + self.note, color=GREY, fontsize=10)
+                figure.supylabel("accuracy", color=GREY, fontsize=10)
+                figure.suptitle(legible(self.title), x=0.01, ha="left", fontsize=11, fontweight="bold")
+            # Beside the panels, where it covers no point.
+            corner = grid[0, across - 1]
+            shown = [handle for _, handle in sorted(handles.items())]
+            corner.legend(handles=shown, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+            return figure
+
+    def _draw(self, axes: Any, rows: Sequence[Row], spots: dict[str, float], numeric: bool) -> dict[int, Any]:
+        """The accuracies of a panel; what stands in the legend for each split that there is."""
+        from matplotlib.lines import Line2D
+
+        handles = {}
+        for number, (split, field, dash, marker) in enumerate(LINES):
+            beside = 0.0 if numeric else 0.16 * (number - 1)  # names: the splits side by side
+            points = [(spots[row.varied[self.across]] + beside, row.spread(field)) for row in rows]
+            known = sorted((x, found.mean, found.deviation) for x, found in points if found is not None)
+            if not known:
+                continue
+            x, mean, deviation = zip(*known, strict=True)
+            look: dict[str, Any] = {"linestyle": dash if numeric else "none", "marker": marker, "markersize": 4.5}
+            axes.errorbar(
+                x, mean, [value or 0.0 for value in deviation] if any(deviation) else None,
+                color=COLOURS[number], linewidth=1.6, elinewidth=1, capsize=2.5, **look,
+            )  # fmt: skip
+            handles[number] = Line2D([], [], color=COLOURS[number], label=split, **look)
+        return handles
+
+    def _texts(self) -> list[str]:
+        """The values of the first setting."""
+        return list(dict.fromkeys(row.varied[self.across] for row in self.rows))
+
+    def _places(self) -> dict[str, float] | None:
+        """Where on a numerical axis the values stand; None if they are no numbers."""
+        texts = self._texts()
+        numbers = {text: number for text in texts if (number := _number(text)) is not None}
+        return numbers if self.across != "seed" and 1 < len(texts) == len(numbers) else None
+
+    def _label(self, numeric: bool) -> str:
+        if self.across == "hidden":
+            return "neurons in the hidden layer" + ("" if numeric else "s")
+        return self.across.replace("_", " ")
+
+    # --- as text and in a page -------------------------------------------------------------------------
+
+    def terminal(self, canvas: Canvas) -> list[str]:
+        """A bar for each combination: its validation accuracy, from the lowest to the highest."""
+        names = [legible(_named(row), max(8, canvas.width - 30)) for row in self.rows]
+        values = [_validation(row) for row in self.rows]
+        low, high = min(values), max(values)
+        lead = max(map(len, names))
+        block = "█" if canvas.encodes("█") else "#"
+        room = max(1, canvas.width - lead - 10)
+        lines = [legible(f"{self.title}: validation accuracy{self.note}", canvas.width), ""]
+        for name, value in zip(names, values, strict=True):
+            filled = 1 + round((room - 1) * (value - low) / (high - low)) if high > low else room
+            lines.append(f"{name:<{lead}}  {value:.4f}  {block * filled}".rstrip())
+        return lines
+
+    def html(self) -> str:
+        """The figure, and a table of what it shows."""
+        splits = [(split, field) for split, field, _, _ in LINES if any(row.spread(field) for row in self.rows)]
+        head = "".join(f'<th scope="col">{split}</th>' for split, _ in splits)
+        body = "\n".join(
+            f'<tr><th scope="row">{html.escape(legible(_named(row)))}</th>'
+            + "".join(f"<td>{row.spread(field) or ''}</td>" for _, field in splits)
+            + "</tr>"
+            for row in self.rows
+        )
+        with style():
+            picture = svg(self.figure(), "Accuracy against the settings")
+        return (
+            f'<p class="muted">{html.escape(legible(self.title + self.note))}.</p>\n'
+            f'<div class="wide whole" tabindex="0" role="region" aria-label="{self.heading}">{picture}</div>\n'
+            '<div class="wide" tabindex="0" role="region" '
+            f'aria-label="Accuracies"><table><caption>Accuracies</caption>\n<thead><tr><td></td>{head}</tr></thead>\n'
+            f"<tbody>\n{body}\n</tbody></table></div>"
+        )
 
 
 def accuracies(sweep: Sweep, *, title: str | None = None) -> Any:
-    """Accuracy on train, validation and (where it was measured) test against the first setting that varied.
-
-    Points are means over the seeds, bars their standard deviation; where nothing but the seed varied, each seed is a
-    point. Numbers that span a factor of twenty get a logarithmic axis; each combination of the other settings gets a
-    colour, as long as there are enough colours. Combinations whose runs all failed are counted below the axis.
+    """The figure of a sweep (see `SweepPicture`).
 
     Raises:
         MissingExtra: matplotlib is not installed.
         DataError: there are no results.
     """
-    if sweep.varying:
-        name, every = sweep.varying[0], sweep.rows()
-    else:
-        name = "seed"
-        every = [Row({name: str(trial.settings.seed)}, [trial], sweep.results, sweep.tests) for trial in sweep.trials]
-    rows = [row for row in every if row.spread("validation_accuracy") is not None]
-    if not rows:
-        raise DataError("the sweep has no results to draw.")
-    texts = list(dict.fromkeys(row.varied[name] for row in rows))
-    numbers = [_number(text) for text in texts]
-    numeric = name != "seed" and len(texts) > 1 and all(number is not None for number in numbers)
-    places: dict[str, float] = {text: float(i) for i, text in enumerate(texts)}
-    if numeric:
-        places = {text: number for text, number in zip(texts, numbers, strict=True) if number is not None}
-    series: dict[str, list[Row]] = {}
-    for row in rows:
-        others = ", ".join(f"{key} {value}" for key, value in row.varied.items() if key != name)
-        series.setdefault(others, []).append(row)
-    coloured = 1 < len(series) <= len(COLOURS)
-    with style():
-        from matplotlib.lines import Line2D
-
-        from gpunet.pictures.figure import Figure
-
-        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-        axes = figure.add_subplot()
-        shown = {}
-        for index, members in enumerate(series.values()):
-            for number, (split, field, dash, marker) in enumerate(LINES):
-                # Series with a colour each tell splits by the dash; otherwise a colour is a split.
-                colour = COLOURS[index if coloured else number]
-                points = [(places[row.varied[name]], row.spread(field)) for row in members]
-                known = sorted((x, found.mean, found.deviation) for x, found in points if found is not None)
-                if not known:
-                    continue
-                x, mean, deviation = zip(*known, strict=True)
-                look: dict[str, Any] = {"linestyle": dash if numeric else "none", "marker": marker, "markersize": 4.5}
-                axes.errorbar(
-                    x, mean, [value or 0.0 for value in deviation] if any(deviation) else None,
-                    color=colour, linewidth=1.6, elinewidth=1, capsize=2.5, **look,
-                )  # fmt: skip
-                shown[number] = Line2D([], [], color=GREY if coloured else colour, label=split, **look)
-        _ticks(axes, places, numeric)
-        neurons = "neurons in the hidden layer" + ("" if numeric else "s")
-        label = neurons if name == "hidden" else name.replace("_", " ")
-        failed = sum(bool(row.errors) and row not in rows for row in every)
-        what = "combinations" if sweep.varying else "runs"
-        axes.set_xlabel(label + (f" ({failed} of {len(every)} {what} failed)" if failed else ""))
-        axes.set_ylabel("accuracy")
-        axes.grid(True)
-        told = [sweep.trials[0].settings.data]
-        if sweep.varying and len(sweep.seeds) > 1:
-            told.append(f"mean and deviation over {len(sweep.seeds)} seeds")
-        if len(series) > len(COLOURS):
-            told.append(f"{len(series)} combinations of the other settings")
-        axes.set_title(title or legible(", ".join(told)))
-        handles = [handle for _, handle in sorted(shown.items())]
-        if coloured:
-            handles += [
-                Line2D([], [], color=COLOURS[index], linewidth=3, label=legible(others, 40))
-                for index, others in enumerate(series)
-            ]
-        # Beside the axes, where it covers no point.
-        axes.legend(handles=handles, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
-        return figure
+    return SweepPicture(sweep, title).figure()
 
 
-def _ticks(axes: Any, places: dict[str, float], numeric: bool) -> None:
-    """Each value that was tried, if the labels do not run into each other; else, of numbers, round ones."""
+def _others(row: Row, across: str) -> str:
+    """The settings of a row but one."""
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in row.varied.items() if key != across)
+
+
+def _named(row: Row) -> str:
+    return _others(row, "") or "these settings"
+
+
+def _validation(row: Row) -> float:
+    found = row.spread("validation_accuracy")
+    assert found is not None
+    return found.mean
+
+
+def _ticks(axes: Any, places: dict[str, float], numeric: bool, across: int) -> None:
+    """Each value that was tried, if the labels do not run into each other; else, of numbers, round ones.
+
+    `across` is how many panels stand beside each other.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     texts, values = [legible(text, 24) for text in places], np.array(list(places.values()))
+    room = 50 if across == 1 else 22  # characters
     if not numeric:
-        turned = 0 if sum(map(len, texts)) <= 50 else 30 if len(texts) <= 12 else 90
+        turned = 0 if sum(map(len, texts)) <= room else 30 if len(texts) <= room // 4 else 90
         axes.set_xticks(values, texts, rotation=turned, ha="right" if turned == 30 else "center")
-        axes.margins(x=0.1)
+        axes.set_xlim(values.min() - 0.5, values.max() + 0.5)
         return
     log = values.min() > 0 and values.max() / values.min() >= 20
     if log:
         axes.set_xscale("log")
     spots = np.sort(np.log(values) if log else values)
     gaps = np.diff(spots) / (spots[-1] - spots[0])
-    if gaps.min() > 0.015 * (max(map(len, texts)) + 1):
+    if gaps.min() > 0.75 / room * (max(map(len, texts)) + 1):
         axes.set_xticks(values, texts)
         axes.minorticks_off()
     elif log:
         decades = math.log10(values.max() / values.min())
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 and across == 1 else (1,)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.locator_params(axis="x", nbins=room // 6)
 
 
 def _number(text: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -25,6 +26,7 @@ pytest.importorskip("matplotlib", reason="the extra plot")
 from gpunet.pictures import plots
 from gpunet.pictures.curves import Curves
 from gpunet.pictures.style import style
+from gpunet.pictures.sweeps import SweepPicture
 
 pytestmark = pytest.mark.host
 
@@ -464,9 +466,8 @@ def test_a_model_without_mistakes_says_so(rng):
 # --- the picture of a sweep -----------------------------------------------------------------------------
 
 
-def sweep_axes(grid, failed=0, **options):
-    """The axes of a sweep whose first results failed."""
-    from gpunet.pictures.sweeps import accuracies
+def sweep_plan(grid, failed=0, **options):
+    """A sweep with results, of which the first failed."""
     from gpunet.sweeps.sweep import Sweep
     from gpunet.sweeps.trials import Result
 
@@ -474,7 +475,12 @@ def sweep_axes(grid, failed=0, **options):
     for number, trial in enumerate(plan.trials):
         outcome = {"error": "diverged"} if number < failed else {"train_accuracy": 0.9, "validation_accuracy": 0.8}
         plan.results[trial.key] = Result(trial.key, trial.varied, trial.settings.seed, **outcome)
-    return accuracies(plan).axes[0]
+    return plan
+
+
+def sweep_axes(grid, failed=0, **options):
+    """The first axes of the picture of a sweep."""
+    return SweepPicture(sweep_plan(grid, failed, **options)).figure().axes[0]
 
 
 def tick_labels(axes):
@@ -490,12 +496,36 @@ def test_many_values_get_round_ticks(values):
 
 
 def test_the_legend_of_a_sweep_covers_no_point():
-    axes = sweep_axes({"lr": "0.1,0.2", "activation": "relu,tanh,sigmoid,elu,gelu,selu,identity"}, seeds=2)
-    assert axes.get_title(loc="left") == "mnist-5k, mean and deviation over 2 seeds"
-    legend = axes.get_legend()
+    figure = sweep_axes({"lr": "0.1,0.2", "activation": "relu,tanh,sigmoid,elu,gelu,selu,identity"}, seeds=2).figure
+    assert "mnist-5k, mean and deviation over 2 seeds" in texts(figure)
+    legend = figure.axes[2].get_legend()
     (first, *_) = extents(legend.get_texts())
-    assert first.x0 > axes.get_window_extent().x1
-    assert len(legend.get_texts()) == 9
+    assert first.x0 > max(axes.get_window_extent().x1 for axes in figure.axes)
+    assert [text.get_text() for text in legend.get_texts()] == ["train", "validation"]
+
+
+def test_of_many_combinations_the_best_have_panels():
+    plan = sweep_plan({"lr": "0.1,0.2", "hidden": ";".join(str(width) for width in range(1, 13))})
+    for number, trial in enumerate(plan.trials):
+        plan.results[trial.key] = dataclasses.replace(plan.results[trial.key], validation_accuracy=number / 100)
+    figure = SweepPicture(plan).figure()
+    panels = {axes.get_title(loc="left") for axes in figure.axes}
+    assert len(panels) == 9
+    assert "the best 9 of 12 combinations of the other settings" in " ".join(texts(figure))
+    best = max(plan.trials, key=lambda trial: plan.results[trial.key].validation_accuracy)
+    assert f"hidden {best.varied['hidden']}" in panels
+
+
+def test_a_sweep_in_a_terminal_and_in_a_page():
+    picture = SweepPicture(sweep_plan({"lr": "0.1,0.2", "activation": "relu,tanh"}, seeds=2))
+    lines = picture.terminal(Canvas(60, None, "ascii"))
+    assert max(map(len, lines)) <= 60
+    assert sum(line.count("0.8000") for line in lines) == 4
+    assert "lr 0.2, activation tanh" in "\n".join(lines)
+    page = picture.html()
+    assert page.count('<th scope="row">') == 4
+    assert "0.8000 ±0.0000" in page
+    assert "#ffffff" not in page.lower()
 
 
 def test_failed_runs_are_counted_and_seeds_are_points():

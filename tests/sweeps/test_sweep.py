@@ -372,11 +372,16 @@ def test_numbers_stand_at_their_place_in_the_picture(data: gn.Dataset) -> None:
     assert labels(axes) == ["train", "validation", "test"]
 
 
-def test_names_stand_side_by_side_and_the_rest_are_colours(data: gn.Dataset) -> None:
-    axes = drawn(data, {"activation": "relu,tanh", "lr": [0.1, 0.2]})
-    assert axes.get_xscale() == "linear"
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["relu", "tanh"]
-    assert labels(axes) == ["train", "validation", "lr 0.1", "lr 0.2"]
+def test_names_stand_side_by_side_and_the_rest_have_panels(data: gn.Dataset) -> None:
+    first = drawn(data, {"activation": "relu,tanh", "lr": [0.1, 0.2]})
+    assert first.get_xscale() == "linear"
+    assert [text.get_text() for text in first.get_xticklabels()] == ["relu", "tanh"]
+    panels = first.figure.axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["lr 0.1", "lr 0.2"]
+    assert labels(panels[1]) == ["train", "validation"]
+    places = [sorted(line.get_xdata()) for axes in panels for line in axes.get_lines() if line.get_marker() in ".o"]
+    np.testing.assert_allclose(places[0], [-0.16, 0.84])  # train left of validation
+    np.testing.assert_allclose(places[1], [0, 1])
 
 
 def test_a_picture_of_no_results_is_refused(data: gn.Dataset) -> None:
