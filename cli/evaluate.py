@@ -12,7 +12,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import Opened, open_run
-from gpunet.network.evaluation import Evaluation
+from gpunet.network.evaluation import CONFUSION_CLASSES, Evaluation
 from gpunet.pictures.confusion import Confusion
 from gpunet.pictures.mistakes import Mistake, worst_mistakes
 from gpunet.pictures.style import check_format, save
@@ -57,7 +57,7 @@ def command(
     opened = open_run(run, data, data_dir, device)
     part, name = opened.split(split)
     found = opened.evaluate(part)
-    confusion = Confusion(found, opened.class_names)
+    confusion = None if found.confusion is None else Confusion(found, opened.class_names)
     worst = worst_mistakes(opened.model, part, found, mistakes)
     assert opened.data is not None
     if json:
@@ -65,14 +65,14 @@ def command(
         record = {
             "event": "evaluation", "data": opened.data.name, "split": name, "examples": len(part),
             "loss": _finite(found.loss), "accuracy": found.accuracy,
-            "classes": classes, "confusion": found.confusion.tolist(),
+            "classes": classes, "confusion": None if found.confusion is None else found.confusion.tolist(),
             "mistakes": [_as_json(each, opened.class_names) for each in worst],
         }  # fmt: skip
         sys.stdout.write(f"{json_module.dumps(record, allow_nan=False)}\n")
     else:
         _write(opened, f"{opened.data.name}, {name}: {len(part):,} examples", found, confusion, worst)
     if picture is not None:
-        save(confusion.figure(), picture)
+        save(Confusion(found, opened.class_names).figure(), picture)
         if not json:
             display.line(f"confusion matrix in {picture}")
 
@@ -92,13 +92,13 @@ def _finite(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _write(opened: Opened, where: str, found: Evaluation, confusion: Confusion, worst: list[Mistake]) -> None:
-    right = int(np.trace(found.confusion))
+def _write(opened: Opened, where: str, found: Evaluation, confusion: Confusion | None, worst: list[Mistake]) -> None:
+    right = int((found.predictions == found.truth).sum())
     display.pairs(
         [
             ("network", f"{opened.model.description}, {opened.name}"),
             ("data", where),
-            ("accuracy", f"{found.accuracy:.4f}, {right:,} right and {int(found.confusion.sum()) - right:,} wrong"),
+            ("accuracy", f"{found.accuracy:.4f}, {right:,} right and {len(found.truth) - right:,} wrong"),
             ("loss", f"{found.loss:.4f}"),
         ]
     )
@@ -113,7 +113,10 @@ def _write(opened: Opened, where: str, found: Evaluation, confusion: Confusion, 
     canvas = display.canvas()
     # A pipe says no width; a matrix of some classes is wider than 80 columns.
     wide = canvas if sys.stdout.isatty() else dataclasses.replace(canvas, width=WIDTH)
-    display.lines(confusion.lines(wide))
+    if confusion is None:
+        display.line(f"of more than {CONFUSION_CLASSES:,} classes no confusion matrix is shown")
+    else:
+        display.lines(confusion.lines(wide))
     if worst:
         display.line()
         listed = [

@@ -111,7 +111,7 @@ def _answers(file: str, model: MLP, examples: np.ndarray) -> list[tuple[int, np.
     Raises:
         DataError: what the network computes is not finite.
     """
-    likely = model.loss.output in ("softmax", "sigmoid")
+    likely = model.loss.gives_probabilities
     with np.errstate(all="ignore"):  # what overflows shows in the numbers
         answers = model.backend.to_host(model.predict(examples)).tolist()
         numbers = np.asarray(model.backend.to_host((model.predict_proba if likely else model.forward)(examples)))

@@ -221,19 +221,20 @@ class Preparation:
         scaled = (np.asarray(values, np.float64) - self.targets.shift) / self.targets.scale
         return scaled.astype(values.dtype if values.dtype.kind == "f" else np.float32)
 
-    def in_units(self, outputs: Any, xp: Any = np) -> Any:
+    def in_units(self, outputs: Any, xp: Any = np, *, clip: bool = True) -> Any:
         """A network's outputs (n, k) in the targets' units, clipped to their training range where that is set.
 
         Args:
             outputs: an array of `xp`.
             xp: NumPy or CuPy.
+            clip: whether to clip; not for targets, which are right beyond the range too.
         """
         if self.targets is None:
             return outputs
         given = self.targets
         shift, scale = (xp.asarray(np.array(values), outputs.dtype) for values in (given.shift, given.scale))
         values = outputs * scale + shift
-        if given.low:
+        if given.low and clip:
             low, high = (xp.asarray(np.array(limit), outputs.dtype) for limit in (given.low, given.high))
             values = xp.clip(values, low, high)
         return values

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,46 +13,84 @@ from gpunet.data.arrays import as_flags, as_labels, as_values
 from gpunet.data.dataset import Split
 from gpunet.errors import DataError
 from gpunet.kernels.losses import LOSSES, loss_step
+from gpunet.network.metrics import CLASSIFICATION, MULTI_LABEL, Answers, Measurement, chosen, counts, mean, metric_of
+from gpunet.network.metrics import true_classes as true_classes
 from gpunet.network.mlp import CHUNK, MLP
 
 #: Logits that are held at a time; bounds the memory of an evaluation with very many classes.
 LOGITS = 1 << 20
 
 
+#: Up to this many classes an evaluation has a confusion matrix, which takes 8 bytes for each pair of them: 32 MB.
+CONFUSION_CLASSES = 2000
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What `evaluate` found.
 
+    A metric is an attribute too: `evaluation.accuracy` is `evaluation.metrics["accuracy"]`.
+
     Attributes:
         loss: the mean loss per example, without penalties.
-        accuracy: the fraction answered right, 0 to 1.
-        predictions: (n,) int64, the class of each example.
-        confusion: (k, k) int64, rows the true class, columns the predicted one.
+        metrics: each metric by its key.
+        predictions: what was answered, as `MLP.predict` has it: of classes (n,) int64.
+        truth: what was right, in the same form.
         losses: (n,) floats, the loss of each example.
+        classes: how many classes or labels there are; 0 of a regression.
     """
 
     loss: float
-    accuracy: float
-    predictions: np.ndarray
-    confusion: np.ndarray
-    losses: np.ndarray
+    metrics: dict[str, float]
+    predictions: np.ndarray = field(repr=False)
+    truth: np.ndarray = field(repr=False)
+    losses: np.ndarray = field(repr=False)
+    classes: int = 0
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction answered right, 0 to 1, of a classification."""
+        return metric_of(self, {"": self.metrics}, "accuracy")
+
+    def __getattr__(self, name: str) -> Any:
+        return metric_of(self, {"": self.__dict__.get("metrics")}, name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.metrics]
+
+    @functools.cached_property
+    def confusion(self) -> np.ndarray | None:
+        """(k, k) int64, rows the true class, columns the predicted one; None of more than `CONFUSION_CLASSES` classes,
+        and where an example has not one class."""
+        if self.predictions.ndim > 1 or not 0 < self.classes <= CONFUSION_CLASSES:
+            return None
+        confusion = np.zeros((self.classes, self.classes), np.int64)
+        np.add.at(confusion, (self.truth, self.predictions), 1)
+        return confusion
 
     def per_class(self) -> list[dict[str, float]]:
-        """For each class its precision, recall, F1 score (each 0 to 1; 0 where undefined) and number of examples."""
-        right = np.diag(self.confusion)
-        predicted, true = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        """For each class (or label) its precision, recall, F1 score (each 0 to 1; 0 where undefined) and number of
+        examples; nothing of a regression."""
+        if not self.classes:
+            return []
+        found = counts(np.stack((self.truth, self.predictions), axis=-1), None, self.classes)
         table = []
-        for hit, guesses, count in zip(right.tolist(), predicted.tolist(), true.tolist(), strict=True):
+        for hit, guesses, count in zip(*(each.tolist() for each in found), strict=True):
             precision = hit / guesses if guesses else 0.0
             recall = hit / count if count else 0.0
             both = precision + recall
             f1 = 2 * precision * recall / both if both else 0.0
-            table.append({"precision": precision, "recall": recall, "f1": f1, "support": count})
+            table.append({"precision": precision, "recall": recall, "f1": f1, "support": int(count)})
         return table
 
 
 def evaluate(
-    model: MLP, split: Any, loss: Any = None, progress: Callable[[int, int], None] | None = None
+    model: MLP,
+    split: Any,
+    loss: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    metrics: Iterable[Any] = (),
 ) -> Evaluation:
     """Evaluate a model on a split (anything with `.images` and `.labels`).
 
@@ -62,9 +101,10 @@ def evaluate(
         split: images (n, features) and labels (n,) or soft targets (n, outputs), of any array library.
         loss: another loss than the model's own, a name or a `Loss`.
         progress: called with the examples done and all there are, before each chunk.
+        metrics: names of `METRICS` or metrics of one's own, to be measured beside those of the task.
 
     Raises:
-        UsageError: the images are of another width than the model takes.
+        UsageError: a metric is unknown or not for the task; the images are of another width than the model takes.
         DataError: the split is None or empty, its labels are not as many as its images, or have no place among the
             model's outputs.
     """
@@ -81,9 +121,9 @@ def evaluate(
         raise DataError(f"there are targets of {labels.shape[1]} columns for a model of {model.outputs} outputs.")
     backend, xp = model.backend, model.backend.xp
     wide = np.float64 if model.dtype == np.float64 else np.float32
+    measured = Measurement(chosen(model.preparation.task, metrics), backend)
     with backend.use(), np.errstate(over="ignore", invalid="ignore"):  # what overflows shows in the loss
-        losses = xp.empty(len(labels), wide)
-        predictions = xp.empty(len(labels), xp.int64)
+        losses, predictions = xp.empty(len(labels), wide), []
         step = max(CHUNK, LOGITS // model.outputs)
         for start in range(0, len(labels), step):
             part = slice(start, min(start + step, len(labels)))
@@ -91,15 +131,15 @@ def evaluate(
                 progress(start, len(labels))
             logits = model.forward(images[part])
             targets = backend.to_device(labels[part], np.int32 if labels.ndim == 1 else model.dtype)
-            predictions[part] = classes_of(logits, loss.threshold)
             loss_step(logits, None, targets, loss, xp.empty_like(logits), None, losses[part], None)
-        host_losses, guesses = backend.to_host(losses), backend.to_host(predictions)
-    truth = true_classes(labels)
-    confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (truth, guesses), 1)
-    return Evaluation(
-        float(host_losses.mean(dtype=np.float64)), float((guesses == truth).mean()), guesses, confusion, host_losses
-    )
+            answers = Answers(logits, targets, loss, model.preparation, xp)
+            measured.add(answers)
+            predictions.append(answers.predicted)
+        host_losses, guesses = backend.to_host(losses), backend.to_host(xp.concatenate(predictions))
+    weights = getattr(split, "weights", None)
+    truth = Answers(None, labels, loss, model.preparation, np).right
+    classes = {CLASSIFICATION: classes, MULTI_LABEL: model.outputs}.get(model.preparation.task, 0)
+    return Evaluation(float(mean(host_losses, weights)), measured.read(weights), guesses, truth, host_losses, classes)
 
 
 def _targets(model: MLP, split: Any) -> np.ndarray:
@@ -114,20 +154,3 @@ def _targets(model: MLP, split: Any) -> np.ndarray:
     else:
         targets = as_labels(split.labels, count)[0]
     return model.preparation.scale_targets(targets)
-
-
-def classes_of(logits: Any, threshold: float) -> Any:
-    """The class (n,) that each row of logits (n, outputs) answers, on their device: the largest, the first of equals.
-
-    With a single output it is 1 where the output is above the threshold.
-    """
-    return logits[:, 0] > threshold if logits.shape[1] == 1 else logits.argmax(axis=1)
-
-
-def true_classes(labels: Any) -> Any:
-    """The class (n,) of each label, on its device: itself, or the largest of its soft targets."""
-    if labels.ndim == 1:
-        return labels.astype(np.int64)
-    if labels.shape[1] == 1:
-        return (labels[:, 0] > 0.5).astype(np.int64)
-    return labels.argmax(axis=1)

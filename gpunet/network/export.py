@@ -119,7 +119,7 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
             x = ONNX_FORMS[model.activations[index].name](graph, x)
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", model.outputs])]
     classes = max(model.outputs, 2)
-    if model.loss.output in ("softmax", "sigmoid"):
+    if model.loss.gives_probabilities:
         _probabilities(graph, model)
         outputs.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes]))
     if model.outputs == 1:
@@ -157,7 +157,7 @@ def _axis(graph: Graph) -> str:
 
 
 def _probabilities(graph: Graph, model: Any) -> None:
-    if model.loss.output == "softmax":
+    if model.loss.compares:
         graph("Softmax", "logits", axis=1, name="probabilities")
     elif model.outputs > 1:
         graph("Sigmoid", "logits", name="probabilities")

@@ -20,10 +20,10 @@ from gpunet.checks import number
 from gpunet.checks import seed as check_seed
 from gpunet.data.preparation import Preparation
 from gpunet.errors import CheckpointError, GpunetError, UsageError
-from gpunet.kernels.activations import ACTIVATIONS, Activation, activation_forward
+from gpunet.kernels.activations import ACTIVATIONS, Activation
 from gpunet.kernels.build import Ready
 from gpunet.kernels.encoding import Encoding, encode
-from gpunet.kernels.losses import LOSSES, Loss, softmax
+from gpunet.kernels.losses import LOSSES, Loss
 from gpunet.kernels.random import Stream, generator, purpose
 from gpunet.kernels.threads import Threads
 from gpunet.network import container, model_file
@@ -319,14 +319,12 @@ class MLP:
         """
         logits = self.forward(x)
         with self.backend.use():
-            if self.loss.output == "softmax":
-                return softmax(logits, logits)
-            if self.loss.output != "sigmoid":
+            if not self.loss.gives_probabilities:
                 what = "values" if self.preparation.task == "regression" else "classes"
                 raise UsageError(f"a model trained with {self.loss.name} gives no probabilities, only {what}.")
-            activation_forward(logits, ACTIVATIONS["sigmoid"], logits)
+            likely = self.loss.probabilities(logits, self.backend.xp)
             single = self.outputs == 1 and self.preparation.task == "classification"
-            return self.backend.xp.hstack((1 - logits, logits)) if single else logits
+            return self.backend.xp.hstack((1 - likely, likely)) if single else likely
 
     def predict(self, x: Any) -> Any:
         """What the model answers for each example, on its device.
@@ -340,14 +338,7 @@ class MLP:
         """
         logits = self.forward(x)
         with self.backend.use():
-            if self.preparation.task == "regression":
-                values = self.preparation.in_units(logits, self.backend.xp)
-                return values[:, 0] if self.outputs == 1 else values
-            if self.preparation.task == "multi-label":
-                return (logits > self.loss.threshold).astype(np.int64)
-            if self.outputs == 1:
-                return (logits[:, 0] > self.loss.threshold).astype(np.int64)
-            return logits.argmax(axis=1)
+            return Answers(logits, None, self.loss, self.preparation, self.backend.xp).predicted
 
     def save(self, path: str | os.PathLike[str], parameters: np.ndarray | None = None) -> None:
         """Write the model to a safetensors file: parameters, architecture and preprocessing.

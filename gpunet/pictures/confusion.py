@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.errors import DataError
-from gpunet.network.evaluation import Evaluation
+from gpunet.network.evaluation import CONFUSION_CLASSES, Evaluation
 from gpunet.pictures.mistakes import class_names
 from gpunet.pictures.picture import Canvas, Options, Picture, Subject, percent
 from gpunet.pictures.sheets import LETTER, LONGEST
@@ -39,7 +39,9 @@ class Confusion(Picture):
     def __init__(self, evaluation: Any, names: Sequence[str] | None = None, title: str | None = None) -> None:
         matrix = getattr(evaluation, "confusion", evaluation)
         if matrix is None:
-            raise DataError("only answers that are classes can be confused; there is no matrix to draw.")
+            raise DataError(
+                f"only answers that are classes, of {CONFUSION_CLASSES:,} at most, have a confusion matrix to draw."
+            )
         self.matrix = np.asarray(matrix)
         self.names = list(names or [str(index) for index in range(len(self.matrix))])
         right, count = int(np.trace(self.matrix)), int(self.matrix.sum())

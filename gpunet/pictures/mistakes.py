@@ -43,7 +43,7 @@ def worst_mistakes(model: Any, split: Any, found: Evaluation | None = None, coun
     wrong = np.flatnonzero(found.predictions != truth)
     wrong = wrong[np.argsort(-found.losses[wrong], kind="stable")][:count]
     shares = None
-    if model.loss.output in ("softmax", "sigmoid") and len(wrong):
+    if model.loss.gives_probabilities and len(wrong):
         shares = np.asarray(model.backend.to_host(model.predict_proba(split.inputs[wrong])))
     answers = found.predictions
     return [
@@ -86,7 +86,7 @@ class Mistakes(Sheet):
         """The worst mistakes."""
         subject, model = self.subject, self.subject.model
         found = worst_mistakes(model, subject.split, subject.evaluation, count)
-        wrong = int(subject.evaluation.confusion.sum() - np.trace(subject.evaluation.confusion))
+        wrong = int((subject.evaluation.predictions != subject.evaluation.truth).sum())
         asked = f"{len(subject.split):,} {subject.split_name} examples".replace("  ", " ")
         some = f", {len(found)} shown" if len(found) < wrong else ""
         self.title = f"{wrong:,} of {asked} are answered wrong{some}" if wrong else f"all {asked} are answered right"

@@ -11,29 +11,23 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpunet.errors import CheckpointError, MissingExtra
 from gpunet.files import write_atomic
 from gpunet.training.callbacks import Callback
-from gpunet.training.records import Record, StepRecord
+from gpunet.training.records import Record, ResultRecord, StepRecord
 
 if TYPE_CHECKING:
     from gpunet.training.trainer import Trainer
 
-#: The columns of a CSV log.
-COLUMNS = (
-    "iteration",
-    "epoch",
-    "accuracy",
-    "loss",
-    "validation_accuracy",
-    "validation_loss",
-    "learning_rate",
-    "seconds",
-)
+
+def columns(keys: Sequence[str]) -> list[str]:
+    """The columns of a CSV log of a run that measures these metrics."""
+    validation = [f"validation_{key}" for key in keys]
+    return ["iteration", "epoch", *keys, "loss", *validation, "validation_loss", "learning_rate", "seconds"]
 
 
 class Lines:
@@ -142,8 +136,8 @@ class JsonLinesLog(Callback):
 
 
 class CsvLog(Callback):
-    """A table with a line for each step record: iteration, epoch, accuracy, loss, validation accuracy and loss,
-    learning rate, and seconds of training so far.
+    """A table with a line for each step record: iteration, epoch, metrics (accuracy) and loss, both on the validation
+    split, learning rate, and seconds of training so far.
 
     Args:
         path: the file; what is there is written over, unless the run was resumed.
@@ -158,15 +152,16 @@ class CsvLog(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """Open the file, cut it back to where training goes on from, and begin a new one with the names."""
+        self._columns = columns([metric.key for metric in trainer.metrics])
         cut_lines(self.path, trainer.iteration if trainer.iteration else -1, self._iteration)
         self._lines = Lines(self.path)
         if self.path.stat().st_size == 0:
-            self._lines.write(",".join(COLUMNS))
+            self._lines.write(",".join(self._columns))
 
     @staticmethod
     def _iteration(line: str) -> int | None:
         first = line.partition(",")[0]
-        if first == COLUMNS[0]:
+        if first == "iteration":
             return 0
         return int(first) if first.isdecimal() else None
 
@@ -175,7 +170,7 @@ class CsvLog(Callback):
         if self._lines is not None and isinstance(record, StepRecord):
             values = record.as_dict()
             text = io.StringIO()
-            csv.writer(text, lineterminator="").writerow([values.get(name, "") for name in COLUMNS])
+            csv.writer(text, lineterminator="").writerow([values.get(name, "") for name in self._columns])
             self._lines.write(text.getvalue())
 
     def on_end(self, trainer: Trainer) -> None:
@@ -185,7 +180,7 @@ class CsvLog(Callback):
 
 
 class TensorBoardLog(Callback):
-    """Loss, accuracy and learning rate for TensorBoard.
+    """Loss, metrics and learning rate for TensorBoard.
 
     Args:
         folder: the folder for its event files; run `tensorboard --logdir FOLDER` to look at them.
@@ -223,20 +218,22 @@ class TensorBoardLog(Callback):
         """Add the numbers of a record."""
         import time
 
-        values = record.as_dict()
+        named: dict[str, float | None]
         if isinstance(record, StepRecord):
             step = record.iteration
             named = {
-                "train/loss": values.get("loss"),
-                "train/accuracy": values.get("accuracy"),
-                "validation/loss": values.get("validation_loss"),
-                "validation/accuracy": values.get("validation_accuracy"),
-                "learning_rate": values.get("learning_rate"),
-                "steps_per_second": values.get("steps_per_second"),
+                "train/loss": record.loss,
+                **{f"train/{key}": value for key, value in record.metrics.items()},
+                "validation/loss": record.validation_loss,
+                **{f"validation/{key}": value for key, value in (record.validation_metrics or {}).items()},
+                "learning_rate": record.learning_rate,
+                "steps_per_second": record.steps_per_second,
             }
         else:
-            step = values.get("iterations", trainer.iteration)
-            named = {f"test/{name}": values.get(f"test_{name}") for name in ("loss", "accuracy")}
+            assert isinstance(record, ResultRecord)
+            step = record.iterations
+            named = {"test/loss": record.test_loss}
+            named |= {f"test/{key}": value for key, value in (record.test_metrics or {}).items()}
         summary = self._summary(
             value=[
                 self._summary.Value(tag=tag, simple_value=value) for tag, value in named.items() if value is not None

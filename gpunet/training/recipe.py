@@ -15,6 +15,7 @@ from typing import Any, TypedDict, cast
 
 from gpunet import readers as read
 from gpunet.errors import UsageError
+from gpunet.network.metrics import METRICS, Metric, chosen
 from gpunet.registry import suggestion
 
 TRAINING = "Training"
@@ -61,6 +62,19 @@ def option(
     return dataclasses.field(default=default, metadata={**details, "names": tuple(names), "identity": identity})
 
 
+def metric_list(option: str, value: Any) -> tuple[Any, ...]:
+    """Reads metrics: names of `METRICS`, with hyperparameters or without, or metrics of one's own."""
+    if value is None or value == "none":
+        return ()
+    if isinstance(value, (Metric, type)):
+        value = [value]
+    if isinstance(value, (list, tuple)) and not value:
+        return ()
+    named = read.specification(METRICS)
+    given = read.pieces(option, value, "top-k:k=3,roc-auc")
+    return tuple(named(option, each) if isinstance(each, str) else METRICS.make(each) for each in given)
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """How to train: the options of `Trainer`, `train` and `training_steps`, checked and brought to one form.
@@ -80,6 +94,12 @@ class Recipe:
         shown="off", identity="early stopping")  # fmt: skip
     validate_every: int | None = option(None, read.optional(read.whole(1, example="500")), TRAINING, "N",
         "Iterations from one validation to the next.", shown="one epoch", identity="validation interval")  # fmt: skip
+    metric: str | None = option(None, read.optional(read.text), TRAINING, "NAME",
+        "What validations are judged by, by early stopping and a schedule that watches them, and what a sweep chooses "
+        f"by: loss or a metric: {', '.join(METRICS)}.", shown="loss, and in a sweep the task's first metric",
+        names=("loss", *METRICS), identity="metric")  # fmt: skip
+    metrics: tuple[Any, ...] = option((), metric_list, TRAINING, "NAME[,NAME...]",
+        "Metrics to measure beside those of the task.", shown="accuracy for classes", names=METRICS)  # fmt: skip
     seed: int | None = option(None, read.optional(read.seed), TRAINING, "N",
         "Seed of the order of the examples.", shown="the model's", identity="seed of the order")  # fmt: skip
 
@@ -106,6 +126,7 @@ class Recipe:
         if self.iterations is not None and self.epochs is not None:
             length = f"{self.named('iterations')} and {self.named('epochs')}"
             raise UsageError(f"{length} both give the length of the run; give one of them.")
+        self.judged_by()
 
     @staticmethod
     def named(name: str) -> str:
@@ -129,6 +150,30 @@ class Recipe:
                 hint = suggestion(name, [*known, *others], SYNONYMS).strip() or f"there are {', '.join(known)}."
                 raise UsageError(f"there is no option {name}; {hint}")
         return cls(**options)
+
+    def judged_by(self) -> Metric | None:
+        """The metric that validations are judged by, or None for the loss.
+
+        Raises:
+            UsageError: there is no such metric.
+        """
+        if self.metric is None or self.metric == "loss":
+            return None
+        for given in self.metrics:
+            metric = METRICS.make(given)
+            if self.metric in (metric.name, metric.key, given):
+                return metric
+        return METRICS.make(read.specification(METRICS)(self.named("metric"), self.metric))
+
+    def measured(self, task: str) -> list[Metric]:
+        """The metrics to measure for a task ("classification", "multi-label" or "regression"): its own and the others
+        that are asked for.
+
+        Raises:
+            UsageError: one is not for the task.
+        """
+        judge = self.judged_by()
+        return chosen(task, [*self.metrics, *([] if judge is None else [judge])])
 
     def check(self, data: Any) -> None:
         """Refuse what does not go with a data set.
@@ -207,6 +252,8 @@ class Options(TypedDict, total=False):
     epochs: float | None
     early_stopping: int | None
     validate_every: int | None
+    metric: str | None
+    metrics: Any
     seed: int | None
     l2: float
     l1: float

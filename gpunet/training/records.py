@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gpunet.network.metrics import metric_of
+
 if TYPE_CHECKING:
     from gpunet.network.mlp import MLP
 
@@ -15,42 +17,76 @@ class Record:
     event: ClassVar[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """The event and the fields that are there, in order; what is None is left out."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        return {"event": self.event, **{name: value for name, value in values.items() if value is not None}}
+        """The event and the fields that are there, in order, each metric a field; what is None is left out."""
+        told: dict[str, Any] = {"event": self.event}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if field.name.endswith("metrics"):
+                before = field.name.removesuffix("metrics")
+                told.update({before + key: number for key, number in (value or {}).items()})
+            elif value is not None:
+                told[field.name] = value
+        return told
+
+    def _metrics(self) -> dict[str, dict[str, float] | None]:
+        """The metrics by what stands before their names."""
+        held = self.__dict__
+        return {name.removesuffix("metrics"): held[name] for name in held if name.endswith("metrics")}
+
+    def __getattr__(self, name: str) -> Any:
+        return metric_of(self, self._metrics(), name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.as_dict()]
 
 
 @dataclass(frozen=True)
 class StepRecord(Record):
     """One logged step.
 
+    A metric is an attribute too: `record.accuracy` is `record.metrics["accuracy"]`, and so is
+    `record.validation_accuracy`.
+
     Attributes:
         iteration: how many steps are done, this one included.
         epoch: passes over the training set so far, a fraction.
-        accuracy, loss: of the batch of this step, as the network was before its update; the loss with
+        metrics, loss: of the batch of this step, as the network was before its update; the loss with
             the L2 and L1 penalties.
         learning_rate: of this step.
         seconds: training time so far, without evaluations.
         steps_per_second: since training began (or was resumed).
-        validation_loss, validation_accuracy: on the validation split, where it was evaluated after this step.
+        validation_loss, validation_metrics: on the validation split, where it was evaluated after this step.
     """
 
     event = "step"
 
     iteration: int
     epoch: float
-    accuracy: float
+    metrics: dict[str, float]
     loss: float
     learning_rate: float
     seconds: float
     steps_per_second: float
     validation_loss: float | None = None
-    validation_accuracy: float | None = None
+    validation_metrics: dict[str, float] | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of the batch answered right, of a classification."""
+        return metric_of(self, self._metrics(), "accuracy")
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """The fraction of the validation split answered right, of a classification, where it was evaluated."""
+        return metric_of(self, self._metrics(), "validation_accuracy")
 
 
 @dataclass(frozen=True)
 class ResultRecord(Record):
-    """The end of training: accuracy and loss (without penalties) on each split that there is.
+    """The end of training: metrics and loss (without penalties) on each split that there is.
+
+    A metric is an attribute too: `result.test_accuracy` is `result.test_metrics["accuracy"]`, or None without a test
+    split.
 
     Attributes:
         device: "cpu" or "cuda:N".
@@ -66,17 +102,32 @@ class ResultRecord(Record):
     iterations: int
     train_seconds: float
     steps_per_second: float
-    train_accuracy: float
+    train_metrics: dict[str, float]
     train_loss: float
-    validation_accuracy: float | None
+    validation_metrics: dict[str, float] | None
     validation_loss: float | None
-    test_accuracy: float | None
+    test_metrics: dict[str, float] | None
     test_loss: float | None
     stopped: str = "completed"
     best_iteration: int | None = None
 
+    @property
+    def train_accuracy(self) -> float:
+        """The fraction of the training split answered right, of a classification."""
+        return metric_of(self, self._metrics(), "train_accuracy")
 
-@dataclass(frozen=True)
+    @property
+    def validation_accuracy(self) -> float | None:
+        """The fraction of the validation split answered right, of a classification; None without one."""
+        return metric_of(self, self._metrics(), "validation_accuracy")
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The fraction of the test split answered right, of a classification; None without one."""
+        return metric_of(self, self._metrics(), "test_accuracy")
+
+
+@dataclass(frozen=True, repr=False)
 class TrainingResult:
     """What `train` returns: the result record's fields, the history and the model."""
 
@@ -88,3 +139,12 @@ class TrainingResult:
         if name.startswith("_") or name == "record":
             raise AttributeError(name)
         return getattr(self.record, name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.record.as_dict()]
+
+    def __repr__(self) -> str:
+        record = self.record
+        split = next(name for name in ("test", "validation", "train") if getattr(record, f"{name}_metrics") is not None)
+        scores = ", ".join(f"{split}_{key}={value:.4g}" for key, value in getattr(record, f"{split}_metrics").items())
+        return f"TrainingResult({scores}, {record.iterations:,} iterations, {record.train_seconds:.1f} s)"

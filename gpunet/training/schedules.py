@@ -59,7 +59,8 @@ class Schedule(Entry):
         raise UsageError(f"schedule {self.name!r} has no rates.")
 
     def observe(self, validation_loss: float) -> bool:
-        """Take note of a validation loss; whether the rates of the coming steps have changed by it."""
+        """Take note of a validation loss, or of what else is judged by, the lower the better; whether the rates of the
+        coming steps have changed by it."""
         return False
 
     def state(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ of permutations); the host refills them at boundaries, and does nothing else in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from gpunet.kernels.gather import gather
 from gpunet.kernels.losses import loss_step
 from gpunet.kernels.optimizers import update
 from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns, penalty
-from gpunet.network.evaluation import classes_of, true_classes
+from gpunet.network.metrics import Answers, Measurement, Metric
 from gpunet.training.batches import Order
 from gpunet.training.coefficients import Coefficients
 from gpunet.training.graph import StepGraph, Way
@@ -183,15 +183,16 @@ class Step:
         self.order.forget()
         self.ask_rates_again()
 
-    def read(self) -> tuple[float, float]:
-        """Loss (with penalties) and accuracy of the last step's batch; waits for the device."""
+    def read(self, metrics: Sequence[Metric]) -> tuple[float, dict[str, float]]:
+        """Loss (with penalties) and metrics of the last step's batch; waits for the device."""
+        measured = Measurement(metrics, self.backend)
         with self.backend.use():  # the loss has left the logits with their bias
-            guesses, truth = classes_of(self.spaces[-1].output, self.loss.threshold), true_classes(self.targets)
-            accuracy = self.backend.to_host(guesses == truth).mean()
-        loss = self.backend.to_host(self.losses).mean(dtype=np.float64)
+            logits = self.spaces[-1].output
+            measured.add(Answers(logits, self.targets, self.loss, self.data.preparation, self.backend.xp))
+        loss = float(self.backend.to_host(self.losses).mean(dtype=np.float64))
         if self.recipe.l2 or self.recipe.l1:
             loss += float(self._penalty)
-        return float(loss), float(accuracy)
+        return loss, measured.read()
 
     def first_nonfinite(self) -> int:
         """The first step (0-based) whose loss was not finite, -1 if there is none; waits for the device."""

@@ -49,6 +49,8 @@ class Trainer:
         options: those of a `Recipe`: for how long, how many examples at a time, penalties and the like.
 
     Attributes:
+        recipe: the options, fitted to the data.
+        metrics: what is measured, at log steps, validations and the end.
         step: the step that is done again and again, with its arrays (see `gpunet/training/step.py`).
         seconds: how long the steps took that are done.
         stopped: why training is over, or None while it is not.
@@ -82,6 +84,7 @@ class Trainer:
             raise UsageError(
                 f"the schedule {self.schedule.name} needs a validation split; hold one out of the training set first."
             )
+        self.metrics, self.judge = recipe.measured(data.task), recipe.judged_by()
         self.batch, self.iterations = int(recipe.batch_size), int(recipe.iterations or 0)
         self.way = choose_way(recipe.graph, self.backend, model.sizes, self.batch)
         self.threads = Threads(self.backend, recipe.threads)
@@ -118,16 +121,16 @@ class Trainer:
             raise UsageError(f"the model has {model.outputs} outputs, and the targets have {labels.shape[1]}.")
         if labels.ndim == 1 and data.classes > max(model.outputs, 2):
             raise UsageError(f"the model has {model.outputs} outputs, and {data.name} has {data.classes} classes.")
-        if data.task == "regression" and (self.loss.output != "identity" or getattr(self.loss, "signed", False)):
+        if data.task == "regression" and not self.loss.answers_values:
             raise UsageError(
                 f"the targets are numbers, and the loss {self.loss.name} is for classes; take mse, mae or huber."
             )
-        if data.task == "multi-label" and self.loss.output == "softmax":
+        if data.task == "multi-label" and self.loss.compares:
             raise UsageError(
                 f"an example may have several labels, and the loss {self.loss.name} is for a single class; take "
                 "binary-cross-entropy."
             )
-        if model.outputs == 1 and self.loss.output == "softmax":
+        if model.outputs == 1 and self.loss.compares:
             raise UsageError(
                 "the softmax of a single output is always 1; take two outputs, or the loss binary-cross-entropy."
             )
@@ -195,7 +198,7 @@ class Trainer:
             clock = time.perf_counter()
             with self._running():
                 self._run_to(goal)
-                loss, accuracy = self.step.read()
+                loss, metrics = self.step.read(self.metrics)
             spent = time.perf_counter() - clock
             self.seconds += spent
             self._pace = spent / max(self.iteration - first, 1)
@@ -205,7 +208,7 @@ class Trainer:
             validation = None
             if self.validations.is_due(goal) or goal == self.iterations:
                 validation = self._evaluate("validation")
-            if validation is not None and self._judge(validation.loss):
+            if validation is not None and self._judge(validation):
                 self.stopped = "early stopping"
             if self.logs.is_due(goal) or goal == self.iterations or self.stopped or validation:
                 spent = self.seconds - started
@@ -213,13 +216,13 @@ class Trainer:
                     StepRecord(
                         iteration=goal,
                         epoch=goal * self.batch / len(self.data.train),
-                        accuracy=accuracy,
+                        metrics=metrics,
                         loss=loss,
                         learning_rate=self.step.coefficients.rate(goal - 1),
                         seconds=self.seconds,
                         steps_per_second=(goal - began) / spent if spent else 0.0,
                         validation_loss=validation.loss if validation else None,
-                        validation_accuracy=validation.accuracy if validation else None,
+                        validation_metrics=validation.metrics if validation else None,
                     ),
                     self,
                 )
@@ -289,16 +292,17 @@ class Trainer:
 
         try:
             with self.threads.held():
-                return evaluate(self.model, split, self.loss, progress)
+                return evaluate(self.model, split, self.loss, progress, metrics=self.metrics)
         finally:
             self.evaluating = None
 
-    def _judge(self, loss: float) -> bool:
-        """Show a validation loss to the schedule and to early stopping; whether to stop."""
-        if self.schedule.observe(loss):
+    def _judge(self, validation: Evaluation) -> bool:
+        """Show a validation to the schedule and to early stopping; whether to stop."""
+        cost = validation.loss if self.judge is None else -self.judge.merit(validation.metrics[self.judge.key])
+        if self.schedule.observe(cost):
             self.step.ask_rates_again()
         with self.backend.use():
-            return self.early_stopping.observe(loss, self.iteration, self.model.flat)
+            return self.early_stopping.observe(cost, self.iteration, self.model.flat)
 
     def _result(self, began: int, started: float) -> ResultRecord:
         best_iteration = None
@@ -314,11 +318,11 @@ class Trainer:
             iterations=self.iteration,
             train_seconds=self.seconds,
             steps_per_second=(self.iteration - began) / spent if spent else 0.0,
-            train_accuracy=train.accuracy,
+            train_metrics=train.metrics,
             train_loss=train.loss,
-            validation_accuracy=validation.accuracy if validation else None,
+            validation_metrics=validation.metrics if validation else None,
             validation_loss=validation.loss if validation else None,
-            test_accuracy=test.accuracy if test else None,
+            test_metrics=test.metrics if test else None,
             test_loss=test.loss if test else None,
             stopped=self.stopped or "stopped",
             best_iteration=best_iteration,
