@@ -55,6 +55,7 @@ from gpunet.network.initializers import Orthogonal as Orthogonal
 from gpunet.network.initializers import TruncatedNormal as TruncatedNormal
 from gpunet.network.initializers import Uniform as Uniform
 from gpunet.network.initializers import Zeros as Zeros
+from gpunet.network.metrics import METRICS as METRICS
 from gpunet.network.mlp import MLP as MLP
 from gpunet.pictures.plots import confusion as plot_confusion
 from gpunet.pictures.plots import curves as plot_history
@@ -92,6 +93,7 @@ from gpunet import errors as errors
 from gpunet.network import export as export
 from gpunet.runs import history as history
 from gpunet.network import initializers as initializers
+from gpunet.network import metrics as metrics
 from gpunet.kernels import losses as losses
 from gpunet.kernels import optimizers as optimizers
 from gpunet.pictures import plots as plots
@@ -115,6 +117,7 @@ __all__ = [
     "JsonLinesLog",
     "LOSSES",
     "Lion",
+    "METRICS",
     "MLP",
     "Momentum",
     "Nesterov",
@@ -149,6 +152,7 @@ __all__ = [
     "load_checkpoint",
     "load_dataset",
     "losses",
+    "metrics",
     "optimizers",
     "plot_confusion",
     "plot_history",

@@ -47,7 +47,7 @@ SECTIONS: dict[str, list[str]] = {
         "train", "training_steps", "Trainer", "Recipe", "Callback", "ProgressBar", "TrainingResult", "StepRecord",
         "ResultRecord",
     ],
-    "Evaluation": ["evaluate", "Evaluation"],
+    "Evaluation": ["evaluate", "Evaluation", "metrics.Metric", "metrics.Answers"],
     "Losses": ["losses.Loss", "losses.softmax_cross_entropy"],
     "Optimizers, schedules, initial weights": [
         "optimizers.Optimizer", "schedules.Schedule", "initializers.Initializer",
@@ -97,6 +97,7 @@ def _parts() -> Iterator[str]:
     yield from table(
         "Initial weights", "INITIALIZERS", "`--init`; the classes are in `gn.initializers`", gn.INITIALIZERS
     )
+    yield from table("Metrics", "METRICS", "`--metrics` and `--metric`; t is a target, y its answer", gn.METRICS)
     yield "\n### Data sets\n\n`gn.DATASETS`, on the command line `--data`.\n"
     yield "| name | what it is | training, validation, test | classes | licence |\n|---|---|---|---|---|"
     for name, entry in gn.DATASETS.items():

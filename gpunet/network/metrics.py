@@ -70,7 +70,7 @@ class Answers:
 
     @functools.cached_property
     def true_labels(self) -> Any:
-        return self.targets.reshape(len(self.targets), -1) > 0.5
+        return _columns(self.targets) > 0.5
 
     @functools.cached_property
     def values(self) -> Any:
@@ -78,7 +78,7 @@ class Answers:
 
     @functools.cached_property
     def true_values(self) -> Any:
-        return self.preparation.in_units(self.targets.reshape(len(self.targets), -1), self.xp, clip=False)
+        return self.preparation.in_units(_columns(self.targets), self.xp, clip=False)
 
     @property
     def predicted(self) -> Any:
@@ -91,6 +91,10 @@ class Answers:
         if self.task == CLASSIFICATION:
             return self.true_classes
         return self.true_labels.astype(np.int64) if self.task == MULTI_LABEL else _squeezed(self.true_values)
+
+
+def _columns(targets: Any) -> Any:
+    return targets[:, None] if targets.ndim == 1 else targets
 
 
 def _squeezed(values: Any) -> Any:

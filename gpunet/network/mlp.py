@@ -29,6 +29,7 @@ from gpunet.kernels.threads import Threads
 from gpunet.network import container, model_file
 from gpunet.network.initializers import INITIALIZERS, Initializer, TruncatedNormal
 from gpunet.network.layers import Dense
+from gpunet.network.metrics import Answers
 
 #: Examples per forward pass of `predict` and `evaluate`; bounds the memory that inference takes.
 CHUNK = 500

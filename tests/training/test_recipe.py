@@ -21,6 +21,8 @@ OTHERS: dict[str, Any] = {
     "epochs": 0.5,
     "early_stopping": 1,
     "validate_every": 3,
+    "metric": "accuracy",
+    "metrics": ("balanced-accuracy", "top-k:k=1"),
     "seed": 5,
     "l2": 0.1,
     "l1": 0.1,
@@ -31,7 +33,7 @@ OTHERS: dict[str, Any] = {
     "log_every": 3,
 }
 #: Options that show in what a run yields; the others show in `test_what_does_not_show_in_the_numbers`.
-SHOWN = [name for name in OTHERS if name not in ("graph", "threads")]
+SHOWN = [name for name in OTHERS if name not in ("metric", "graph", "threads")]
 
 
 def data() -> gn.Dataset:
@@ -68,6 +70,7 @@ def test_every_option_reaches_the_training(name: str) -> None:
 
 def test_what_does_not_show_in_the_numbers() -> None:
     assert trainer(threads=1).threads.asked == 1
+    assert trainer(metric="accuracy").judge.name == "accuracy"
     with pytest.raises(gn.UsageError, match='graph "on" needs a CUDA device'):
         trainer(graph="on")
 
@@ -97,7 +100,8 @@ def test_an_option_that_came_later_than_a_checkpoint_had_its_default() -> None:
 @pytest.mark.parametrize("name", list(OTHERS))
 def test_every_option_is_a_setting(name: str) -> None:
     split = data()
-    settings = Settings(**{"batch_size": 10, name: str(OTHERS[name])})
+    text = ",".join(OTHERS[name]) if isinstance(OTHERS[name], tuple) else str(OTHERS[name])
+    settings = Settings(**{"batch_size": 10, name: text})
     expected = Recipe(**{"batch_size": 10, "seed": 0, name: OTHERS[name]})
     assert build_trainer(settings, gn.MLP([4, 6, 2]), split).recipe == expected.fitted(split, 0)
 
@@ -108,7 +112,7 @@ def test_type_checkers_know_every_option() -> None:
         assert Options.__annotations__[name].__forward_arg__ == field.type
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if FIELDS[name].default not in (None, "auto")])
+@pytest.mark.parametrize("name", [name for name in FIELDS if FIELDS[name].default not in (None, "auto", ())])
 def test_python_and_the_command_line_have_the_same_limits(name: str) -> None:
     for value in (-1, 0, 0.5, "much", True, float("nan"), [1]):
         sentences = []
