@@ -69,7 +69,7 @@ def test_every_option_reaches_the_training(name: str) -> None:
 
 
 def test_what_does_not_show_in_the_numbers() -> None:
-    assert trainer(threads=1).threads.asked == 1
+    assert trainer(threads=1).threads.number == 1
     assert trainer(metric="accuracy").judge.name == "accuracy"
     with pytest.raises(gn.UsageError, match='graph "on" needs a CUDA device'):
         trainer(graph="on")
