@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunet.errors import UsageError
-from gpunet.kernels.build import C_TYPES, elementwise, one_line, operation
+from gpunet.kernels.blocks import bind
+from gpunet.kernels.build import C_TYPES, Ready, elementwise, one_line, operation
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,42 +103,60 @@ def _compute_type(dtype: Any) -> str:
 
 
 @operation
-def activation_forward(x: Any, activation: Activation, out: Any) -> Any:
+def activation_forward(x: Any, activation: Activation, out: Any) -> Ready:
     """out = f(x), elementwise, any shape and strides; `out` may be `x`."""
     if x.dtype == np.float16:  # stored in 16 bits, computed in 32, as on CUDA
-        wide = x.astype(np.float32)
-        activation.forward(wide, wide)
-        out[...] = wide
-    else:
-        activation.forward(x, out)
-    return out
+
+        def half() -> Any:
+            wide = x.astype(np.float32)
+            activation.forward(wide, wide)
+            out[...] = wide
+            return out
+
+        return half
+    apply = bind(activation.forward, x, out)
+
+    def run() -> Any:
+        apply()
+        return out
+
+    return run
 
 
 @activation_forward.cuda
-def _activation_forward_cuda(x: Any, activation: Activation, out: Any) -> Any:
+def _activation_forward_cuda(x: Any, activation: Activation, out: Any) -> Ready:
     kernel = elementwise(
         "T x_in", "T y_out", "y_out = T(activate(ACC(x_in)))", "activation_forward",
         _compute_type(x.dtype) + activation.cuda_functions(),
     )  # fmt: skip
-    return kernel(x, out)
+    return partial(kernel, x, out)
 
 
 @operation
-def activation_backward(grad: Any, saved: Any, activation: Activation, out: Any) -> Any:
+def activation_backward(grad: Any, saved: Any, activation: Activation, out: Any) -> Ready:
     """out = grad * f', with f' from what the activation saves; `out` may be `grad`."""
     if grad.dtype == np.float16:
-        wide = grad.astype(np.float32)
-        activation.backward(wide, saved.astype(np.float32), wide)
-        out[...] = wide
-    else:
-        activation.backward(grad, saved, out)
-    return out
+
+        def half() -> Any:
+            wide = grad.astype(np.float32)
+            activation.backward(wide, saved.astype(np.float32), wide)
+            out[...] = wide
+            return out
+
+        return half
+    apply = bind(activation.backward, grad, saved, out)
+
+    def run() -> Any:
+        apply()
+        return out
+
+    return run
 
 
 @activation_backward.cuda
-def _activation_backward_cuda(grad: Any, saved: Any, activation: Activation, out: Any) -> Any:
+def _activation_backward_cuda(grad: Any, saved: Any, activation: Activation, out: Any) -> Ready:
     kernel = elementwise(
         "T grad, T saved", "T out", "out = T(ACC(grad) * derivative(ACC(saved)))", "activation_backward",
         _compute_type(grad.dtype) + activation.cuda_functions(),
     )  # fmt: skip
-    return kernel(grad, saved, out)
+    return partial(kernel, grad, saved, out)

@@ -103,10 +103,10 @@ class Blockwise:
         return named if known else (Blockwise, (self.form,))
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray:
-        self.prepare(*arrays)()
+        self.bind(*arrays)()
         return arrays[-1]
 
-    def prepare(self, *arrays: np.ndarray) -> Ready:
+    def bind(self, *arrays: np.ndarray) -> Ready:
         """The form on these arrays, to be run as often as one likes."""
         if not all(array.flags.c_contiguous for array in arrays):
             return self._in_other_order(arrays)
@@ -123,7 +123,7 @@ class Blockwise:
     def _in_other_order(self, arrays: tuple[np.ndarray, ...]) -> Ready:
         """Arrays that are not all in C order: their transposes if those are, else copies."""
         if all(array.flags.f_contiguous for array in arrays):
-            return self.prepare(*(array.T for array in arrays))
+            return self.bind(*(array.T for array in arrays))
         *inputs, out = arrays
 
         def through_copies() -> None:
@@ -141,8 +141,8 @@ def blockwise(form: Callable[..., Any]) -> Blockwise:
     return Blockwise(form)
 
 
-def prepare(form: Callable[..., Any], *arrays: np.ndarray) -> Ready:
+def bind(form: Callable[..., Any], *arrays: np.ndarray) -> Ready:
     """An elementwise form on these arrays, blockwise or not, to be run as often as one likes."""
     if isinstance(form, Blockwise):
-        return form.prepare(*arrays)
+        return form.bind(*arrays)
     return functools.partial(form, *arrays)

@@ -1,9 +1,8 @@
 """How an operation is built: its NumPy form and its CUDA form under one name, and the makers of CUDA kernels.
 
-An `Operation` is called with arrays and runs the form that belongs to the device they live on; or it is
-prepared for its arrays once and then run again and again, as a training step does. The makers
-(`elementwise`, `reduction`, `raw`) hand CUDA source to CuPy once and remember the kernel, because making
-one costs more than launching it a thousand times (cupy#391).
+An `Operation` is bound to its arrays once and then run again and again, as a training step does; or it is called
+with arrays, which is both at once. The makers (`elementwise`, `raw`) hand CUDA source to CuPy once and remember the
+kernel, because making one costs more than launching it a thousand times (cupy#391).
 """
 
 from __future__ import annotations
@@ -34,9 +33,6 @@ def one_line(expression: str) -> str:
     return " ".join(re.sub(r"//.*", "", expression).split())
 
 
-#: A pointer to nothing, for an array that a CUDA kernel may be given or not.
-NULL = np.uintp(0)
-
 #: Something that is ready to be run: it takes nothing, because it knows the arrays that it works on.
 Ready = Callable[[], Any]
 
@@ -44,50 +40,52 @@ Ready = Callable[[], Any]
 class Operation:
     """One numerical operation with a NumPy form and a CUDA form.
 
-    The first array argument decides: a `numpy.ndarray` takes the NumPy form, anything else the CUDA
-    form, which imports CuPy when it is first used.
+    Either form looks at its arrays once and returns the function that does the work: a step of a small network is a
+    few dozen calls of a few microseconds each, and what is looked up between them would take as long. The first array
+    argument decides: a `numpy.ndarray` takes the NumPy form, anything else the CUDA form, which imports CuPy when it
+    is first used.
     """
 
-    def __init__(self, numpy_form: Callable[..., Any], prepares: bool) -> None:
+    def __init__(self, numpy_form: Callable[..., Ready]) -> None:
         functools.update_wrapper(self, numpy_form)
-        self.numpy = numpy_form
-        self.prepares = prepares
-        self.cuda_form: Callable[..., Any] | None = None
+        self.numpy_form = numpy_form
+        self.cuda_form: Callable[..., Ready] | None = None
 
-    def cuda(self, form: Callable[..., Any]) -> Operation:
+    def cuda(self, form: Callable[..., Ready]) -> Operation:
         """Give the operation its CUDA form (used as a decorator under the NumPy form)."""
         self.cuda_form = form
         return self
 
-    def prepare(self, first: Any, *args: Any, **options: Any) -> Ready:
+    def bind(self, first: Any, *args: Any, **options: Any) -> Ready:
         """The operation on these arrays, to be run as often as one likes.
 
         What depends on the arrays' shapes and types alone is done here, once; each run reads and writes
         what is in them at that time.
         """
-        if type(first) is not np.ndarray and self.cuda_form is not None:
-            return functools.partial(self.cuda_form, first, *args, **options)
-        if self.prepares:
-            ready: Ready = self.numpy(first, *args, **options)
-            return ready
-        return functools.partial(self.numpy, first, *args, **options)
+        here = self.cuda_form is None or type(first) is np.ndarray
+        form = self.numpy_form if here else self.cuda_form
+        assert form is not None
+        return form(first, *args, **options)
 
     def __call__(self, first: Any, *args: Any, **options: Any) -> Any:
-        return self.prepare(first, *args, **options)()
+        return self.bind(first, *args, **options)()
 
 
-def operation(numpy_form: Callable[..., Any]) -> Operation:
+def operation(numpy_form: Callable[..., Ready]) -> Operation:
     """Make an `Operation` of its NumPy form; add the CUDA form with `@name.cuda`."""
-    return Operation(numpy_form, prepares=False)
+    return Operation(numpy_form)
 
 
-def prepared_operation(numpy_form: Callable[..., Any]) -> Operation:
-    """The same of a NumPy form that looks at its arrays and returns the function that does the work.
+def in_turn(*parts: Ready) -> Ready:
+    """Several things that are ready as one, run one after the other."""
+    if len(parts) == 1:
+        return parts[0]
 
-    A step of a small network is a few dozen NumPy calls of two or three microseconds each, and what is
-    looked up between them takes as long; such operations do it beforehand.
-    """
-    return Operation(numpy_form, prepares=True)
+    def run() -> None:
+        for part in parts:
+            part()
+
+    return run
 
 
 def is_cuda(array: Any) -> bool:
@@ -138,16 +136,6 @@ def elementwise(inputs: str, outputs: str, body: str, name: str, preamble: str =
 
 
 @functools.cache
-def reduction(
-    inputs: str, outputs: str, mapped: str, reduced: str, after: str, identity: str, name: str, preamble: str = ""
-) -> Any:
-    """A memoised `cupy.ReductionKernel`; its order of summation is fixed, so results repeat bit for bit."""
-    import cupy
-
-    return cupy.ReductionKernel(inputs, outputs, mapped, reduced, after, identity, name, preamble=preamble)
-
-
-@functools.cache
 def raw(files: str | tuple[str, ...], name: str, *defines: tuple[str, str]) -> Any:
     """A memoised CUDA kernel out of `.cu` files, compiled with `#define`s in front of their texts."""
     import cupy
@@ -157,6 +145,13 @@ def raw(files: str | tuple[str, ...], name: str, *defines: tuple[str, str]) -> A
         head = "#include <cuda_fp16.h>\n" + head
     texts = [source(file) for file in ((files,) if isinstance(files, str) else files)]
     return cupy.RawKernel(head + "\n".join(texts), name, options=("--std=c++14",))
+
+
+def launch(kernel: Any, blocks: int, threads: int | tuple[int, int], *arguments: Any) -> Ready:
+    """A launch of a `raw` kernel, ready to be run; an argument that is None is a pointer to nothing."""
+    block = (threads,) if isinstance(threads, int) else threads
+    given = tuple(np.uintp(0) if argument is None else argument for argument in arguments)
+    return functools.partial(kernel, (blocks,), block, given)
 
 
 def types(**dtypes: Any) -> tuple[tuple[str, str], ...]:

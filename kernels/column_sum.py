@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.build import Ready, prepared_operation, raw, types
+from gpunet.kernels.build import Ready, launch, operation, raw, types
 
 
 @functools.lru_cache(maxsize=16)
@@ -15,7 +15,7 @@ def _ones(count: int, dtype: Any) -> np.ndarray:
     return np.ones(count, dtype)
 
 
-@prepared_operation
+@operation
 def column_sum(matrix: Any, out: Any) -> Ready:
     """out = matrix.sum(axis=0), in an order that is fixed by the shape, accumulated in at least float32.
 
@@ -34,7 +34,7 @@ def column_sum(matrix: Any, out: Any) -> Ready:
 
 
 @column_sum.cuda
-def _column_sum_cuda(matrix: Any, out: Any) -> None:
+def _column_sum_cuda(matrix: Any, out: Any) -> Ready:
     rows, columns = matrix.shape
     kernel = raw("column_sum.cu", "column_sum", *types(REAL=matrix.dtype))
-    kernel((-(-columns // 32),), (32, 8), (matrix, out, np.int32(rows), np.int32(columns)))
+    return launch(kernel, -(-columns // 32), (32, 8), matrix, out, np.int32(rows), np.int32(columns))

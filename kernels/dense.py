@@ -1,7 +1,7 @@
 """The dense layer's products: forward with bias and activation, backward with the derivative below.
 
 On CUDA there are two ways. The library's way is cuBLAS and a kernel for what surrounds each product; our
-own way (`gemm.py`, asked for with `own`) is one kernel for a layer forward and one for it backward.
+own way (`gemm.py`, asked for with `fused`) is one kernel for a layer forward and one for it backward.
 
 The column sums of a gradient with respect to the pre-activations (a delta) are the bias gradient. The
 library's way, like NumPy's, takes them where the delta is made, while it is at hand: in the loss for the
@@ -12,16 +12,17 @@ where the delta is read for the product with x^T. Whoever does not take them is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunet.kernels import gemm
 from gpunet.kernels.activations import Activation
-from gpunet.kernels.blocks import prepare
-from gpunet.kernels.build import C_TYPES, Ready, elementwise, prepared_operation, raw, types
+from gpunet.kernels.blocks import bind
+from gpunet.kernels.build import C_TYPES, Ready, elementwise, in_turn, launch, operation, raw, types
 from gpunet.kernels.column_sum import column_sum
-from gpunet.kernels.dropout import Drop, dropout
+from gpunet.kernels.dropout import Drop
 from gpunet.kernels.products import product
 
 
@@ -44,10 +45,10 @@ class Below:
     grad_bias: Any
 
 
-@prepared_operation
+@operation
 def dense_forward(
     x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None = None,
-    own: bool = False,
+    fused: bool = False,
 ) -> Ready:  # fmt: skip
     """out = f(x W + b), and behind it dropout.
 
@@ -57,19 +58,21 @@ def dense_forward(
         pre: (batch, fan out), written with x W + b where the activation saves its input, else None.
         out: (batch, fan out), written.
         drop: the dropout of `out`, or None.
-        own: whether to take our own matrix products on CUDA.
+        fused: whether to take our own matrix products on CUDA.
     """
     z = out if pre is None else pre
     to_z = product(x, weights, z)
-    activate = prepare(activation.forward, z, out)
+    activate = bind(activation.forward, z, out)
+
+    dropped = None if drop is None else drop.bind(out)
 
     def run() -> None:
         to_z()
         if bias is not None:
             np.add(z, bias, out=z)
             activate()
-        if drop is not None:
-            dropout(out, drop.stream, drop.rate, drop.control, drop.mask, drop.kept)
+        if dropped is not None:
+            dropped()
 
     return run
 
@@ -77,22 +80,19 @@ def dense_forward(
 @dense_forward.cuda
 def _dense_forward_cuda(
     x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None = None,
-    own: bool = False,
-) -> None:  # fmt: skip
-    import cupy
-
-    if own:
-        gemm.forward(x, weights, bias, activation, pre, out, drop)
-        return
-    z = out if pre is None else pre
-    cupy.dot(x, weights, out=z)
+    fused: bool = False,
+) -> Ready:  # fmt: skip
+    if fused:
+        return gemm.forward(x, weights, bias, activation, pre, out, drop)
+    parts: list[Ready] = [partial(x.dot, weights, out if pre is None else pre)]
     if bias is not None:
-        _bias_activation(bias, activation, pre, out)
+        parts.append(_bias_activation(bias, activation, pre, out))
     if drop is not None:
-        dropout(out, drop.stream, drop.rate, drop.control, drop.mask, drop.kept)
+        parts.append(drop.bind(out))
+    return in_turn(*parts)
 
 
-def _bias_activation(bias: Any, activation: Activation, pre: Any, out: Any) -> None:
+def _bias_activation(bias: Any, activation: Activation, pre: Any, out: Any) -> Ready:
     """out = f(z + b), for z in `out`, or in `pre`, which is then overwritten with z + b."""
     # Where the activation saves its input, the sum is written back before the function is applied.
     keep, outputs = ("pre = T(x); ", [pre, out]) if pre is not None else ("", [out])
@@ -101,12 +101,12 @@ def _bias_activation(bias: Any, activation: Activation, pre: Any, out: Any) -> N
         f"const ACC x = ACC({'pre' if keep else 'out'}) + ACC(bias[i % columns]); {keep}out = T(activate(x))",
         "bias_activation", f"typedef {C_TYPES[out.dtype.name][1]} ACC;\n" + activation.cuda_functions(),
     )  # fmt: skip
-    kernel(bias, len(bias), *outputs)
+    return partial(kernel, bias, len(bias), *outputs)
 
 
-@prepared_operation
+@operation
 def dense_backward(
-    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, own: bool = False
+    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, fused: bool = False
 ) -> Ready:
     """The gradients of a dense layer: grad_W = x^T delta, and below.delta = (delta W^T) * mask * f'.
 
@@ -117,7 +117,7 @@ def dense_backward(
         grad_weights: (fan in, fan out), written.
         grad_bias: (fan out,), written with the column sums of `delta`, or None where they are there already.
         below: the layer that `x` comes from, or None for the first layer.
-        own: whether to take our own matrix products on CUDA; they want `grad_bias`, and no `below.grad_bias`.
+        fused: whether to take our own matrix products on CUDA; they want `grad_bias`, and no `below.grad_bias`.
     """
     sum_delta, to_grad_weights = _sums(delta, grad_bias), product(x.T, delta, grad_weights)
     if below is None:
@@ -129,7 +129,7 @@ def dense_backward(
         return run_first
     delta_below, mask = below.delta, below.mask
     to_delta_below = product(delta, weights.T, delta_below)
-    times_derivative = prepare(below.activation.backward, delta_below, below.saved, delta_below)
+    times_derivative = bind(below.activation.backward, delta_below, below.saved, delta_below)
     sum_below = _sums(delta_below, below.grad_bias)
 
     def run() -> None:
@@ -146,29 +146,26 @@ def dense_backward(
 
 def _sums(delta: Any, grad_bias: Any) -> Ready:
     """The bias gradient, if it is asked for here."""
-    return (lambda: None) if grad_bias is None else column_sum.prepare(delta, grad_bias)
+    return (lambda: None) if grad_bias is None else column_sum.bind(delta, grad_bias)
 
 
 @dense_backward.cuda
 def _dense_backward_cuda(
-    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, own: bool = False
-) -> None:
-    import cupy
-
-    if own:
-        gemm.backward(delta, x, weights, grad_weights, grad_bias, below)
-        return
-    cupy.dot(x.T, delta, out=grad_weights)
+    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, fused: bool = False
+) -> Ready:
+    if fused:
+        return gemm.backward(delta, x, weights, grad_weights, grad_bias, below)
+    to_grad_weights: Ready = partial(x.T.dot, delta, grad_weights)
     if below is None:
-        return
-    cupy.dot(delta, weights.T, out=below.delta)
+        return to_grad_weights
+    to_delta_below: Ready = partial(delta.dot, weights.T, below.delta)
     rows, columns = below.delta.shape
     kernel = raw(
-        "activation_backward.cu", "activation_backward", *types(REAL=delta.dtype),
+        "times_derivative.cu", "times_derivative", *types(REAL=delta.dtype),
         ("DERIVATIVE", below.activation.cuda_functions().replace("\n", " ")),
     )  # fmt: skip
-    mask = np.uintp(0) if below.mask is None else below.mask
-    kernel(
-        (-(-columns // 32),), (32, 8),
-        (below.delta, below.saved, mask, below.grad_bias, np.int32(rows), np.int32(columns)),
+    times_derivative = launch(
+        kernel, -(-columns // 32), (32, 8),
+        below.delta, below.saved, below.mask, below.grad_bias, np.int32(rows), np.int32(columns),
     )  # fmt: skip
+    return in_turn(to_grad_weights, to_delta_below, times_derivative)

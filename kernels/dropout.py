@@ -7,12 +7,13 @@ has to change for inference.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunet.kernels import control as at
-from gpunet.kernels.build import elementwise, operation, source
+from gpunet.kernels.build import Ready, elementwise, operation, source
 from gpunet.kernels.random import Stream
 
 
@@ -26,9 +27,13 @@ class Drop:
     mask: Any
     kept: Any
 
+    def bind(self, y: Any) -> Ready:
+        """The dropout of `y`, ready to be run."""
+        return dropout.bind(y, self.stream, self.rate, self.control, self.mask, self.kept)
+
 
 @operation
-def dropout(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any) -> None:
+def dropout(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any) -> Ready:
     """out = y * mask, with mask 0 at probability `rate` and 1 / (1 - rate) elsewhere.
 
     Args:
@@ -38,9 +43,14 @@ def dropout(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: A
         mask: (batch, n), written.
         out: (batch, n), written.
     """
-    bits = stream.draw(int(control[at.STEP]), y.size).reshape(y.shape)
-    np.multiply(bits < threshold(rate), y.dtype.type(1 / (1 - rate)), out=mask)
-    np.multiply(y, mask, out=out)
+    limit, factor = threshold(rate), y.dtype.type(1 / (1 - rate))
+
+    def run() -> None:
+        bits = stream.draw(int(control[at.STEP]), y.size).reshape(y.shape)
+        np.multiply(bits < limit, factor, out=mask)
+        np.multiply(y, mask, out=out)
+
+    return run
 
 
 def threshold(rate: float) -> np.uint64:
@@ -49,10 +59,10 @@ def threshold(rate: float) -> np.uint64:
 
 
 @dropout.cuda
-def _dropout_cuda(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any) -> None:
+def _dropout_cuda(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any) -> Ready:
     kernel = elementwise(
         "T y, uint64 seed, uint64 word, uint64 limit, float64 factor, raw int64 control", "T mask, T out",
         "mask = philox(seed, word, control[1], i) < limit ? T(factor) : T(0); out = y * mask", "dropout",
         source("philox.cuh"),
     )  # fmt: skip
-    kernel(y, stream.key[0], stream.key[1], threshold(rate), 1 / (1 - rate), control, mask, out)
+    return partial(kernel, y, *stream.key, threshold(rate), 1 / (1 - rate), control, mask, out)

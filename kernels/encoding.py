@@ -15,13 +15,14 @@ twenty columns lies on the device as twenty numbers a row, however many features
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.build import Ready, elementwise, prepared_operation
+from gpunet.kernels.build import Ready, elementwise, operation
 
 LINEAR, SMOOTH, EQUAL, MISSING = range(4)
 
@@ -63,7 +64,7 @@ class Encoding:
         return dataclasses.replace(self, source=to_device(self.source), kind=to_device(self.kind), **numbers)
 
 
-@prepared_operation
+@operation
 def encode(rows: Any, encoding: Encoding, x: Any) -> Ready:
     """Encode a batch.
 
@@ -104,7 +105,7 @@ def encode(rows: Any, encoding: Encoding, x: Any) -> Ready:
 
 
 @encode.cuda
-def _encode_cuda(rows: Any, encoding: Encoding, x: Any) -> None:
+def _encode_cuda(rows: Any, encoding: Encoding, x: Any) -> Ready:
     kernel = elementwise(
         "raw T rows, raw int32 source, raw int32 kind, raw T fill, raw T shift, raw T factor, raw T low, raw T high, "
         "int64 columns, int64 features",
@@ -125,7 +126,7 @@ def _encode_cuda(rows: Any, encoding: Encoding, x: Any) -> None:
         "encode",
     )
     plan = encoding
-    kernel(
-        rows, plan.source, plan.kind, plan.fill, plan.shift, plan.factor, plan.low, plan.high,
+    return functools.partial(
+        kernel, rows, plan.source, plan.kind, plan.fill, plan.shift, plan.factor, plan.low, plan.high,
         np.int64(plan.columns), np.int64(plan.features), x,
     )  # fmt: skip

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from gpunet.kernels import control as at
-from gpunet.kernels.build import Ready, prepared_operation, raw, types
+from gpunet.kernels.build import Ready, launch, operation, raw, types
 
 #: Elements that are taken, converted and scaled at a time; what one pass writes is in cache for the next.
 PIECE = 1 << 17
 
 
-@prepared_operation
+@operation
 def gather(
     images: Any, labels: Any, order: Any, control: Any, scale: float, x: Any, targets: Any, raw_rows: Any
 ) -> Ready:
@@ -67,13 +67,11 @@ def gather(
 @gather.cuda
 def _gather_cuda(
     images: Any, labels: Any, order: Any, control: Any, scale: float, x: Any, targets: Any, raw_rows: Any
-) -> None:
+) -> Ready:
     kernel = raw("gather.cu", "gather", *types(IMAGE=images.dtype, LABEL=labels.dtype, REAL=x.dtype))
     batch, features = x.shape
     columns = 1 if targets.ndim == 1 else targets.shape[1]
-    kernel(
-        (batch,),
-        (128,),
-        (images, labels, order, control, np.float64(scale), np.int64(len(order)), np.int32(batch),
-         np.int32(features), np.int32(columns), x, targets),
+    return launch(
+        kernel, batch, 128, images, labels, order, control, np.float64(scale), np.int64(len(order)),
+        np.int32(batch), np.int32(features), np.int32(columns), x, targets,
     )  # fmt: skip

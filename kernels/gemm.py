@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.kernels.activations import ACTIVATIONS, Activation
-from gpunet.kernels.build import NULL, raw, types
+from gpunet.kernels.build import Ready, launch, raw, types
 from gpunet.kernels.dropout import Drop, threshold
 
 #: Tiles of a block and patches of a thread: (rows, columns, slice of the summed index, patch rows, patch columns).
@@ -36,7 +36,7 @@ def _kernel(name: str, dtype: Any, tile: tuple[int, ...], activation: Activation
     )  # fmt: skip
 
 
-def forward(x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None) -> None:
+def forward(x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None) -> Ready:
     """out = f(x W + b), and its dropout, in one launch; the arguments are those of `dense_forward`."""
     batch, inputs = x.shape
     outputs = weights.shape[1]
@@ -46,27 +46,26 @@ def forward(x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, o
     if drop is not None:
         factor = np.float64(1 / (1 - drop.rate))
         dropped = (*drop.stream.key, threshold(drop.rate), factor, drop.control, drop.mask, drop.kept)
-    kernel(
-        (_tiles(batch, outputs, tile),), (THREADS,),
-        (x, weights, NULL if bias is None else bias, NULL if pre is None else pre, out,
-         np.int32(batch), np.int32(inputs), np.int32(outputs), *dropped),
+    return launch(
+        kernel, _tiles(batch, outputs, tile), THREADS, x, weights, bias, pre, out,
+        np.int32(batch), np.int32(inputs), np.int32(outputs), *dropped,
     )  # fmt: skip
 
 
-def backward(delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Any) -> None:
+def backward(delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Any) -> Ready:
     """Both products and the bias gradient in one launch; the arguments are those of `dense_backward`."""
     batch, inputs = x.shape
     outputs = weights.shape[1]
     count = _tiles(inputs, outputs, LARGE) + (_tiles(batch, inputs, LARGE) if below is not None else 0)
     tile = LARGE if count >= MANY_TILES else SMALL
     blocks = _tiles(inputs, outputs, tile)
-    room: tuple[Any, ...] = (NULL, NULL, NULL)
+    of_below: tuple[Any, ...] = (None, None, None)
     activation = ACTIVATIONS["identity"]
     if below is not None:
         blocks += _tiles(batch, inputs, tile)
-        room = (below.delta, below.saved, NULL if below.mask is None else below.mask)
+        of_below = (below.delta, below.saved, below.mask)
         activation = below.activation
-    _kernel("dense_backward", x.dtype, tile, activation, False)(
-        (blocks,), (THREADS,),
-        (delta, x, weights, grad_weights, grad_bias, *room, np.int32(batch), np.int32(inputs), np.int32(outputs)),
+    return launch(
+        _kernel("dense_backward", x.dtype, tile, activation, False), blocks, THREADS,
+        delta, x, weights, grad_weights, grad_bias, *of_below, np.int32(batch), np.int32(inputs), np.int32(outputs),
     )  # fmt: skip

@@ -32,7 +32,7 @@ class Loss(Entry):
         """The NumPy form: write `delta` and, unless it is None, `losses` (see `loss_step`)."""
         raise UsageError(f"loss {self.name!r} has no NumPy form.")
 
-    def prepare(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> Ready:
+    def bind(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> Ready:
         """The NumPy form on these arrays, to be run as often as one likes."""
         return functools.partial(self.numpy, logits, targets, delta, losses)
 

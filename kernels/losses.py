@@ -20,7 +20,7 @@ from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import over_pieces
-from gpunet.kernels.build import NULL, Ready, is_cuda, operation, prepared_operation, raw, same_device, types
+from gpunet.kernels.build import Ready, in_turn, is_cuda, launch, operation, raw, same_device, types
 from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.elementwise_losses import (
     BinaryCrossEntropy,
@@ -87,9 +87,9 @@ class SoftmaxCrossEntropy(Loss):
             raise UsageError(f"there are {len(self.class_weights)} class weights for {classes} classes.")
         return np.array(self.class_weights)
 
-    def prepare(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> Ready:
+    def bind(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> Ready:
         if not self._turns(logits, targets) or len(logits) > BLOCK_ROWS:
-            return super().prepare(logits, targets, delta, losses)
+            return super().bind(logits, targets, delta, losses)
         if logits.flags.f_contiguous and delta.flags.f_contiguous:
             return self._columns(logits.T, targets, delta.T, losses, len(logits))
         return self._turned(logits, targets, delta, losses, len(logits))
@@ -232,7 +232,7 @@ for _entry in (
     LOSSES.register(_entry)
 
 
-@prepared_operation
+@operation
 def loss_step(
     logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, losses: Any, control: Any
 ) -> Ready:
@@ -249,8 +249,8 @@ def loss_step(
             out where None; on CUDA they cost nothing and are always asked for.
         control: the control block, or None; its NONFINITE is set at the first step whose loss is not finite.
     """
-    to_delta = loss.prepare(logits, targets, delta, losses)
-    sum_delta = None if grad_bias is None else column_sum.prepare(delta, grad_bias)
+    to_delta = loss.bind(logits, targets, delta, losses)
+    sum_delta = None if grad_bias is None else column_sum.bind(delta, grad_bias)
 
     def run() -> None:
         if bias is not None:
@@ -268,7 +268,7 @@ def loss_step(
 @loss_step.cuda
 def _loss_step_cuda(
     logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, losses: Any, control: Any
-) -> None:
+) -> Ready:
     batch, outputs = logits.shape
     group = group_size(outputs)
     weights = loss.cuda_weights(logits) if isinstance(loss, SoftmaxCrossEntropy) else None
@@ -276,14 +276,11 @@ def _loss_step_cuda(
         (loss.cuda_file, "loss.cu"), "loss", *types(REAL=logits.dtype, LABEL=targets.dtype),
         ("SOFT", str(int(targets.ndim == 2))), ("GROUP", str(group)), *loss.cuda_defines,
     )  # fmt: skip
-    optional = (NULL if array is None else array for array in (bias, losses, control, weights))
-    d_bias, d_losses, d_control, d_weights = optional
-    kernel(
-        (-(-batch * group // THREADS),), (THREADS,),
-        (logits, d_bias, targets, delta, d_losses, d_control, d_weights, np.int32(batch), np.int32(outputs)),
+    one_pass = launch(
+        kernel, -(-batch * group // THREADS), THREADS, logits, bias, targets, delta, losses, control, weights,
+        np.int32(batch), np.int32(outputs),
     )  # fmt: skip
-    if grad_bias is not None:
-        column_sum(delta, grad_bias)
+    return one_pass if grad_bias is None else in_turn(one_pass, column_sum.bind(delta, grad_bias))
 
 
 def group_size(outputs: int) -> int:
@@ -343,17 +340,26 @@ def softmax_cross_entropy(
 
 
 @operation
-def softmax(logits: Any, out: Any) -> Any:
+def softmax(logits: Any, out: Any) -> Ready:
     """out = softmax of each row of `logits` (batch, classes); never overflows; `out` may be `logits`."""
-    wide = logits.astype(np.float32) if logits.dtype == np.float16 else logits
-    shifted = np.exp(wide - wide.max(axis=1, keepdims=True))
-    np.divide(shifted, shifted.sum(axis=1, keepdims=True), out=out, casting="same_kind")
-    return out
+
+    def run() -> Any:
+        wide = logits.astype(np.float32) if logits.dtype == np.float16 else logits
+        shifted = np.exp(wide - wide.max(axis=1, keepdims=True))
+        np.divide(shifted, shifted.sum(axis=1, keepdims=True), out=out, casting="same_kind")
+        return out
+
+    return run
 
 
 @softmax.cuda
-def _softmax_cuda(logits: Any, out: Any) -> Any:
-    if len(logits):
-        kernel = raw("softmax.cu", "softmax", *types(REAL=logits.dtype))
-        kernel((len(logits),), (128,), (logits, out, np.int32(logits.shape[1])))
-    return out
+def _softmax_cuda(logits: Any, out: Any) -> Ready:
+    kernel = raw("softmax.cu", "softmax", *types(REAL=logits.dtype))
+    rows = launch(kernel, len(logits), 128, logits, out, np.int32(logits.shape[1]))
+
+    def run() -> Any:
+        if len(logits):
+            rows()
+        return out
+
+    return run

@@ -12,6 +12,7 @@ acts on the former only.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import BLOCK, over_pieces, scratch
-from gpunet.kernels.build import C_TYPES, Ready, elementwise, one_line, prepared_operation
+from gpunet.kernels.build import C_TYPES, Ready, elementwise, one_line, operation
 from gpunet.registry import Entry, Registry
 
 
@@ -328,7 +329,7 @@ class Lion(Optimizer):
         mean += g
 
 
-@prepared_operation
+@operation
 def update(
     parameters: Any, gradients: Any, state: list[Any], optimizer: Optimizer, table: Any, control: Any, decayed: int
 ) -> Ready:
@@ -367,7 +368,7 @@ def update(
 @update.cuda
 def _update_cuda(
     parameters: Any, gradients: Any, state: list[Any], optimizer: Optimizer, table: Any, control: Any, decayed: int
-) -> None:
+) -> Ready:
     states = [f"s{k}" for k in range(len(state))]
     load = "".join(f"ACC {s} = {s}_io; " for s in states)
     keep = "".join(f"{s}_io = {s}; " for s in states)
@@ -382,4 +383,4 @@ def _update_cuda(
         re.sub(r"\W", "_", f"update_{optimizer.name}"),
         f"typedef {C_TYPES[parameters.dtype.name][1]} ACC;\n#define c(k) ACC(table[row + (k)])\n",
     )
-    kernel(gradients, table, decayed, table.shape[1], parameters, *state, control)
+    return partial(kernel, gradients, table, decayed, table.shape[1], parameters, *state, control)

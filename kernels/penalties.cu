@@ -1,5 +1,6 @@
 // Norms and clipping (see penalties.py); sums in a fixed order, so no atomics, and in float64, so that the square of
 // any float32 has room.
+#include "column_sum.cuh"
 #include "rows.cuh"
 
 // The sum of squares of one block's share of the vector; shares are the same for every launch of a size.
@@ -25,21 +26,14 @@ extern "C" __global__ void clip_by_norm(
         store(vector + i, load(vector + i) * factor);
 }
 
-// Scale each column of a matrix to the norm `limit` if it is longer: 32 columns a block, eight partial sums a column.
-extern "C" __global__ void clip_columns(REAL* __restrict__ matrix, int rows, int columns, double limit) {
-    __shared__ double partial[8][33];
-    const int column = blockIdx.x * 32 + threadIdx.x;
-    double total = 0;
-    if (column < columns)
-        for (int row = threadIdx.y; row < rows; row += 8) {
-            const double value = load(matrix + (int64)row * columns + column);
-            total += value * value;
-        }
-    partial[threadIdx.y][threadIdx.x] = total;
-    __syncthreads();
-    total = 0;
-    for (int i = 0; i < 8; ++i) total += partial[i][threadIdx.x];
-    const double norm = sqrt(total);
+// Scale each column of a matrix to the norm `limit` if it is longer, 32 columns a block.
+extern "C" __global__ void __launch_bounds__(256) clip_columns(
+    REAL* __restrict__ matrix, int rows, int columns, double limit) {
+    const int column = COLUMN_OF_THREAD;
+    const double norm = sqrt(sum_of_column<double>(rows, columns, [=](int row) {
+        const double value = load(matrix + (int64)row * columns + column);
+        return value * value;
+    }));
     if (column >= columns || !(norm > limit)) return;
     const ACC factor = (ACC)(limit / norm);
     for (int row = threadIdx.y; row < rows; row += 8) {

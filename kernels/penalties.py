@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.build import elementwise, operation, raw, types
+from gpunet.kernels.build import Ready, elementwise, in_turn, launch, operation, raw, types
 
 #: Blocks that add up the squares of a vector, each its share; at most 256.
 PARTIAL_SUMS = 64
 
 
 @operation
-def add_penalty(gradients: Any, parameters: Any, decayed: int, l2: float, l1: float) -> None:
+def add_penalty(gradients: Any, parameters: Any, decayed: int, l2: float, l1: float) -> Ready:
     """g += l2 w + l1 sign(w) for the first `decayed` elements, the weights.
 
     The gradient of the penalty l2 / 2 * sum(w^2) + l1 * sum(|w|).
     """
     weights, slope = parameters[:decayed], gradients[:decayed]
-    if l2:
-        slope += weights.dtype.type(l2) * weights
-    if l1:
-        slope += weights.dtype.type(l1) * np.sign(weights)
+    of_squares, of_sizes = weights.dtype.type(l2), weights.dtype.type(l1)
+
+    def run() -> None:
+        if l2:
+            np.add(slope, of_squares * weights, out=slope)
+        if l1:
+            np.add(slope, of_sizes * np.sign(weights), out=slope)
+
+    return run
 
 
 @add_penalty.cuda
-def _add_penalty_cuda(gradients: Any, parameters: Any, decayed: int, l2: float, l1: float) -> None:
+def _add_penalty_cuda(gradients: Any, parameters: Any, decayed: int, l2: float, l1: float) -> Ready:
     kernel = elementwise("T w, T l2, T l1", "T g", "g += l2 * w + l1 * T((w > T(0)) - (w < T(0)))", "add_penalty")
-    kernel(parameters[:decayed], l2, l1, gradients[:decayed])
+    return partial(kernel, parameters[:decayed], l2, l1, gradients[:decayed])
 
 
 def penalty(parameters: Any, decayed: int, l2: float, l1: float) -> Any:
@@ -39,45 +45,56 @@ def penalty(parameters: Any, decayed: int, l2: float, l1: float) -> Any:
 
 
 @operation
-def clip_by_norm(gradients: Any, limit: float, partial: Any = None) -> None:
+def clip_by_norm(gradients: Any, limit: float, partial_sums: Any = None) -> Ready:
     """Scale the whole gradient down to the Euclidean norm `limit` if it is longer (Pascanu et al. 2013).
 
     Args:
         gradients: (n,), changed.
         limit: the largest norm.
-        partial: room for `PARTIAL_SUMS` float64, on CUDA.
+        partial_sums: room for `PARTIAL_SUMS` float64, on CUDA.
     """
-    with np.errstate(over="ignore"):
-        norm = math.sqrt(np.dot(gradients, gradients))
-    if norm == math.inf:  # the squares of what float32 can hold need more range; on CUDA they are added up in float64
-        norm = float(np.linalg.norm(gradients.astype(np.float64)))
-    if norm > limit:
-        gradients *= gradients.dtype.type(limit / norm)
+
+    def run() -> None:
+        with np.errstate(over="ignore"):
+            norm = math.sqrt(np.dot(gradients, gradients))
+        if norm == math.inf:  # squares of what float32 can hold need more range; on CUDA they are added up in float64
+            norm = float(np.linalg.norm(gradients.astype(np.float64)))
+        if norm > limit:
+            np.multiply(gradients, gradients.dtype.type(limit / norm), out=gradients)
+
+    return run
 
 
 @clip_by_norm.cuda
-def _clip_by_norm_cuda(gradients: Any, limit: float, partial: Any = None) -> None:
-    size = np.int64(len(gradients))
-    defines = types(REAL=gradients.dtype)
-    raw("penalties.cu", "sum_of_squares", *defines)((PARTIAL_SUMS,), (256,), (gradients, size, partial))
-    raw("penalties.cu", "clip_by_norm", *defines)(
-        (PARTIAL_SUMS,), (256,), (gradients, size, partial, np.int32(PARTIAL_SUMS), np.float64(limit))
+def _clip_by_norm_cuda(gradients: Any, limit: float, partial_sums: Any = None) -> Ready:
+    size, count = np.int64(len(gradients)), np.int32(PARTIAL_SUMS)
+    summed, clipped = (
+        raw("penalties.cu", name, *types(REAL=gradients.dtype)) for name in ("sum_of_squares", "clip_by_norm")
+    )
+    return in_turn(
+        launch(summed, PARTIAL_SUMS, 256, gradients, size, partial_sums),
+        launch(clipped, PARTIAL_SUMS, 256, gradients, size, partial_sums, count, np.float64(limit)),
     )
 
 
 @operation
-def clip_columns(weights: Any, limit: float) -> None:
+def clip_columns(weights: Any, limit: float) -> Ready:
     """Scale each column of weights (fan in, fan out), one unit's incoming weights, down to the norm `limit`."""
-    with np.errstate(over="ignore"):
-        norms = np.sqrt(np.einsum("ij,ij->j", weights, weights))
-    if not np.isfinite(norms).all():  # as above
-        wide = weights.astype(np.float64)
-        norms = np.sqrt(np.einsum("ij,ij->j", wide, wide))
-    weights *= (limit / np.maximum(norms, limit)).astype(weights.dtype, copy=False)
+
+    def run() -> None:
+        with np.errstate(over="ignore"):
+            norms = np.sqrt(np.einsum("ij,ij->j", weights, weights))
+        if not np.isfinite(norms).all():  # as above
+            wide = weights.astype(np.float64)
+            norms = np.sqrt(np.einsum("ij,ij->j", wide, wide))
+        np.multiply(weights, (limit / np.maximum(norms, limit)).astype(weights.dtype, copy=False), out=weights)
+
+    return run
 
 
 @clip_columns.cuda
-def _clip_columns_cuda(weights: Any, limit: float) -> None:
+def _clip_columns_cuda(weights: Any, limit: float) -> Ready:
     rows, columns = weights.shape
     kernel = raw("penalties.cu", "clip_columns", *types(REAL=weights.dtype))
-    kernel((-(-columns // 32),), (32, 8), (weights, np.int32(rows), np.int32(columns), np.float64(limit)))
+    size = np.int32(rows), np.int32(columns)
+    return launch(kernel, -(-columns // 32), (32, 8), weights, *size, np.float64(limit))

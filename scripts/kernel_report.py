@@ -272,7 +272,7 @@ def count_steps() -> list[list[str]]:
         trainer._run_to(trainer.step.boundary)
         trainer.backend.synchronize()
         cusim.reset()
-        trainer.step.prepare()
+        trainer.step.refill()
         columns.append(cusim.stats())
     return [[name, *(f"{count(column):,}" for column in columns)] for name, count in COUNTS]
 

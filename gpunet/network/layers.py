@@ -1,7 +1,7 @@
-"""The dense layer: what it holds, and the room that one batch needs in it.
+"""The dense layer: what it holds, and the workspace that one batch needs in it.
 
 A layer knows its weights, its activation and `kernels`; it does not know what device it is on. `forward`
-and `backward` make ready what is then run again and again, on the arrays of a `Space`.
+and `backward` bind what is then run again and again to the arrays of a `Workspace`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gpunet.kernels.random import Stream
 
 
 @dataclass
-class Space:
+class Workspace:
     """The arrays of one layer for one batch size, each (batch, fan out); made once, used by every step.
 
     Attributes:
@@ -26,7 +26,7 @@ class Space:
         kept: the activations after dropout, which the next layer reads; `output` itself without dropout.
         mask: the dropout factors, or None.
         delta: the gradient with respect to the pre-activations.
-        own: whether the matrix products are our own CUDA kernels (see `kernels/dense.py`).
+        fused: whether the matrix products are our own CUDA kernels (see `kernels/dense.py`).
     """
 
     pre: Any
@@ -34,7 +34,7 @@ class Space:
     kept: Any
     mask: Any
     delta: Any
-    own: bool
+    fused: bool
 
 
 class Dense:
@@ -61,8 +61,8 @@ class Dense:
         self.stream = stream
         self.last = last
 
-    def space(self, backend: Any, batch: int, training: bool, own: bool = False) -> Space:
-        """Room for one batch; without `training` only what the forward pass writes. `own` as in `Space`."""
+    def workspace(self, backend: Any, batch: int, training: bool, fused: bool = False) -> Workspace:
+        """A workspace for one batch; without `training` only what the forward pass writes. `fused` as there."""
         shape, dtype = (batch, self.weights.shape[1]), self.weights.dtype
         # The rows of a few logits are reduced along the short axis; with the batch contiguous NumPy does that
         # several times faster. BLAS writes that order more slowly; with many inputs the product counts for more, and
@@ -72,39 +72,41 @@ class Dense:
         output = backend.empty(shape, dtype, order)
         saves_input = training and not self.last and self.activation.saves == "input"
         drops = training and self.dropout > 0
-        return Space(
+        return Workspace(
             pre=backend.empty(shape, dtype) if saves_input else None,
             output=output,
             kept=backend.empty(shape, dtype) if drops else output,
             mask=backend.empty(shape, dtype) if drops else None,
             delta=backend.empty(shape, dtype, order) if training else None,
-            own=own,
+            fused=fused,
         )
 
-    def forward(self, x: Any, space: Space, control: Any = None) -> Ready:
-        """f(x W + b) into `space`, made ready to be run; the last layer gives x W alone.
+    def forward(self, x: Any, workspace: Workspace, control: Any = None) -> Ready:
+        """f(x W + b) into the workspace, ready to be run; the last layer gives x W alone.
 
         Args:
             x: (batch, fan in).
-            space: the layer's room for this batch; what the next layer reads will be in its `kept`.
-            control: the control block of a training step, which has room for dropout; None for inference.
+            workspace: the layer's for this batch; what the next layer reads will be in its `kept`.
+            control: the control block of a training step, which drops; None for inference.
         """
         bias = None if self.last else self.bias
         drop = None
-        if space.mask is not None and control is not None:
-            drop = Drop(self.stream, self.dropout, control, space.mask, space.kept)
-        return dense_forward.prepare(x, self.weights, bias, self.activation, space.pre, space.output, drop, space.own)
+        if workspace.mask is not None and control is not None:
+            drop = Drop(self.stream, self.dropout, control, workspace.mask, workspace.kept)
+        pre, output, fused = workspace.pre, workspace.output, workspace.fused
+        return dense_forward.bind(x, self.weights, bias, self.activation, pre, output, drop, fused)
 
-    def backward(self, x: Any, space: Space, below: Below | None) -> Ready:
-        """The gradient of the weights from `space.delta`, the delta of the layer below, and one bias gradient."""
-        grad_bias = self.grad_bias if space.own else None
-        return dense_backward.prepare(space.delta, x, self.weights, self.grad_weights, grad_bias, below, space.own)
+    def backward(self, x: Any, workspace: Workspace, below: Below | None) -> Ready:
+        """The gradient of the weights from `workspace.delta`, the delta of the layer below, and one bias gradient."""
+        delta, fused = workspace.delta, workspace.fused
+        grad_bias = self.grad_bias if fused else None
+        return dense_backward.bind(delta, x, self.weights, self.grad_weights, grad_bias, below, fused)
 
-    def as_below(self, space: Space) -> Below:
+    def as_below(self, workspace: Workspace) -> Below:
         """What the layer above writes into this one when it goes backward."""
-        saved = space.output if space.pre is None else space.pre
-        return Below(space.delta, self.activation, saved, space.mask, self.early_grad_bias(space))
+        saved = workspace.output if workspace.pre is None else workspace.pre
+        return Below(workspace.delta, self.activation, saved, workspace.mask, self.early_grad_bias(workspace))
 
-    def early_grad_bias(self, space: Space) -> Any:
+    def early_grad_bias(self, workspace: Workspace) -> Any:
         """Where whoever makes this layer's delta puts the bias gradient; None where `backward` takes it itself."""
-        return None if space.own else self.grad_bias
+        return None if workspace.fused else self.grad_bias

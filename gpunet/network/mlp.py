@@ -304,9 +304,9 @@ class MLP:
         """The forward pass of each layer in turn for inputs (n, features), made ready, and where x W of the last is."""
         passes = []
         for layer in self.layers:
-            space = layer.space(self.backend, len(x), training=False)
-            passes.append(layer.forward(x, space))
-            x = space.kept
+            workspace = layer.workspace(self.backend, len(x), training=False)
+            passes.append(layer.forward(x, workspace))
+            x = workspace.kept
         return passes, x
 
     def predict_proba(self, x: Any) -> Any:

@@ -30,10 +30,10 @@ class Order:
         return order.astype(np.int32)
 
     def forget(self) -> None:
-        """Have the ring loaded anew by the next `prepare`, whatever step it is for."""
+        """Have the ring loaded anew by the next `refill`, whatever step it is for."""
         self._loaded = -1
 
-    def prepare(self, step: int) -> int:
+    def refill(self, step: int) -> int:
         """Load what step `step` (0-based) reads.
 
         Returns:

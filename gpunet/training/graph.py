@@ -22,18 +22,18 @@ GRAPH_FLOP = 500e6
 
 
 @dataclass(frozen=True)
-class Way:
+class LaunchMode:
     """How steps are carried out.
 
     Attributes:
         captured: whether as a CUDA graph, with matrix products of our own.
         required: whether a graph was asked for, so that doing without is an error.
-        told: the choice and its reason, in a few words.
+        reason: the choice and its reason, in a few words.
     """
 
     captured: bool
     required: bool
-    told: str
+    reason: str
 
 
 def step_flop(sizes: Sequence[int], batch: int) -> float:
@@ -42,7 +42,7 @@ def step_flop(sizes: Sequence[int], batch: int) -> float:
     return 3 * sum(products) - products[0]
 
 
-def choose_way(graph: str, backend: Any, sizes: Sequence[int], batch: int) -> Way:
+def launch_mode(graph: str, backend: Any, sizes: Sequence[int], batch: int) -> LaunchMode:
     """How to carry out the steps of a network on a device.
 
     Args:
@@ -57,17 +57,17 @@ def choose_way(graph: str, backend: Any, sizes: Sequence[int], batch: int) -> Wa
     if backend.name == "cpu":
         if graph == "on":
             raise UsageError('graph "on" needs a CUDA device; leave it at "auto", or train with device "cuda".')
-        return Way(False, False, "one after the other")
+        return LaunchMode(False, False, "one after the other")
     if graph == "off":
-        return Way(False, False, "kernels launched one by one, cuBLAS for the matrix products (graph off)")
+        return LaunchMode(False, False, "kernels launched one by one, cuBLAS for the matrix products (graph off)")
     captured = "one CUDA graph launch per step, with matrix products of our own"
     if graph == "on":
-        return Way(True, True, f"{captured} (graph on)")
+        return LaunchMode(True, True, f"{captured} (graph on)")
     flop = step_flop(sizes, batch)
     work = f"{flop / 1e6:,.3g} MFLOP a step"
     if flop <= GRAPH_FLOP:
-        return Way(True, False, f"{captured} (auto: {work})")
-    return Way(False, False, f"kernels launched one by one, cuBLAS for the matrix products (auto: {work})")
+        return LaunchMode(True, False, f"{captured} (auto: {work})")
+    return LaunchMode(False, False, f"kernels launched one by one, cuBLAS for the matrix products (auto: {work})")
 
 
 class StepGraph:

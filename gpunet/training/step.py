@@ -1,7 +1,7 @@
 """The training step: its arrays, what it does with them, and what it reads ahead.
 
 What a step does says `Step.operations`, once for both devices. All arrays of a step exist before the first
-one, so its operations are made ready for them once and then run again and again (on CUDA also as one graph).
+one, so its operations are bound to them once and then run again and again (on CUDA also as one graph).
 What changes from step to step lies in device memory (the control block, the table of coefficients, the ring
 of permutations); the host refills them at boundaries, and does nothing else in between.
 """
@@ -24,7 +24,7 @@ from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, cl
 from gpunet.network.metrics import Answers, Measurement, Metric
 from gpunet.training.batches import Order
 from gpunet.training.coefficients import Coefficients
-from gpunet.training.graph import StepGraph, Way
+from gpunet.training.graph import LaunchMode, StepGraph
 from gpunet.training.recipe import Recipe
 
 
@@ -36,7 +36,7 @@ class Step:
         data: a `Dataset`; its training split is put on the device.
         loss, optimizer, schedule: what is minimised, how, and the learning rate of each step.
         recipe: how to train, `fitted` to the data.
-        way: how steps are carried out (see `graph.choose_way`).
+        mode: how steps are carried out (see `graph.launch_mode`).
 
     Attributes:
         images, labels: the training split on the device, (n, features) and (n,) or (n, outputs).
@@ -46,14 +46,14 @@ class Step:
         optimizer_state: the optimizer's vectors, each as long as the parameters.
         x, targets: the batch, (batch, features) and (batch,) or (batch, outputs).
         columns: the batch before it is encoded, (batch, columns); `x` itself where nothing is.
-        spaces: the room of each layer.
+        workspaces: those of the layers.
         losses: (batch,), the loss of each example, where the last step was asked for them.
         done: how many steps are done.
         boundary: the step (0-based) before which the host has to refill something.
     """
 
     def __init__(
-        self, model: Any, data: Any, loss: Any, optimizer: Any, schedule: Any, recipe: Recipe, way: Way
+        self, model: Any, data: Any, loss: Any, optimizer: Any, schedule: Any, recipe: Recipe, mode: LaunchMode
     ) -> None:
         self.model, self.data = model, data
         self.loss, self.optimizer, self.schedule, self.recipe = loss, optimizer, schedule, recipe
@@ -79,18 +79,20 @@ class Step:
             same = self.images.dtype == model.dtype
             self.raw_rows = None if same else backend.empty((batch, columns), self.images.dtype)
             self.targets = backend.empty((batch, *self.labels.shape[1:]), self.labels.dtype)
-            self.spaces = [layer.space(backend, batch, training=True, own=way.captured) for layer in model.layers]
+            self.workspaces = [
+                layer.workspace(backend, batch, training=True, fused=mode.captured) for layer in model.layers
+            ]
             wide = np.float64 if model.dtype == np.float64 else np.float32
             self.losses = backend.zeros(batch, wide)
             self.partial_sums = backend.empty(PARTIAL_SUMS, np.float64)
             self._ready = {want_losses: list(self.operations(want_losses)) for want_losses in (False, True)}
-        self._graph = StepGraph(backend, self._run_operations, way.required) if way.captured else None
+        self._graph = StepGraph(backend, self._run_operations, mode.required) if mode.captured else None
         #: The penalty of the weights before the last step that was to be read, on the device.
         self._penalty: Any = 0.0
         self.boundary = self.done = 0
 
     def __reduce__(self) -> Any:
-        # The operations hold on to the arrays that they were made ready for, and would go on working on those.
+        # The operations hold on to the arrays that they are bound to, and would go on working on those.
         raise UsageError(
             "a trainer cannot be copied; make another one and hand it the state: restore(*trainer.state())."
         )
@@ -98,37 +100,37 @@ class Step:
     # --- what it does --------------------------------------------------------------------------------
 
     def operations(self, want_losses: bool) -> Iterator[Ready]:
-        """What a step does, in its order: batch, forward, loss, backward, update; each made ready to be run.
+        """What a step does, in its order: batch, forward, loss, backward, update; each bound to its arrays.
 
         Args:
             want_losses: whether the loss of each example goes to `losses`.
         """
         model, data, control = self.model, self.data, self.control
-        layers, spaces = model.layers, self.spaces
+        layers, workspaces = model.layers, self.workspaces
         ring, losses = self.order.ring, self.losses if want_losses else None
         columns, targets = self.columns, self.targets
-        yield gather.prepare(self.images, self.labels, ring, control, data.scale, columns, targets, self.raw_rows)
+        yield gather.bind(self.images, self.labels, ring, control, data.scale, columns, targets, self.raw_rows)
         if model.encoding is not None:
-            yield encode.prepare(columns, model.encoding, self.x)
-        inputs = [self.x, *(space.kept for space in spaces)]
-        for x, layer, space in zip(inputs, layers, spaces, strict=False):
-            yield layer.forward(x, space, control)
-        top, delta, grad_bias = layers[-1], spaces[-1].delta, layers[-1].early_grad_bias(spaces[-1])
-        yield loss_step.prepare(inputs[-1], top.bias, self.targets, self.loss, delta, grad_bias, losses, control)
+            yield encode.bind(columns, model.encoding, self.x)
+        inputs = [self.x, *(workspace.kept for workspace in workspaces)]
+        for x, layer, workspace in zip(inputs, layers, workspaces, strict=False):
+            yield layer.forward(x, workspace, control)
+        top, delta, grad_bias = layers[-1], workspaces[-1].delta, layers[-1].early_grad_bias(workspaces[-1])
+        yield loss_step.bind(inputs[-1], top.bias, self.targets, self.loss, delta, grad_bias, losses, control)
         for index in range(len(layers) - 1, -1, -1):
-            below = layers[index - 1].as_below(spaces[index - 1]) if index else None
-            yield layers[index].backward(inputs[index], spaces[index], below)
+            below = layers[index - 1].as_below(workspaces[index - 1]) if index else None
+            yield layers[index].backward(inputs[index], workspaces[index], below)
         gradients, weights, recipe = model.flat_gradients, model.weight_count, self.recipe
         if recipe.l2 or recipe.l1:
-            yield add_penalty.prepare(gradients, model.flat, weights, recipe.l2, recipe.l1)
+            yield add_penalty.bind(gradients, model.flat, weights, recipe.l2, recipe.l1)
         if recipe.clip_norm is not None:
-            yield clip_by_norm.prepare(gradients, recipe.clip_norm, self.partial_sums)
+            yield clip_by_norm.bind(gradients, recipe.clip_norm, self.partial_sums)
         moved = self.optimizer_state
         table = self.coefficients.table
-        yield update.prepare(model.flat, gradients, moved, self.optimizer, table, control, weights)
+        yield update.bind(model.flat, gradients, moved, self.optimizer, table, control, weights)
         if recipe.max_norm is not None:
             for layer in layers:
-                yield clip_columns.prepare(layer.weights, recipe.max_norm)
+                yield clip_columns.bind(layer.weights, recipe.max_norm)
 
     def _run_operations(self, want_losses: bool = True) -> None:
         for run in self._ready[want_losses]:
@@ -142,7 +144,7 @@ class Step:
             UsageError: all steps of the run are done.
         """
         if self.done >= self.boundary:
-            self.prepare()
+            self.refill()
         if want_losses and (self.recipe.l2 or self.recipe.l1):
             self._penalty = penalty(self.model.flat, self.model.weight_count, self.recipe.l2, self.recipe.l1)
         if self._graph is not None:
@@ -158,7 +160,7 @@ class Step:
 
     # --- what the host does for it -------------------------------------------------------------------
 
-    def prepare(self) -> None:
+    def refill(self) -> None:
         """Refill what the coming steps read; sets `boundary`.
 
         Raises:
@@ -166,7 +168,7 @@ class Step:
         """
         if self.done >= self.iterations:
             raise UsageError(f"all {self.iterations:,} steps are done; ask for more iterations.")
-        self.boundary = min(self.order.prepare(self.done), self.coefficients.refill(self.done))
+        self.boundary = min(self.order.refill(self.done), self.coefficients.refill(self.done))
 
     def ask_rates_again(self) -> None:
         """Have the learning rates of the coming steps asked of the schedule again."""
@@ -174,7 +176,7 @@ class Step:
         self.boundary = self.done
 
     def go_on_from(self, done: int) -> None:
-        """Have `done` steps done, whatever was prepared or done before."""
+        """Have `done` steps done, whatever was done before."""
         self.done = done
         with self.backend.use():
             self.control[at.NEXT] = done
@@ -187,7 +189,7 @@ class Step:
         """Loss (with penalties) and metrics of the last step's batch; waits for the device."""
         measured = Measurement(metrics, self.backend)
         with self.backend.use():  # the loss has left the logits with their bias
-            logits = self.spaces[-1].output
+            logits = self.workspaces[-1].output
             measured.add(Answers(logits, self.targets, self.loss, self.data.preparation, self.backend.xp))
         loss = float(self.backend.to_host(self.losses).mean(dtype=np.float64))
         if self.recipe.l2 or self.recipe.l1:

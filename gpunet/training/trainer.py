@@ -22,7 +22,7 @@ from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.network.mlp import MLP
 from gpunet.training import state
 from gpunet.training.callbacks import Timer, as_callbacks
-from gpunet.training.graph import choose_way
+from gpunet.training.graph import launch_mode
 from gpunet.training.memory import explaining
 from gpunet.training.progress import ProgressBar
 from gpunet.training.recipe import Options, Recipe, TrainerOptions
@@ -86,7 +86,7 @@ class Trainer:
             )
         self.metrics, self.judge = recipe.measured(data.task), recipe.judged_by()
         self.batch, self.iterations = int(recipe.batch_size), int(recipe.iterations or 0)
-        self.way = choose_way(recipe.graph, self.backend, model.sizes, self.batch)
+        self.mode = launch_mode(recipe.graph, self.backend, model.sizes, self.batch)
         self.threads = Threads(self.backend, recipe.threads)
         self.logs, self.validations = Timer(recipe.log_every), Timer(recipe.validate_every)
         self.checkpoints = Timer(
@@ -108,7 +108,7 @@ class Trainer:
         self._pace = 0.0  # seconds per step, lately
         self.early_stopping = EarlyStopping(recipe.early_stopping)
         with explaining(model, data, self.optimizer, self.batch):
-            self.step = Step(model, data, self.loss, self.optimizer, self.schedule, recipe, self.way)
+            self.step = Step(model, data, self.loss, self.optimizer, self.schedule, recipe, self.mode)
 
     def _check_fit(self) -> None:
         data, model = self.data, self.model
@@ -160,7 +160,7 @@ class Trainer:
     def how(self) -> str:
         """How the steps are run and why so, in a few words."""
         refused = self.step.refused
-        return f"kernels launched one by one; {refused}" if refused else self.way.told
+        return f"kernels launched one by one; {refused}" if refused else self.mode.reason
 
     # --- the loop ------------------------------------------------------------------------------------
 

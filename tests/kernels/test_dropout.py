@@ -86,7 +86,7 @@ def test_the_mean_over_masks_is_what_inference_gives(backend: gn.Backend) -> Non
     expected = float(model.backend.to_host(model.forward(x))[0, 0])
     trainer = gn.Trainer(model, data, batch_size="all", optimizer=gn.SGD(1e-30), iterations=1)
     next(iter(trainer.steps()))
-    outputs = model.backend.to_host(trainer.step.spaces[-1].output)[:, 0]
+    outputs = model.backend.to_host(trainer.step.workspaces[-1].output)[:, 0]
     assert outputs.std() > 0.01
     assert outputs.mean() == pytest.approx(expected, abs=5 * outputs.std() / np.sqrt(4000))
 
@@ -96,9 +96,9 @@ def test_every_layer_has_its_rate(backend: gn.Backend) -> None:
     model = gn.MLP([4, 40, 30, 2], dropout=[0.2, 0.7], backend=backend, activation="sigmoid")
     trainer = gn.Trainer(model, data, batch_size=500, iterations=1)
     next(iter(trainer.steps()))
-    dropped = [float((model.backend.to_host(space.mask) == 0).mean()) for space in trainer.step.spaces[:2]]
+    dropped = [float((model.backend.to_host(space.mask) == 0).mean()) for space in trainer.step.workspaces[:2]]
     assert dropped == [pytest.approx(0.2, abs=0.02), pytest.approx(0.7, abs=0.02)]
-    assert trainer.step.spaces[2].mask is None
+    assert trainer.step.workspaces[2].mask is None
 
 
 def test_training_with_dropout_repeats_bit_for_bit(backend: gn.Backend, rng: np.random.Generator) -> None:

@@ -97,7 +97,7 @@ def test_check_activation(cuda: gn.Backend, name: str) -> None:
 
 
 def layer_both_ways(
-    cuda: gn.Backend, batch: int, inputs: int, outputs: int, dtype: str, activation: str = "relu", own: bool = True,
+    cuda: gn.Backend, batch: int, inputs: int, outputs: int, dtype: str, activation: str = "relu", fused: bool = True,
     masked: bool = False, bias: bool = True,
 ) -> None:  # fmt: skip
     """A layer forward and backward on both devices."""
@@ -113,21 +113,21 @@ def layer_both_ways(
     saved = activation_forward(draw(batch, inputs), entry, np.empty_like(x)) if entry.saves == "output" else x
     mask = (rng.random((batch, inputs)) < 0.5).astype(dtype) * 2 if masked else None
     found = []
-    for device, is_own in ((gn.get_backend("cpu"), False), (cuda, own)):
+    for device, is_fused in ((gn.get_backend("cpu"), False), (cuda, fused)):
         with device.use():
             d_x, d_delta, d_weights, d_b, d_saved, d_mask = on(device, x, delta, weights, b, saved, mask)
             out, pre = device.empty((batch, outputs), dtype), None
             if entry.saves == "input" and bias:
                 pre = device.empty((batch, outputs), dtype)
-            dense_forward(d_x, d_weights, d_b, entry, pre, out, None, is_own)
+            dense_forward(d_x, d_weights, d_b, entry, pre, out, None, is_fused)
             grad, grad_bias = device.empty(weights.shape, dtype), device.empty(outputs, dtype)
-            below_bias = None if is_own else device.empty(inputs, dtype)
+            below_bias = None if is_fused else device.empty(inputs, dtype)
             below = Below(device.empty(x.shape, dtype), entry, d_saved, d_mask, below_bias)
-            dense_backward(d_delta, d_x, d_weights, grad, grad_bias if is_own else None, below, is_own)
-            if not is_own:
+            dense_backward(d_delta, d_x, d_weights, grad, grad_bias if is_fused else None, below, is_fused)
+            if not is_fused:
                 column_sum(d_delta, grad_bias)
             alone = device.empty(weights.shape, dtype)
-            dense_backward(d_delta, d_x, d_weights, alone, grad_bias if is_own else None, None, is_own)
+            dense_backward(d_delta, d_x, d_weights, alone, grad_bias if is_fused else None, None, is_fused)
         found.append((out, pre, grad, alone, grad_bias, below.delta, below.grad_bias))
     for wanted, got in zip(*found, strict=True):
         if wanted is not None and got is not None:
@@ -164,18 +164,18 @@ def test_own_products_of_doubles(
 @shapes
 @given(**sizes)
 def test_library_products(cuda: gn.Backend, batch: int, inputs: int, outputs: int) -> None:
-    layer_both_ways(cuda, batch, inputs, outputs, "float32", own=False, masked=batch % 2 == 0)
+    layer_both_ways(cuda, batch, inputs, outputs, "float32", fused=False, masked=batch % 2 == 0)
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["own", "library"])
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "library"])
 @pytest.mark.parametrize("name", sorted(gn.ACTIVATIONS))
-def test_every_activation_in_a_layer(cuda: gn.Backend, name: str, own: bool) -> None:
-    layer_both_ways(cuda, 19, 21, 18, "float32", name, own)
+def test_every_activation_in_a_layer(cuda: gn.Backend, name: str, fused: bool) -> None:
+    layer_both_ways(cuda, 19, 21, 18, "float32", name, fused)
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["own", "library"])
-def test_products_without_bias(cuda: gn.Backend, own: bool) -> None:
-    layer_both_ways(cuda, 20, 8, 1000, "float32", own=own, bias=False)
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "library"])
+def test_products_without_bias(cuda: gn.Backend, fused: bool) -> None:
+    layer_both_ways(cuda, 20, 8, 1000, "float32", fused=fused, bias=False)
 
 
 def test_an_activation_of_ones_own_in_a_layer(cuda: gn.Backend) -> None:
@@ -192,8 +192,8 @@ def test_an_activation_of_ones_own_in_a_layer(cuda: gn.Backend) -> None:
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["own", "library"])
-def test_products_repeat_bit_for_bit(cuda: gn.Backend, rng: np.random.Generator, own: bool) -> None:
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "library"])
+def test_products_repeat_bit_for_bit(cuda: gn.Backend, rng: np.random.Generator, fused: bool) -> None:
     x = rng.standard_normal((100, 57)).astype(np.float32)
     weights = rng.standard_normal((57, 31)).astype(np.float32)
     delta = rng.standard_normal((100, 31)).astype(np.float32)
@@ -202,8 +202,8 @@ def test_products_repeat_bit_for_bit(cuda: gn.Backend, rng: np.random.Generator,
         for _ in range(3):
             d_x, d_weights, d_delta = on(cuda, x, weights, delta)
             grad, grad_bias = cuda.empty((57, 31), np.float32), cuda.empty(31, np.float32)
-            dense_backward(d_delta, d_x, d_weights, grad, grad_bias if own else None, None, own)
-            if not own:
+            dense_backward(d_delta, d_x, d_weights, grad, grad_bias if fused else None, None, fused)
+            if not fused:
                 column_sum(d_delta, grad_bias)
             results.append((cuda.to_host(grad), cuda.to_host(grad_bias)))
     for grad, grad_bias in results[1:]:
@@ -258,12 +258,12 @@ def test_dropout_masks_are_the_same(cuda: gn.Backend, rng: np.random.Generator, 
 def test_own_products_drop_the_same(cuda: gn.Backend, rng: np.random.Generator) -> None:
     x, weights = rng.random((30, 20), np.float32), rng.random((20, 18), np.float32)
     masks = []
-    for device, own in ((gn.get_backend("cpu"), False), (cuda, True), (cuda, False)):
+    for device, fused in ((gn.get_backend("cpu"), False), (cuda, True), (cuda, False)):
         with device.use():
             d_x, d_weights, control = on(device, x, weights, counters(3))
             out, mask, kept = (device.empty((30, 18), np.float32) for _ in range(3))
             drop = Drop(Stream(1, purpose("dropout")), 0.5, control, mask, kept)
-            dense_forward(d_x, d_weights, device.zeros(18, np.float32), gn.ACTIVATIONS["relu"], None, out, drop, own)
+            dense_forward(d_x, d_weights, device.zeros(18, np.float32), gn.ACTIVATIONS["relu"], None, out, drop, fused)
         masks.append((device.to_host(mask), device.to_host(kept)))
     for mask, kept in masks[1:]:
         assert np.array_equal(mask, masks[0][0])

@@ -23,7 +23,7 @@ def batch(features: int, outputs: int, size: int = 4, seed: int = 0) -> gn.Datas
     images = rng.standard_normal((size, features))
     # The last label is the largest, so that the data have as many classes as the network has outputs.
     labels = np.append(rng.integers(0, max(outputs, 2), size - 1), max(outputs, 2) - 1)
-    return gn.Dataset.from_arrays(images, labels)
+    return gn.Dataset.from_arrays(images, labels, task="classification")
 
 
 class Network:

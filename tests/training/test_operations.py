@@ -1,4 +1,4 @@
-"""Operations that are prepared once and run again and again: they see what is in their arrays at each run."""
+"""Operations that are bound to their arrays once and run again and again: they see what is in them at each run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import gpunet as gn
 from gpunet.kernels import blocks, threads
 from gpunet.kernels import control as at
-from gpunet.kernels.blocks import BLOCK, blockwise, prepare
+from gpunet.kernels.blocks import BLOCK, bind, blockwise
 from gpunet.kernels.dense import Below, dense_backward, dense_forward, product
 from gpunet.kernels.gather import PIECE, gather
 from gpunet.kernels.losses import loss_step
@@ -20,15 +20,15 @@ from gpunet.kernels.optimizers import update
 from gpunet.kernels.series import log1p
 
 
-def test_a_prepared_layer_sees_what_changes(backend: gn.Backend, rng: np.random.Generator) -> None:
+def test_a_bound_layer_sees_what_changes(backend: gn.Backend, rng: np.random.Generator) -> None:
     shapes = {"x": (7, 5), "weights": (5, 4), "bias": (4,), "delta": (7, 4)}
     with backend.use():
         a = {name: backend.empty(shape, np.float32) for name, shape in shapes.items()}
         out, grad, below = backend.empty((7, 4), np.float32), backend.empty((5, 4), np.float32), None
         delta_below, sums = backend.empty((7, 5), np.float32), backend.empty(5, np.float32)
         below = Below(delta_below, gn.ACTIVATIONS["relu"], a["x"], None, sums)
-        forward = dense_forward.prepare(a["x"], a["weights"], a["bias"], gn.ACTIVATIONS["relu"], None, out)
-        backward = dense_backward.prepare(a["delta"], a["x"], a["weights"], grad, None, below)
+        forward = dense_forward.bind(a["x"], a["weights"], a["bias"], gn.ACTIVATIONS["relu"], None, out)
+        backward = dense_backward.bind(a["delta"], a["x"], a["weights"], grad, None, below)
         for _ in range(3):
             host = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
             for name, values in host.items():
@@ -45,10 +45,10 @@ def test_a_prepared_layer_sees_what_changes(backend: gn.Backend, rng: np.random.
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize(("rows", "classes"), [(6, 3), (6, 40), (5000, 3)])
-def test_a_prepared_loss_sees_what_changes(rows: int, classes: int, order: Any, rng: np.random.Generator) -> None:
+def test_a_bound_loss_sees_what_changes(rows: int, classes: int, order: Any, rng: np.random.Generator) -> None:
     logits = np.empty((rows, classes), np.float32, order)
     delta, targets, losses = np.empty_like(logits), np.empty(rows, np.int32), np.empty(rows, np.float32)
-    run = loss_step.prepare(logits, None, targets, gn.SoftmaxCrossEntropy(), delta, None, losses, None)
+    run = loss_step.bind(logits, None, targets, gn.SoftmaxCrossEntropy(), delta, None, losses, None)
     for _ in range(2):
         z, labels = rng.standard_normal((rows, classes)), rng.integers(0, classes, rows)
         logits[...], targets[...] = z, labels
@@ -61,13 +61,13 @@ def test_a_prepared_loss_sees_what_changes(rows: int, classes: int, order: Any, 
         np.testing.assert_allclose(logits, z, rtol=1e-6)
 
 
-def test_a_prepared_update_reads_the_row_of_its_step(backend: gn.Backend) -> None:
+def test_a_bound_update_reads_the_row_of_its_step(backend: gn.Backend) -> None:
     with backend.use():
         p, g = backend.zeros(3, np.float32), backend.empty(3, np.float32)
         rates = np.array([1.0, 10.0, 100.0])
         table = backend.to_device(gn.SGD(1.0).coefficients(np.arange(1, 4), rates).astype(np.float32))
         control = backend.to_device(at.fresh())
-        run = update.prepare(p, g, [], gn.SGD(1.0), table, control, 3)
+        run = update.bind(p, g, [], gn.SGD(1.0), table, control, 3)
         for step in range(3):
             g[...] = 1
             control[at.STEP] = step
@@ -84,7 +84,7 @@ def test_a_batch_of_several_pieces_goes_round_the_ring(batch: int, kind: str, rn
     ring = np.concatenate([rng.permutation(examples) for _ in range(2)]).astype(np.int32)
     control, x, targets = at.fresh(), np.empty((batch, 784), np.float32), np.empty(batch, np.int32)
     room = np.empty((batch, 784), kind) if kind == "uint8" else None
-    run = gather.prepare(images, labels, ring, control, 1 / 255, x, targets, room)
+    run = gather.bind(images, labels, ring, control, 1 / 255, x, targets, room)
     for step in range(2 * examples // batch + 2):
         control[at.NEXT] = step
         run()
@@ -97,7 +97,7 @@ def test_a_batch_of_several_pieces_goes_round_the_ring(batch: int, kind: str, rn
 def test_pieces_see_what_changes(size: int) -> None:
     doubled = blockwise(lambda x, out: np.multiply(x, 2, out=out))
     x, out = np.zeros(size, np.float32), np.empty(size, np.float32)
-    run = prepare(doubled, x, out)
+    run = bind(doubled, x, out)
     for value in (1, 2):
         x[...] = value
         run()
@@ -108,7 +108,7 @@ def test_pieces_of_any_order_see_what_changes() -> None:
     halved = blockwise(lambda x, out: np.multiply(x, 0.5, out=out))
     for x in (np.zeros((4, 6), order="F"), np.zeros((8, 6))[::2], np.zeros((4, 12))[:, ::-2]):
         for out in (np.empty((4, 6)), np.empty((4, 6), order="F")):
-            run = prepare(halved, x, out)
+            run = bind(halved, x, out)
             for value in (1, 2):
                 x[...] = value
                 run()
