@@ -177,7 +177,7 @@ class Confusion(Picture):
             name = _text(self.names[row])
             rows.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}<td>{sum(counts):,}</td></tr>')
         return (
-            f'<div class="wide" tabindex="0" role="region" aria-label="{self.heading}"><table class="confusion">'
+            f'<div class="wide" tabindex="0" role="region" aria-label="Table of answers"><table class="confusion">'
             f"<caption>Examples by true class and answer</caption>\n<thead><tr><td></td>{head}</tr></thead>\n<tbody>\n"
             + "\n".join(rows)
             + "\n</tbody></table></div>"
