@@ -52,8 +52,11 @@ class Confusion(Picture):
     def of(cls, subject: Subject, options: Options) -> Confusion:
         """Of a subject's model and split."""
         found = subject.evaluation
-        told = f"{found.accuracy:.1%} of {len(subject.split):,} {subject.split_name} examples right"
-        return cls(found, class_names(subject.model), f"{legible(subject.name, 40)}: {told}")
+        picture = cls(found, class_names(subject.model))
+        right = f"{np.trace(picture.matrix) / len(subject.split):.1%}"
+        told = f"{right} of {len(subject.split):,} {subject.split_name} examples right"
+        picture.title = f"{legible(subject.name, 40)}: {told}"
+        return picture
 
     def figure(self) -> Any:
         """The counts on a square; beside it the recall of each class."""

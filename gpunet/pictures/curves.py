@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from gpunet.errors import DataError, UsageError
+from gpunet.network.metrics import METRICS
 from gpunet.pictures.panels import MARKS, Curve, panel
-from gpunet.pictures.picture import Canvas, Options, Picture, Subject
+from gpunet.pictures.picture import Canvas, Options, Picture, Subject, metric_name
 from gpunet.pictures.style import (
     BLACK,
     BLUE,
@@ -229,8 +230,9 @@ def panel_names(histories: Sequence[History]) -> list[str]:
 
 
 def falls(name: str) -> bool:
-    """Whether less is better."""
-    return name == "loss"
+    """Whether less is better: of the loss, and of a metric as its entry says."""
+    entry = next((entry for key, entry in METRICS.items() if key.replace("-", "_") == name), None)
+    return name == "loss" or (entry is not None and not entry.higher_is_better)
 
 
 def judge(panels: Sequence[str]) -> str:
@@ -376,7 +378,7 @@ def short(value: float) -> str:
 
 def panel_title(name: str, histories: Sequence[History]) -> str:
     """What a panel of the loss or of a metric shows."""
-    told = name.replace("_", " ")
+    told = metric_name(name)
     validated = [len(history.column(f"validation_{name}")[0]) > 0 for history in histories]
     if len(histories) == 1 or any(validated) != all(validated):
         return f"{told[0].upper()}{told[1:]}"

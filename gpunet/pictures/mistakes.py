@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.network.evaluation import Evaluation, evaluate, true_classes
+from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.pictures.picture import Options, Subject, percent
 from gpunet.pictures.pixels import picture, picture_shape
 from gpunet.pictures.sheets import LONGEST, Sheet, Tile
@@ -20,14 +20,15 @@ class Mistake:
 
     Attributes:
         index: its place in the split.
-        truth, answer: the numbers of its class and of the class that the model took it for.
+        truth, answer: what was right and what the model answered, in the form of the task: the number of a class, the
+            labels as zeros and ones, or the values of a regression.
         probability: what the model gave its answer, 0 to 1; None if the model gives no probabilities.
         loss: of the example.
     """
 
     index: int
-    truth: int
-    answer: int
+    truth: Any
+    answer: Any
     probability: float | None
     loss: float
 
@@ -35,27 +36,37 @@ class Mistake:
 def worst_mistakes(model: Any, split: Any, found: Evaluation | None = None, count: int | None = None) -> list[Mistake]:
     """The wrong answers of a model on a split, those with the highest loss first; at most `count`.
 
+    The answers of a regression are all off by something.
+
     Args:
         found: the evaluation of the model on the split, if it is there already.
     """
     found = found or evaluate(model, split)
-    truth = true_classes(split.targets)
-    wrong = np.flatnonzero(found.predictions != truth)
+    wrong = np.flatnonzero(is_wrong(found))
     wrong = wrong[np.argsort(-found.losses[wrong], kind="stable")][:count]
-    shares = None
-    if model.loss.gives_probabilities and len(wrong):
+    truth, answers = found.truth[wrong].tolist(), found.predictions[wrong].tolist()
+    probabilities: list[float | None] = [None] * len(wrong)
+    if model.preparation.task == "classification" and model.loss.gives_probabilities and len(wrong):
         shares = np.asarray(model.backend.to_host(model.predict_proba(split.inputs[wrong])))
-    answers = found.predictions
-    return [
-        Mistake(
-            index,
-            int(truth[index]),
-            int(answers[index]),
-            None if shares is None else float(shares[place, answers[index]]),
-            float(found.losses[index]),
-        )
-        for place, index in enumerate(wrong.tolist())
-    ]
+        probabilities = shares[np.arange(len(wrong)), found.predictions[wrong]].tolist()
+    losses = found.losses[wrong].tolist()
+    return [Mistake(*each) for each in zip(wrong.tolist(), truth, answers, probabilities, losses, strict=True)]
+
+
+def is_wrong(found: Evaluation) -> np.ndarray:
+    """(n,) bool, which examples are not answered as they should be; of several labels or values in any of them."""
+    different = found.predictions != found.truth
+    return different if different.ndim == 1 else different.any(axis=1)
+
+
+def words(model: Any, answer: Any) -> str:
+    """An answer in words: the name of its class, those of its labels, or its values."""
+    names = legible_names(class_names(model), LONGEST)
+    if model.preparation.task == "classification":
+        return names[answer]
+    if model.preparation.task == "multi-label":
+        return " and ".join(name for name, given in zip(names, answer, strict=True) if given) or "nothing"
+    return ", ".join(f"{value:.4g}" for value in (answer if isinstance(answer, list) else [answer]))
 
 
 def class_names(model: Any) -> list[str]:
@@ -86,21 +97,23 @@ class Mistakes(Sheet):
         """The worst mistakes."""
         subject, model = self.subject, self.subject.model
         found = worst_mistakes(model, subject.split, subject.evaluation, count)
-        wrong = int((subject.evaluation.predictions != subject.evaluation.truth).sum())
+        wrong = int(is_wrong(subject.evaluation).sum())
         asked = f"{len(subject.split):,} {subject.split_name} examples".replace("  ", " ")
         some = f", {len(found)} shown" if len(found) < wrong else ""
-        self.title = f"{wrong:,} of {asked} are answered wrong{some}" if wrong else f"all {asked} are answered right"
-        self.title = self._title or self.title
-        names = legible_names(class_names(model), LONGEST)
-        return [self._tile(one, names[one.truth], names[one.answer]) for one in found]
+        if model.preparation.task == "regression":
+            title = f"the {len(found)} of {asked} with the highest loss"
+        else:
+            title = f"{wrong:,} of {asked} are answered wrong{some}" if wrong else f"all {asked} are answered right"
+        self.title = self._title or title
+        return [self._tile(one, words(model, one.truth), words(model, one.answer)) for one in found]
 
     def _tile(self, one: Mistake, truth: str, answer: str) -> Tile:
         sure = () if one.probability is None else (f"{percent(one.probability)} sure",)
-        words = f"{truth}, read as {answer}"
+        both = f"{truth}, read as {answer}"
         long = len(truth) + len(answer) > 6  # names that need two lines
         return Tile(
             picture(self.subject.split.inputs[one.index], self.subject.model.image_shape),
             f"{truth}→{answer}",
-            told=((f"{truth},", f"read as {answer}") if long else (words,)) + sure,
-            what=words,
+            told=((f"{truth},", f"read as {answer}") if long else (both,)) + sure,
+            what=both,
         )

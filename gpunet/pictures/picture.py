@@ -116,6 +116,11 @@ class Picture:
         raise NotImplementedError
 
 
+def metric_name(key: str) -> str:
+    """A metric, or the loss, in words: accuracy, balanced accuracy, RMSE, R2."""
+    return key.upper() if len(key) < 5 and key != "loss" else key.replace("_", " ")
+
+
 def percent(share: float) -> str:
     """A share from 0 to 1 as a percentage that says 0 or 100 only of what is that: 99.96 % is "over 99.9%"."""
     if 0.9995 <= share < 1:

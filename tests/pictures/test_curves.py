@@ -199,10 +199,10 @@ def test_every_metric_of_the_records_has_a_panel():
         {"event": "step", "iteration": i, "loss": 1 / i, "r2": 0.1 * i, "validation_mae": 3 / i} for i in range(1, 9)
     ]
     titles = [axes.get_title(loc="left") for axes in plots.curves(records).axes]
-    assert titles == ["Loss", "R2", "Mae"]
+    assert titles == ["Loss", "R2", "MAE"]
     assert [axes.get_title(loc="left") for axes in plots.curves([{**one, "r2": None} for one in records]).axes] == [
         "Loss",
-        "Mae",
+        "MAE",
     ]
     text = "\n".join(Curves([History.of(records)]).terminal(Canvas()))
     assert "training 0.8" in text

@@ -134,6 +134,31 @@ def test_a_run_without_config_classes_or_shape_has_a_page(rng):
     assert "train accuracy" in page
 
 
+@pytest.mark.parametrize("task", ["regression", "multi-label"])
+def test_every_task_has_a_page(rng, task):
+    inputs = rng.normal(0, 1, (60, 4, 4)).astype(np.float32)
+    targets = inputs.reshape(60, 16)[:, :3] * 10
+    if task == "multi-label":
+        targets, loss = (targets > 0).astype(np.float32), "binary-cross-entropy"
+    else:
+        loss = "mse"
+    data = gn.Dataset.from_arrays(inputs, targets, task=task).hold_out(20)
+    model = gn.MLP([16, 3], loss=loss)
+    result = gn.train(model, data, iterations=20, batch_size=10, log_every=5)
+    page = report.html(History.of(result), model, data.validation, split_name="validation")
+    texts = Page(page).texts
+    found = gn.evaluate(model, data.validation)
+    for value in found.metrics.values():
+        assert f"{value:.4f}" in texts
+    assert "What is taken for what" not in texts
+    assert "Mistakes" in texts
+    worst = int(np.argmax(found.losses))
+    answered = (
+        [f"{value:.4g}" for value in found.predictions[worst]] if task == "regression" else ["nothing", "0", "1", "2"]
+    )
+    assert any(word in text for text in texts for word in answered if "read as" in text)
+
+
 def test_an_unfinished_run_says_so(run):
     model, history, data = run
     page = report.html(History("a", history.steps), model, data.test)
