@@ -16,7 +16,7 @@ from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.network.mlp import MLP
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.history import path_name
-from gpunet.runs.settings import Settings, build_dataset
+from gpunet.runs.settings import build_dataset
 
 
 @dataclass
@@ -74,7 +74,7 @@ def open_run(
         folder = RunFolder(path)
         if with_data:
             config = folder.config()
-            settings = Settings.from_dict(config.get("settings", {}), source=f"{path}/config.json")
+            settings = folder.settings() if "settings" in config else None
         model = folder.load(backend)
         if not folder.model.exists():
             display.note(f"{path}: the run has not ended; the network is that of its newest checkpoint.")
@@ -91,7 +91,7 @@ def open_run(
         elif data is not None:
             whole = load_dataset(data, data_dir, progress)
         else:
-            raise UsageError(f"{path}: a model file does not say which data to take; name it with --data.")
+            raise UsageError(f"{path} does not say which data to take; name it with --data.")
     names = model.class_names
     if names and whole.class_names and names != whole.class_names and set(names) <= set(whole.class_names):
         whole = whole.select_classes(names)

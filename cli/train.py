@@ -21,6 +21,7 @@ from gpunet.cli.options import resolve, setting_options
 from gpunet.errors import UsageError
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.logs import as_json
+from gpunet.runs.recording import Recording
 from gpunet.runs.settings import build_dataset, build_model, build_trainer
 from gpunet.training.callbacks import Callback
 from gpunet.training.progress import ProgressBar
@@ -277,34 +278,39 @@ def command(
       gpunet train --resume runs/a
       gpunet train --config runs/a/config.json
     """
-    keeping = keep.Keeping(out, resume, force, checkpoint_every, checkpoint_seconds, keep_checkpoints, tuple(log or ()))
-    folder, noted = None, keep.run_config(config)
+    kept = keep.options(
+        out, resume, force, log, checkpoint_every=checkpoint_every, checkpoint_seconds=checkpoint_seconds,
+        keep=keep_checkpoints,
+    )  # fmt: skip
+    folder = None
     if resume is not None:
         if config is not None:
             raise UsageError("--config: a resumed run keeps its settings; leave it out, or start a new run.")
         folder = RunFolder(resume)
-        noted = folder.config()
+        folder.config()
         folder.lock()
-        keeping = keeping.of_config(noted, folder.path)
-        settings = keep.settings_of(folder, noted, given)
+        keep.check_resumed(folder, given)
         if (ended := folder.result()) is not None:
             _finished(folder, ended, json)
             return
+        with display.DownloadBar(quiet=quiet) as progress:
+            trainer = folder.resume(device=given.get("device"), progress=progress)
+        for remark in folder.remarks:
+            display.note(f"note: {remark}")
     else:
         settings = resolve(given, config)
-    backend = get_backend(settings.device)
-    with display.DownloadBar(quiet=quiet) as progress:
-        data = build_dataset(settings, progress)
-    model = build_model(settings, data, backend)
-    trainer = build_trainer(settings, model, data)
-    if noted is not None:
-        keep.check_surroundings(noted, trainer, resume or str(config), resumed=folder is not None)
-    if folder is not None:
-        for remark in folder.take_up(trainer):
-            display.note(f"note: {remark}")
-    elif out is not None:
-        folder = keep.new_folder(keeping, settings, trainer)
-    keeping.attach(trainer, folder)
+        backend = get_backend(settings.device)
+        with display.DownloadBar(quiet=quiet) as progress:
+            data = build_dataset(settings, progress)
+        trainer = build_trainer(settings, build_model(settings, data, backend), data)
+        if config is not None:
+            keep.note_changes(config, trainer)
+        if out is not None:
+            folder = RunFolder.start(
+                out, trainer, settings, force=force, command=["gpunet", *sys.argv[1:]], **kept
+            )  # fmt: skip
+        else:
+            trainer.callbacks += Recording(**kept).logs(None)
     bar = ProgressBar()
     if json or not quiet:
         trainer.callbacks += [] if quiet else [bar]

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+
+def one_line(value: Any, length: int = 60) -> str:
+    """A value out of a file as a sentence can hold it: on one line, and never long."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
+    return " ".join(text.split())[:length]
+
 
 class GpunetError(Exception):
     """Base of every error that gpunet raises on purpose; its text is one sentence for the user."""

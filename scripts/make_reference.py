@@ -66,7 +66,7 @@ MODULES: dict[str, list[str]] = {
     "export": ["export", "to_onnx", "to_arrays"],
 }
 #: Members that everyone knows, or that are for the package itself.
-HIDDEN = {"as_dict"}
+HIDDEN = {"as_dict", "take_up"}
 
 
 def reference() -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import CheckpointError
+from gpunet.errors import CheckpointError, one_line
 from gpunet.files import write_atomic
 from gpunet.version import __version__
 
@@ -65,12 +65,13 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
     facts = _description(path, what, metadata)
     if facts.get("format") != kind:
         other = facts.get("format")
-        named = f"a {other.removeprefix('gpunet ')}" if isinstance(other, str) and len(other) < 40 else "something else"
+        known = isinstance(other, str) and other.isprintable() and len(other) < 40
+        named = f"a {str(other).removeprefix('gpunet ')}" if known else "something else"
         raise CheckpointError(f"{path}: this is {named} and not a {what}.")
     if facts.get("version") != VERSION:
-        writer = f", {str(facts['gpunet'])[:20]}" if facts.get("gpunet") else ""
+        writer = f", {one_line(facts['gpunet'], 20)}" if facts.get("gpunet") else ""
         raise CheckpointError(
-            f"{path}: the {what} is of format version {str(facts.get('version'))[:20]}, and this gpunet "
+            f"{path}: the {what} is of format version {one_line(facts.get('version'), 20)}, and this gpunet "
             f"({__version__}) reads version {VERSION}; use the gpunet that wrote it{writer}."
         )
     claimed = facts.pop("crc32", None)

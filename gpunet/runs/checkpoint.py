@@ -54,13 +54,22 @@ def load_checkpoint(path: str | os.PathLike[str], trainer: Any) -> dict[str, Any
             training.
     """
     arrays, facts = read(path, CHECKPOINT)
+    restore(path, arrays, facts, trainer)
+    return facts
+
+
+def restore(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], facts: dict[str, Any], trainer: Any) -> None:
+    """Bring a trainer to where a checkpoint that was read says that training stood.
+
+    Raises:
+        CheckpointError: it does not say so, or belongs to another network, data set or way of training.
+    """
     try:
         if not isinstance(facts.get("state"), dict):
             raise CheckpointError("the checkpoint does not say where training stood; it is damaged.")
         trainer.restore(arrays, facts["state"])
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    return facts
 
 
 def model_of_checkpoint(

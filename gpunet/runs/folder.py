@@ -12,33 +12,34 @@ A run folder holds
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
-import platform
 import sys
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from gpunet.errors import CheckpointError, TrainingDiverged
-from gpunet.files import Lock, remove_leftovers, sync_folder, write_atomic
-from gpunet.kernels import threads
+from gpunet.backend import get_backend
+from gpunet.data.catalog import DATASETS
+from gpunet.errors import CheckpointError, TrainingDiverged, UsageError
+from gpunet.files import Lock, remove_leftovers, sync_folder
 from gpunet.network.container import CHECKPOINT, read, write
 from gpunet.network.mlp import MLP
 from gpunet.network.model_file import describe
-from gpunet.runs.checkpoint import model_of_checkpoint
+from gpunet.runs import config as run_config
+from gpunet.runs.checkpoint import model_of_checkpoint, restore
 from gpunet.runs.logs import Lines, as_json, cut_lines, json_iteration
+from gpunet.runs.recording import Recording
+from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
 from gpunet.training.callbacks import Callback
 from gpunet.training.records import Record, ResultRecord
+from gpunet.training.trainer import Trainer
 from gpunet.version import __version__
 
-if TYPE_CHECKING:
-    from gpunet.training.trainer import Trainer
-
-#: The format of config.json, and its version.
-FORMAT, VERSION = "gpunet run", 1
 #: Fields of records that a clock measured.
 TIMING = ("seconds", "steps_per_second", "train_seconds")
 #: The files of a run that --force removes, beside the older checkpoints and TensorBoard's.
@@ -62,6 +63,7 @@ class RunFolder:
     Attributes:
         path: the folder.
         metrics, timings, checkpoint, best, model: the paths of its files.
+        remarks: what `resume` found worth saying, in sentences.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -71,10 +73,113 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoint.safetensors"
         self.best = self.path / "best.safetensors"
         self.model = self.path / "model.safetensors"
+        self.remarks: list[str] = []
         self._lock: Lock | None = None
 
     def __repr__(self) -> str:
         return f"<RunFolder {self.path}>"
+
+    @classmethod
+    def start(
+        cls,
+        path: str | os.PathLike[str],
+        trainer: Trainer,
+        settings: Settings | None = None,
+        *,
+        force: bool = False,
+        checkpoint_every: int | None = None,
+        checkpoint_seconds: float | None = None,
+        keep: int = 1,
+        log: Sequence[str] = (),
+        command: Sequence[str] | None = None,
+    ) -> RunFolder:
+        """Make the folder of a new run, and have the trainer keep there what it does, as `gpunet train --out` does.
+
+        Args:
+            path: the folder.
+            trainer: a trainer that has done no step yet.
+            settings: what the trainer was made of; without them only a script that makes it again can resume the run.
+            force: whether a run that is there already is removed.
+            checkpoint_every: steps from one checkpoint to the next.
+            checkpoint_seconds: seconds from one to the next; 30 where neither is given.
+            keep: how many checkpoints to keep, the newest ones.
+            log: further logs, as KIND or KIND:PATH: csv, tensorboard, jsonl.
+            command: the command line to note; this program's own by default.
+
+        Raises:
+            CheckpointError: there is a run already, or a sweep, or the folder cannot be made or written.
+            UsageError: there is no such log.
+            MissingExtra: a log needs a package that is not installed.
+        """
+        folder = cls(path)
+        recording = Recording(checkpoint_every, checkpoint_seconds, keep, tuple(log))
+        logs = recording.logs(folder.path)
+        config = {
+            "command": list(sys.argv if command is None else command),
+            "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            **({} if settings is None else {"settings": _located(settings, trainer.backend.device).to_dict()}),
+            "recording": recording.to_dict(),
+            **run_config.describe(trainer),
+        }
+        folder.create(config, force)
+        folder._keep(trainer, recording, logs)
+        return folder
+
+    def resume(
+        self,
+        trainer: Trainer | None = None,
+        *,
+        device: str | None = None,
+        progress: Callable[[str, int, int | None], None] | None = None,
+    ) -> Trainer:
+        """A trainer that goes on with the run from its newest checkpoint, and keeps it as before.
+
+        Args:
+            trainer: a fresh trainer of the same network, data and options; by default it is made from the settings in
+                config.json.
+            device: another device than the run's, for the trainer that is made.
+            progress: called while a data set is downloaded, see `load_dataset`.
+
+        Returns:
+            The trainer, at the step of the checkpoint. `remarks` holds what is worth saying.
+
+        Raises:
+            CheckpointError: there is no run, it is damaged or of other data, or another process is writing it.
+            UsageError: config.json has no settings, so that a trainer has to be given.
+        """
+        config = self.config()
+        self.lock()
+        recording = Recording.from_dict(config.get("recording"), self.path)
+        if trainer is None:
+            settings = self.settings()
+            settings = settings if device is None else settings.with_changes(device=device)
+            data = build_dataset(settings, progress)
+            trainer = build_trainer(settings, build_model(settings, data, get_backend(settings.device)), data)
+        changed = run_config.changes(config, trainer)
+        if "data" in changed:
+            raise CheckpointError(f"{self.path}: the run was made with other data than {trainer.data.name} has now.")
+        self.remarks = [*run_config.remark(changed), *self.restore(trainer)]
+        self._keep(trainer, recording, recording.logs(self.path))
+        return trainer
+
+    def _keep(self, trainer: Trainer, recording: Recording, logs: Sequence[Callback]) -> None:
+        trainer.checkpoints = recording.timer()
+        trainer.callbacks += [Recorder(self, recording.keep), *logs]
+
+    def settings(self) -> Settings:
+        """The settings of the run, out of config.json.
+
+        Raises:
+            CheckpointError: there is no run, or its config.json is damaged.
+            UsageError: a script made the run without settings.
+        """
+        told = self.config().get("settings")
+        if told is None:
+            raise UsageError(f"{self.path}: a script made this run without settings; resume it there, with a trainer.")
+        try:
+            return Settings.from_dict(told)
+        except UsageError as error:
+            raise CheckpointError(f"{self.path / 'config.json'}: {error}") from None
 
     def lock(self) -> None:
         """Keep other processes from writing this run, until `release` or the end of the process.
@@ -99,7 +204,7 @@ class RunFolder:
         """Make the folder, lock it and write its config.json.
 
         Args:
-            config: what to write; `describe_run` makes a good part of it.
+            config: what to write; `describe` makes a good part of it.
             force: whether to remove the run that is there already.
 
         Raises:
@@ -120,15 +225,8 @@ class RunFolder:
                     f"--resume {self.path}, or write over it with --force."
                 )
             self._clear()
-        self.write_config(config)
-
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Write config.json."""
-        content = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=2) + "\n"
-        try:
-            write_atomic(self.path / "config.json", content.encode())
-        except OSError as error:
-            raise CheckpointError(f"{self.path}: the run cannot be written ({error.strerror or error}).") from None
+        remove_leftovers(self.path)
+        run_config.write(self.path / "config.json", config)
 
     def _own_files(self) -> list[Path]:
         named = [self.path / name for name in OWN_FILES]
@@ -153,19 +251,7 @@ class RunFolder:
             raise CheckpointError(f"{self.path}: {what}; name the folder that gpunet train --out made.")
         if not path.exists():
             raise CheckpointError(f"{self.path}: there is no run in this folder, it has no config.json.")
-        try:
-            config = json.loads(path.read_bytes().decode())
-        except OSError as error:
-            raise CheckpointError(f"{path}: the file cannot be read ({error.strerror or error}).") from None
-        except (ValueError, RecursionError):
-            config = None
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: this is not the config.json of a run, or it is damaged.")
-        check_version(path, config)
-        for name in ("settings", "recording", "data", "versions"):
-            if not isinstance(config.get(name, {}), dict):
-                raise CheckpointError(f"{path}: {name} is no table; the file is damaged.")
-        return config
+        return run_config.read(path)
 
     def result(self) -> dict[str, Any] | None:
         """The result record of a run that has ended, with what the clock measured where that is known, else None."""
@@ -193,7 +279,7 @@ class RunFolder:
         self.config()
         raise CheckpointError(f"{self.path}: the run has no model and no checkpoint yet.")
 
-    def take_up(self, trainer: Trainer) -> list[str]:
+    def restore(self, trainer: Trainer) -> list[str]:
         """Bring a fresh trainer to the newest checkpoint that can be read, and cut the records back to it.
 
         Without any checkpoint the run starts over.
@@ -213,12 +299,7 @@ class RunFolder:
             except CheckpointError as error:
                 damaged.append((path, error))
                 continue
-            try:
-                if not isinstance(facts.get("state"), dict):
-                    raise CheckpointError("the checkpoint does not say where training stood; it is damaged.")
-                trainer.restore(arrays, facts["state"])
-            except CheckpointError as error:
-                raise CheckpointError(f"{path}: {error}") from None
+            restore(path, arrays, facts, trainer)
             break
         else:
             if damaged:
@@ -238,6 +319,8 @@ class RunFolder:
         if not facts:
             return [f"{self.path} has no checkpoint; the run begins anew."]
         return [f"{error} The run goes on from an older checkpoint, to the same end." for _, error in damaged]
+
+    take_up = restore  # its name in earlier versions
 
     def _cut_metrics(self, place: Any) -> None:
         """Cut metrics.jsonl back to the length that it had at a checkpoint, after checking that it is that file."""
@@ -260,19 +343,6 @@ class RunFolder:
             os.truncate(self.metrics, length)
 
 
-def check_version(path: Path, config: dict[str, Any]) -> None:
-    """Refuse the config.json of a run of another version of the format.
-
-    Raises:
-        CheckpointError: it is of another one.
-    """
-    if config.get("version") != VERSION:
-        raise CheckpointError(
-            f"{path}: the run is of format version {str(config.get('version'))[:20]}, and this gpunet "
-            f"({__version__}) reads version {VERSION}; use the gpunet that wrote it."
-        )
-
-
 def _last_result(path: Path) -> dict[str, Any] | None:
     """The record in the last line of a file of JSON lines, if it is a result, else None."""
     try:
@@ -284,6 +354,16 @@ def _last_result(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and record.get("event") == "result" else None
+
+
+def _located(settings: Settings, device: str) -> Settings:
+    """Settings that mean the same wherever they are read: nothing is left to a default, and the paths are absolute."""
+    changes: dict[str, Any] = {"device": device}
+    if settings.data not in DATASETS:
+        changes["data"] = os.path.abspath(os.path.expanduser(settings.data))
+    if settings.data_dir is not None:
+        changes["data_dir"] = os.path.abspath(settings.data_dir)
+    return settings.resolved().with_changes(**changes)
 
 
 class Recorder(Callback):
@@ -357,27 +437,3 @@ class Recorder(Callback):
             if lines is not None:
                 lines.close()
         self.folder.release()
-
-
-def describe_run(trainer: Trainer) -> dict[str, Any]:
-    """What a run's numbers depend on beside its settings: data, device and versions, for config.json."""
-    data, model = trainer.data, trainer.model
-    versions = {"gpunet": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    if trainer.backend.name == "cuda":
-        versions["cupy"] = trainer.backend.xp.__version__
-    for library in threads.describe() if trainer.backend.name == "cpu" else ():
-        # Another library or other kernels add up in another order.
-        versions["blas"] = " ".join(str(library.get(key, "")) for key in ("internal_api", "version", "architecture"))
-    return {
-        "device": trainer.backend.device,
-        "network": model.description,
-        "parameters": model.parameter_count,
-        "data": {
-            "name": data.name,
-            "checksum": data.checksum,
-            "examples": {name: len(split) for name, split in data.splits().items()},
-            "classes": data.classes,
-        },
-        "versions": versions,
-        "platform": f"{sys.platform} {platform.machine()}",
-    }

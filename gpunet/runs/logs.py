@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpunet.errors import CheckpointError, MissingExtra
 from gpunet.files import write_atomic
+from gpunet.registry import Registry
 from gpunet.training.callbacks import Callback
 from gpunet.training.records import Record, ResultRecord, StepRecord
 
@@ -105,7 +106,28 @@ def as_json(values: dict[str, Any]) -> str:
     )
 
 
-class JsonLinesLog(Callback):
+class Log(Callback):
+    """Base of the logs, which are made with the path that they are written to.
+
+    Attributes:
+        name: the name in the table.
+        file: what it is called in the folder of a run; None if the folder has the same anyway.
+    """
+
+    name = ""
+    file: str | None = None
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+
+LOGS: Registry[type[Log], Log] = Registry(
+    "log", Log, apart=("path",), synonyms={"jsonl": "json lines ndjson", "csv": "table tsv", "tensorboard": "tb"}
+)
+
+
+@LOGS.register
+class JsonLinesLog(Log):
     """Every record as one line of JSON, as `gpunet train --json` writes them.
 
     Args:
@@ -115,8 +137,10 @@ class JsonLinesLog(Callback):
         CheckpointError: the file cannot be written.
     """
 
+    name = "jsonl"
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self._lines: Lines | None = None
 
     def on_start(self, trainer: Trainer) -> None:
@@ -135,7 +159,8 @@ class JsonLinesLog(Callback):
             self._lines.close()
 
 
-class CsvLog(Callback):
+@LOGS.register
+class CsvLog(Log):
     """A table with a line for each step record: iteration, epoch, metrics (accuracy) and loss, both on the validation
     split, learning rate, and seconds of training so far.
 
@@ -146,8 +171,11 @@ class CsvLog(Callback):
         CheckpointError: the file cannot be written.
     """
 
+    name = "csv"
+    file = "metrics.csv"
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self._lines: Lines | None = None
 
     def on_start(self, trainer: Trainer) -> None:
@@ -179,19 +207,23 @@ class CsvLog(Callback):
             self._lines.close()
 
 
-class TensorBoardLog(Callback):
+@LOGS.register
+class TensorBoardLog(Log):
     """Loss, metrics and learning rate for TensorBoard.
 
     Args:
-        folder: the folder for its event files; run `tensorboard --logdir FOLDER` to look at them.
+        path: the folder for its event files; run `tensorboard --logdir FOLDER` to look at them.
 
     Raises:
         MissingExtra: the package tensorboard is not installed.
         CheckpointError: the folder cannot be written.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+    name = "tensorboard"
+    file = "tensorboard"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
         self._writer: Any = None
         try:
             from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -205,9 +237,9 @@ class TensorBoardLog(Callback):
         import time
 
         try:
-            self._writer = self._make(str(self.folder), flush_secs=5)
+            self._writer = self._make(str(self.path), flush_secs=5)
         except OSError as error:
-            raise _unwritable(self.folder, error) from None
+            raise _unwritable(self.path, error) from None
         # TensorBoard forgets the steps of earlier event files from this one on.
         session = self._protocol.SessionLog(status=self._protocol.SessionLog.START)
         self._writer.add_event(

@@ -27,7 +27,7 @@ from gpunet.kernels.optimizers import OPTIMIZERS, Optimizer
 from gpunet.network.initializers import INITIALIZERS
 from gpunet.network.mlp import MLP
 from gpunet.registry import Registry, suggestion
-from gpunet.runs.folder import FORMAT, check_version
+from gpunet.runs.config import FORMAT, check_version
 from gpunet.training.recipe import DEFAULT_ITERATIONS, REGULARISATION, RUN, SYNONYMS, TRAINING, Recipe
 from gpunet.training.recipe import option as setting
 from gpunet.training.schedules import SCHEDULES

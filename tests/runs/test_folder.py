@@ -14,10 +14,12 @@ import pytest
 from command_line import gpunet
 
 import gpunet as gn
+from gpunet.errors import CheckpointError
 from gpunet.files import write_atomic
 from gpunet.network import container
-from gpunet.runs.folder import Recorder, RunFolder, describe_run
-from gpunet.runs.settings import Settings
+from gpunet.runs.config import describe
+from gpunet.runs.folder import Recorder, RunFolder
+from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
 
 OPTIONS = ("--device", "cpu", "--hidden", "8", "--iterations", "120", "--log-every", "20", "--validation", "300")
 
@@ -197,7 +199,7 @@ def test_a_resumed_run_keeps_its_settings(run, arguments, code, sentence):
         (["--checkpoint-every", "5"], "--checkpoint-every needs a folder"),
         (["--keep", "5"], "--keep needs a folder"),
         (["--log", "csv"], "say where"),
-        (["--log", "paper"], "there is no log 'paper'"),
+        (["--log", "paper"], "unknown log 'paper'; choose one of"),
         (["--checkpoint-every", "0"], "--checkpoint-every"),
     ],
 )
@@ -376,7 +378,7 @@ def test_without_tensorboard_there_is_a_sentence(monkeypatch, tmp_path):
 def test_a_script_keeps_a_run(tmp_path, rng):
     folder = RunFolder(tmp_path / "run")
     one = trainer(rng, Recorder(folder, keep=2), checkpoint_every=10)
-    folder.create(describe_run(one))
+    folder.create(describe(one))
     list(one.steps())
     assert folder.result()["test_accuracy"] >= 0
     assert [path.name for path in folder.checkpoints()] == [
@@ -385,6 +387,83 @@ def test_a_script_keeps_a_run(tmp_path, rng):
     ]
     assert (gn.MLP.load(folder.path).flat == one.model.flat).all()
     folder.release()
+
+
+def trainer_of(settings: Settings) -> gn.Trainer:
+    data = build_dataset(settings)
+    return build_trainer(settings, build_model(settings, data, gn.get_backend(settings.device)), data)
+
+
+def test_a_script_writes_the_same_run_as_the_command_line(run, tmp_path):
+    settings = Settings(device="cpu", hidden=8, iterations=120, log_every=20, validation=300)
+    trainer = trainer_of(settings)
+    folder = RunFolder.start(
+        tmp_path / "a", trainer, settings, checkpoint_every=50, keep=2, log=["csv"], command=["mine.py"]
+    )
+    list(trainer.steps())
+    assert {path.name for path in folder.path.iterdir()} == {path.name for path in run.iterdir()}
+    for name in ("metrics.jsonl", "model.safetensors", "best.safetensors"):
+        assert (folder.path / name).read_bytes() == (run / name).read_bytes(), name
+    ours, theirs = folder.config(), RunFolder(run).config()
+    assert ours.pop("command") == ["mine.py"]
+    assert ours.pop("started") <= theirs.pop("started")[:11] + "99"
+    theirs.pop("command")
+    assert ours == theirs
+    assert folder.settings() == RunFolder(run).settings()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_script_resumes_a_run_to_the_same_end(run, copy, given):
+    (copy / "model.safetensors").unlink()
+    (copy / "checkpoint.safetensors").unlink()
+    folder = RunFolder(copy)
+    trainer = folder.resume(trainer_of(folder.settings()) if given else None)
+    assert trainer.iteration == 100
+    assert trainer.checkpoints.every == 50
+    assert folder.remarks == []
+    list(trainer.steps())
+    for name in ("metrics.jsonl", "model.safetensors", "best.safetensors"):
+        assert (copy / name).read_bytes() == (run / name).read_bytes(), name
+    assert [line.split(",")[0] for line in (copy / "metrics.csv").read_text().split()[1:]] == [
+        str(record["iteration"]) for record in records(copy / "metrics.jsonl")[:-1]
+    ]
+
+
+def test_a_run_of_a_script_without_settings(tmp_path, rng):
+    data = gn.Dataset.from_arrays(rng.normal(size=(90, 6)).astype(np.float32), np.arange(90) % 3)
+
+    def fresh() -> gn.Trainer:
+        return gn.Trainer(gn.MLP([6, 3]), data, iterations=40, batch_size=10, log_every=5)
+
+    one = fresh()
+    folder = RunFolder.start(tmp_path / "a", one, checkpoint_every=15)
+    for record in one.steps():
+        if record.event == "step" and record.iteration >= 20:
+            one.stop()
+    with pytest.raises(gn.UsageError, match="a script made this run without settings; resume it there"):
+        RunFolder(folder.path).resume()
+    again = RunFolder(folder.path).resume(fresh())
+    list(again.steps())
+    whole = fresh()
+    list(whole.steps())
+    assert (again.model.flat == whole.model.flat).all()
+    assert folder.result()["iterations"] == 40
+    with pytest.raises(CheckpointError, match="other data than arrays has now"):
+        RunFolder(folder.path).resume(gn.Trainer(gn.MLP([6, 3]), data.hold_out(30), iterations=40, batch_size=10))
+    told = gpunet("evaluate", folder.path, code=2).stderr
+    assert "does not say which data to take; name it with --data" in told
+    with pytest.raises(CheckpointError, match="there is a run in this folder already"):
+        RunFolder.start(tmp_path / "a", fresh())
+    with pytest.raises(gn.UsageError, match="unknown log 'tb'; did you mean tensorboard"):
+        RunFolder.start(tmp_path / "b", fresh(), log=["tb"])
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_a_kill_set_aside_is_cleared_when_the_run_is_started_anew(tmp_path, rng):
+    (tmp_path / ".config.json.x8_2.tmp").write_text("{")
+    data = gn.Dataset.from_arrays(rng.normal(size=(90, 6)).astype(np.float32), np.arange(90) % 3)
+    RunFolder.start(tmp_path, gn.Trainer(gn.MLP([6, 3]), data, iterations=4, batch_size=10)).release()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "config.json"}
 
 
 def test_numbers_that_json_does_not_know_become_null(tmp_path, rng):
@@ -416,9 +495,13 @@ def test_the_documentation_of_callbacks_runs(tmp_path, monkeypatch, capsys):
     page = Path(__file__).parents[2] / "docs" / "runs.md"
     if not page.exists():
         pytest.skip("the documentation is not here")
-    (code,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    callbacks, run = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, str(page), "exec"), {})
+    names: dict = {}
+    exec(compile(callbacks, str(page), "exec"), names)
     iteration, count = map(int, capsys.readouterr().out.split())
     assert 0 < iteration < 2000
     assert (tmp_path / "curves.csv").read_text().count("\n") == count + 1
+    exec(compile(run, str(page), "exec"), names)
+    assert capsys.readouterr().out == "1000 11\n"
+    assert RunFolder("runs/mine").result()["iterations"] == 2000
