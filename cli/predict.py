@@ -13,6 +13,7 @@ import typer
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
 from gpunet.data.idx import read_idx
+from gpunet.data.npy import read_npy
 from gpunet.errors import DataError
 from gpunet.network.mlp import MLP
 
@@ -70,7 +71,7 @@ def _examples(file: str, model: MLP) -> np.ndarray:
         picture = load_picture(path, model.image_shape)[None]
         # A network that was trained on features and not on pixels takes numbers from 0 to 1.
         return picture if model.input_scale != 1 else picture.astype(np.float32) / 255
-    array = _read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path)
+    array = read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path)
     features = model.sizes[0]
     if array.dtype.kind not in "biuf" or array.ndim == 0:
         raise DataError(f"{file}: this is no array of numbers with an example in each row.")
@@ -91,18 +92,6 @@ def _examples(file: str, model: MLP) -> np.ndarray:
 
 def _shaped(model: MLP) -> str:
     return "" if model.image_shape is None else f" ({' x '.join(map(str, model.image_shape))})"
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise DataError(f"{path}: the file cannot be read ({error.strerror or error}).") from None
-    except (ValueError, EOFError, SyntaxError, OverflowError, RecursionError):
-        raise DataError(f"{path}: this is no .npy file of numbers, or it is damaged.") from None
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: this is no single array; give a .npy file.")
-    return array
 
 
 def _answers(file: str, model: MLP, examples: np.ndarray) -> list[tuple[int, np.ndarray | None]]:

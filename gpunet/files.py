@@ -43,6 +43,18 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
         raise UnwritableFile(error.errno, error.strerror or str(error), os.fspath(path)) from None
 
 
+def expand(path: str | os.PathLike[str]) -> Path:
+    """A path in which ~ and ~NAME at the start are home folders.
+
+    Raises:
+        UsageError: that home folder is not known.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: the home folder is not known; write the whole path.") from None
+
+
 def check_place(path: str, in_place: bool = False) -> None:
     """Refuse a place where a file cannot be written, before the work for it and not after.
 

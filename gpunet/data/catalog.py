@@ -16,6 +16,7 @@ from gpunet.data.dataset import Dataset, Split
 from gpunet.data.download import Progress, cache_dir, copy_proven, download, mirrors_first, sha256_of
 from gpunet.data.idx import read_idx
 from gpunet.errors import DataError, UsageError
+from gpunet.files import expand
 from gpunet.registry import Registry
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -119,7 +120,7 @@ class DatasetEntry:
                 )
             return BUNDLED / self.name
         if data_dir is not None:
-            return self._given_folder(Path(data_dir).expanduser())
+            return self._given_folder(expand(data_dir))
         for folder in self._usual_folders():
             paths = [self._path(folder, file) for file in self.files]
             if all(paths) and not _is_another(self, paths[1]):
@@ -161,7 +162,7 @@ class DatasetEntry:
         Raises:
             DataError: a file cannot be had; every mirror tried is named.
         """
-        folder = Path(to).expanduser() if to is not None else self.cache_folder()
+        folder = expand(to) if to is not None else self.cache_folder()
         if self.bundled:
             if to is None:
                 return BUNDLED / self.name
@@ -210,7 +211,7 @@ class DatasetEntry:
     def _usual_folders(self) -> list[Path]:
         folders = []
         if given := os.environ.get("GPUNET_DATA"):
-            folders += [Path(given).expanduser() / self.name, Path(given).expanduser()]
+            folders += [expand(given) / self.name, expand(given)]
         return [*folders, Path("MNIST_data"), self.cache_folder()]
 
     def _path(self, folder: Path, file: SourceFile) -> Path | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gpunet.errors import DataError
+from gpunet.files import expand
 
 #: Called as progress(file name, bytes done, bytes total or None) while a file is fetched.
 Progress = Callable[[str, int, "int | None"], None]
@@ -30,9 +31,9 @@ class _Failed(Exception):
 def cache_dir() -> Path:
     """$GPUNET_CACHE, else $XDG_CACHE_HOME/gpunet, else ~/.cache/gpunet."""
     if given := os.environ.get("GPUNET_CACHE"):
-        return Path(given).expanduser()
+        return expand(given)
     if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base).expanduser() / "gpunet"
+        return expand(base) / "gpunet"
     try:
         return Path.home() / ".cache" / "gpunet"
     except RuntimeError as error:  # no home folder at all

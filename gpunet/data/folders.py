@@ -10,7 +10,10 @@ What is looked for in a folder, in this order:
 
 from __future__ import annotations
 
+import contextlib
 import re
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ import numpy as np
 
 from gpunet.data.dataset import Dataset, assemble
 from gpunet.data.idx import read_idx
+from gpunet.data.npy import npz_names, read_npz
+from gpunet.data.photos import check_sums
 from gpunet.data.tables import csv_files, is_csv, load_csv
 from gpunet.errors import DataError, MissingExtra
 
@@ -114,78 +119,20 @@ def _load_idx(folder: Path, found: dict[str, dict[str, Path]]) -> Dataset:
 
 
 def _load_npz(path: Path) -> Dataset:
-    keys, arrays = _npz_keys(path), {}
-    lower = {key.lower(): key for key in keys}
-    pairs: dict[str, tuple[Any, Any] | None] = {}
+    names = npz_names(path)
+    lower = {name.lower(): name for name in names}
+    found: dict[str, tuple[str, str]] = {}
     for split, choices in _NPZ_KEYS.items():
         for images, labels in map(str.split, choices):
             if images in lower and labels in lower:
-                arrays[split] = (lower[images], lower[labels])
+                found[split] = (lower[images], lower[labels])
                 break
-    if "train" not in arrays:
+    if "train" not in found:
         raise DataError(
-            f"{path} has the arrays {', '.join(keys) or '(none)'}; needed are images and labels, or x_train, y_train "
+            f"{path} has the arrays {', '.join(names) or '(none)'}; needed are images and labels, or x_train, y_train "
             "(and x_test, y_test)."
         )
-    import zipfile
-    import zlib
-
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            for split, (images, labels) in arrays.items():
-                pairs[split] = (content[images], content[labels])
-    except (ValueError, EOFError, MemoryError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, error) from error
-    return assemble(path.name, pairs)
-
-
-def _npz_keys(path: Path) -> list[str]:
-    """The names of the arrays; each one's claimed size was compared with what it has."""
-    import zipfile
-    import zlib
-
-    keys = []
-    total = 0
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if not member.filename.endswith(".npy"):
-                    continue
-                with archive.open(member) as file:
-                    version = np.lib.format.read_magic(file)
-                    read = (
-                        np.lib.format.read_array_header_1_0
-                        if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0
-                    )
-                    shape, _, dtype = read(file)
-                count = 1
-                for size in shape:
-                    count *= size
-                total += count * dtype.itemsize
-                if dtype.hasobject:
-                    raise DataError(f"{path} holds pickled objects in {member.filename}, which are never loaded.")
-                if count * dtype.itemsize > member.file_size:
-                    raise DataError(f"{path} is damaged: {member.filename} claims more data than it has.")
-                keys.append(member.filename[: -len(".npy")])
-    except (
-        ValueError,
-        EOFError,
-        KeyError,
-        NotImplementedError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise _damaged(path, error) from error
-    if total > MAX_BYTES:
-        raise DataError(f"{path} claims {total:,} bytes, more than the {MAX_BYTES:,} that are read at once.")
-    return keys
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return DataError(f"{path} is damaged or no .npz file: {reason.rstrip('.')}.")
+    return assemble(path.name, {split: tuple(read_npz(path, pair)) for split, pair in found.items()})
 
 
 # ---- images
@@ -224,43 +171,47 @@ def _images_by_class(folder: Path) -> dict[str, list[Path]]:
 def _read_images(paths: list[Path], size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
     """(n, height, width) uint8 grey images, all of one size (width, height), and that size."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise MissingExtra("Pillow", "images", "Reading image files") from error
 
     images: np.ndarray | None = None
-    refused = (
-        Image.DecompressionBombError,
-        UnidentifiedImageError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        OSError,
-    )
     for number, path in enumerate(paths):
-        try:
-            with Image.open(path, formats=("PNG", "JPEG")) as image:
-                # The size is in the header: compared before anything is unpacked.
-                size = size or image.size
-                if size[0] * size[1] > MAX_PIXELS:
-                    raise DataError(f"{path} has {size[0]} x {size[1]} pixels, more than the {MAX_PIXELS:,} allowed.")
-                if image.size != size:
-                    raise DataError(
-                        f"{path} is {image.size[0]} x {image.size[1]} pixels, the ones before are {size[0]} x "
-                        f"{size[1]}; bring all images to one size."
-                    )
-                if images is None:
-                    if len(paths) * size[0] * size[1] > MAX_BYTES:
-                        raise DataError(f"{path.parent.parent} has more images than {MAX_BYTES:,} bytes can hold.")
-                    images = np.empty((len(paths), size[1], size[0]), np.uint8)
+        with contextlib.ExitStack() as opened:
+            with _reading_image(path):
+                image = opened.enter_context(Image.open(path, formats=("PNG", "JPEG")))
+            # The size is in the header: compared before anything is unpacked.
+            size = size or image.size
+            if size[0] * size[1] > MAX_PIXELS:
+                raise DataError(f"{path} has {size[0]} x {size[1]} pixels, more than the {MAX_PIXELS:,} allowed.")
+            if image.size != size:
+                raise DataError(
+                    f"{path} is {image.size[0]} x {image.size[1]} pixels, the ones before are {size[0]} x "
+                    f"{size[1]}; bring all images to one size."
+                )
+            if images is None:
+                if len(paths) * size[0] * size[1] > MAX_BYTES:
+                    raise DataError(f"{path.parent.parent} has more images than {MAX_BYTES:,} bytes can hold.")
+                images = np.empty((len(paths), size[1], size[0]), np.uint8)
+            with _reading_image(path):
+                check_sums(path, image)
                 images[number] = _grey(image)
-        except refused as error:
-            if isinstance(error, OSError) and error.filename and not isinstance(error, UnidentifiedImageError):
-                raise
-            raise DataError(f"{path} is damaged or no PNG or JPEG image.") from error
     assert images is not None
     assert size is not None
     return images, size
+
+
+@contextlib.contextmanager
+def _reading_image(path: Path) -> Iterator[None]:
+    """Any error of Pillow's readers, which damage leads to whatever it may, is a sentence."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise DataError(f"{path} is damaged or no PNG or JPEG image.") from error
 
 
 def _grey(image: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ from gpunet.data.dataset import Dataset
 from gpunet.data.download import Progress
 from gpunet.data.folders import load_path
 from gpunet.errors import DataError, UsageError
+from gpunet.files import expand
 
 
 def load_dataset(
@@ -39,7 +40,7 @@ def load_dataset(
                 f"A data folder belongs to a named data set; to load {text} give its whole path as the data."
             )
         raise _unknown(text)
-    path = Path(text).expanduser()
+    path = expand(text)
     if path.exists():
         return load_path(path)
     if isinstance(name_or_path, str) and not _looks_like_path(text):

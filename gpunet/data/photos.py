@@ -69,6 +69,7 @@ def _open(path: Path) -> Any:
             with Image.open(path) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DataError(f"{path}: the picture has too many pixels; make it smaller.")
+                check_sums(path, image)
                 image.load()
                 return ImageOps.exif_transpose(image)
     except (DataError, MemoryError):
@@ -80,6 +81,15 @@ def _open(path: Path) -> Any:
     except Exception as error:  # Pillow's readers raise whatever the damage in a file leads them to
         reason = getattr(error, "strerror", None) or "it is damaged, or of a kind that Pillow does not read"
         raise DataError(f"{path}: the picture cannot be read ({reason}).") from None
+
+
+def check_sums(path: Path, image: Any) -> None:
+    """Have Pillow raise an error if a checksum in a PNG file is wrong; it reads pixels without looking at it."""
+    from PIL import Image
+
+    if image.format == "PNG":
+        with Image.open(path, formats=("PNG",)) as again:
+            again.verify()
 
 
 def grey(image: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gpunet.checks import positive, whole
 from gpunet.errors import CheckpointError, UsageError
+from gpunet.files import expand
 from gpunet.runs.logs import LOGS
 from gpunet.training.callbacks import Callback, Timer
 
@@ -86,7 +87,7 @@ class Recording:
             kind, _, place = each.partition(":")
             name = LOGS[kind].file
             if place:
-                logs.append(LOGS[kind](Path(place).expanduser()))
+                logs.append(LOGS[kind](expand(place)))
             elif folder is None:
                 raise UsageError(f"the log {kind} needs a place, as in {kind}:PATH, or a run that is kept.")
             elif name is not None:

@@ -11,12 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from command_line import gpunet
 
 import gpunet as gn
-from gpunet.cli import errors
-from gpunet.cli.app import app
 from gpunet.data import idx
 
 pytestmark = pytest.mark.host
@@ -210,27 +207,23 @@ REFUSED = {
     "wide.npy": (lambda path: np.save(path, np.zeros((3, 785))), "785 features, and the network takes 784 (28 x 28)"),
     "empty.npy": (lambda path: np.save(path, np.zeros((0, 784))), "no example"),
     "words.npy": (lambda path: np.save(path, np.array(["a", "b"])), "no array of numbers"),
-    "object.npy": (lambda path: np.save(path, np.array([{}, 1], dtype=object)), "no .npy file of numbers"),
+    "object.npy": (lambda path: np.save(path, np.array([{}, 1], dtype=object)), "pickled objects"),
     "scalar.npy": (lambda path: np.save(path, np.float32(1)), "no array of numbers"),
     "nan.npy": (lambda path: np.save(path, np.full((1, 784), np.nan)), "not finite"),
     "huge.npy": (lambda path: np.save(path, np.full((1, 784), 1e300)), "too large for float32"),
     "large.npy": (lambda path: np.save(path, np.full((1, 784), 3e38)), "the network's answer is not finite"),
     "cut.npy": (lambda path: (np.save(path, np.zeros((9, 784))), cut(path, 300)), "no .npy file"),
-    "several.npy": (lambda path: np.savez(path.open("wb"), a=np.zeros(3)), "no single array"),
+    "several.npy": (lambda path: np.savez(path.open("wb"), a=np.zeros(3)), "an archive of arrays and no single one"),
     "labels": (lambda path: idx.write_idx(path, np.zeros(10, np.uint8)), "the examples have 10 features"),
     "junk": (lambda path: path.write_bytes(b"\x07" * 100), "idx"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_files_that_are_refused(tmp_path, model, name, capsys):
+def test_files_that_are_refused(tmp_path, model, name):
     make, sentence = REFUSED[name]
     make(tmp_path / name)
-    # In this process, for there are many of them; what the program does at its end is the same.
-    command = typer.main.get_command(app)
-    arguments = ["predict", str(model), str(tmp_path / name)]
-    assert errors.run(lambda: command.main(arguments, prog_name="gpunet", standalone_mode=False)) == 1
-    said = capsys.readouterr().err
+    said = gpunet("predict", model, tmp_path / name, code=1).stderr
     assert sentence in said
     assert said.startswith("Error: ")
     assert said.count("\n") == 1

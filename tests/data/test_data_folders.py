@@ -10,9 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import gpunet as gn
 from gpunet.data.idx import write_idx
 from gpunet.data.load import load_dataset
+from gpunet.data.photos import load_picture
 from gpunet.errors import DataError, MissingExtra
 
 pytestmark = pytest.mark.host
@@ -272,3 +276,47 @@ def test_folders_that_hold_nothing(tmp_path):
     (tmp_path / "sub").mkdir()
     refused(tmp_path, "sub")
     assert Path(tmp_path, "sub").is_dir()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> tuple[Path, bytes]:
+    """A folder of two classes of PNG images, and the content of one of them."""
+    image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
+    folder = tmp_path_factory.mktemp("pictures")
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        for number in range(2):
+            image.effect_noise((20, 20), 50).save(folder / name / f"{number}.png")
+    return folder, (folder / "a" / "0.png").read_bytes()
+
+
+def test_a_wrong_checksum_in_a_picture_is_damage(pictures):
+    folder, whole = pictures
+    spoiled = folder / "a" / "0.png"
+    sum_of_pixels = whole.index(b"IEND") - 8
+    spoiled.write_bytes(whole[:sum_of_pixels] + bytes([whole[sum_of_pixels] ^ 1]) + whole[sum_of_pixels + 1 :])
+    try:
+        with pytest.raises(gn.DataError, match="is damaged or no PNG or JPEG image"):
+            gn.load_dataset(folder)
+        with pytest.raises(gn.DataError, match="it is damaged"):
+            load_picture(spoiled, (28, 28))
+    finally:
+        spoiled.write_bytes(whole)
+    assert len(gn.load_dataset(folder).train) == 4
+
+
+@settings(max_examples=100)
+@given(st.data())
+def test_damaged_pictures_are_a_sentence_or_the_same_pixels(pictures, data):
+    folder, whole = pictures
+    start = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(start, min(start + 20, len(whole))))
+    content = whole[:start] + data.draw(st.binary(max_size=8)) + whole[end:]
+    (folder / "a" / "0.png").write_bytes(whole)
+    before = gn.load_dataset(folder).train.images
+    (folder / "a" / "0.png").write_bytes(content)
+    try:
+        after = gn.load_dataset(folder).train.images
+    except gn.DataError:
+        return
+    np.testing.assert_array_equal(after, before)
