@@ -132,7 +132,11 @@ def _load_npz(path: Path) -> Dataset:
             f"{path} has the arrays {', '.join(names) or '(none)'}; needed are images and labels, or x_train, y_train "
             "(and x_test, y_test)."
         )
-    return assemble(path.name, {split: tuple(read_npz(path, pair)) for split, pair in found.items()})
+    pairs: dict[str, tuple[Any, Any] | None] = {}
+    for split, pair in found.items():
+        images_of, labels_of = read_npz(path, pair)
+        pairs[split] = (images_of, labels_of)
+    return assemble(path.name, pairs)
 
 
 # ---- images
