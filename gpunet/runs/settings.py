@@ -343,7 +343,8 @@ def build_model(settings: Settings, data: Dataset, backend: Any) -> MLP:
     Two classes under a loss that looks at each output by itself (all but the softmax) need a single output.
     """
     loss = settings.make_loss(data)
-    outputs = 1 if data.classes == 2 and not loss.compares else data.classes
+    single = data.task == "classification" and data.classes == 2 and not loss.compares
+    outputs = 1 if single else data.outputs
     activation = settings.activation
     return MLP(
         [data.features, *settings.hidden, outputs],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import dataclasses
 import hashlib
 import io
 import json
@@ -26,6 +25,7 @@ from gpunet.data.dataset import Dataset
 from gpunet.errors import CheckpointError, DataError, UsageError
 from gpunet.files import Lock, sync, write_atomic
 from gpunet.network.evaluation import evaluate
+from gpunet.network.metrics import METRICS, Metric
 from gpunet.network.mlp import MLP
 from gpunet.runs.settings import FIELDS, Settings, build_dataset, build_model, check_keys
 from gpunet.sweeps import grids
@@ -161,20 +161,20 @@ class Sweep:
         for record in _read_lines(self.folder / "results.jsonl"):
             trial = wanted.get(record.get("key", ""))
             if trial is not None:
-                told: dict[str, Any] = {field.name: record.get(field.name) for field in dataclasses.fields(Result)}
-                told.update(varied=trial.varied, seed=trial.settings.seed)
-                self.results[trial.key] = Result(**told)
+                told = {**record, "varied": trial.varied, "seed": trial.settings.seed}
+                self.results[trial.key] = Result.from_dict(told)
         for record in _read_lines(self.folder / "tests.jsonl"):
-            if record.get("key") in wanted:
-                self.tests[record["key"]] = record["test_accuracy"]
+            if record.get("key") in wanted and self.tested in record:
+                self.tests[record["key"]] = record[self.tested]
 
     def _add(self, trial: Trial, outcome: dict[str, Any], parameters: list[np.ndarray]) -> Result:
-        result = Result(key=trial.key, varied=trial.varied, seed=trial.settings.seed, **outcome)
+        told = {**outcome, "key": trial.key, "varied": trial.varied, "seed": trial.settings.seed}
+        result = Result.from_dict(told)
         if parameters:
             # The model first: a result that is written down has its model.
             model = build_model(trial.settings, self._cached_data(trial.settings), get_backend("cpu"))
             data = self._cached_data(trial.settings)
-            model.input_scale, model.class_names, model.image_shape = data.scale, data.class_names, data.image_shape
+            model.preparation = data.preparation
             for index, values in enumerate(parameters):
                 model.set_parameter(index, values)
             model.save(self.model_path(trial))
@@ -236,40 +236,61 @@ class Sweep:
             groups.setdefault(json.dumps(trial.settings.with_changes(seed=0).to_dict()), []).append(trial)
         return [Row(trials[0].varied, trials, self.results, self.tests) for trials in groups.values()]
 
+    @property
+    def judge(self) -> Metric | None:
+        """What the settings are chosen by: the metric that they name, else the first of the task; None for the loss."""
+        settings = self.trials[0].settings
+        if settings.metric is not None:
+            return settings.judged_by()
+        found = (result.validation_metrics for result in self.results.values() if result.validation_metrics)
+        key = next(iter(next(found, {"accuracy": 0.0})))
+        return next(metric for metric in (entry() for entry in METRICS.values()) if metric.key == key)
+
+    @property
+    def judged(self) -> str:
+        """The name of what the settings are chosen by: validation_accuracy, unless another metric is named."""
+        return f"validation_{'loss' if self.judge is None else self.judge.key}"
+
+    @property
+    def tested(self) -> str:
+        """The name of the same on the test set: test_accuracy."""
+        return f"test_{self.judged.removeprefix('validation_')}"
+
     def choose(self) -> Row:
-        """The row with the best mean validation accuracy (of equals, the lower validation loss), written to the
-        folder's choice.json.
+        """The row with the best mean of `judged` (of equals, the lower validation loss), written to the folder's
+        choice.json.
 
         Rows with a missing or failed run are left out.
 
         Raises:
             DataError: no row is complete.
         """
-        complete = [row for row in self.rows() if row.done and not row.errors and row.spread("validation_accuracy")]
+        judge, judged = self.judge, self.judged
+        complete = [row for row in self.rows() if row.done and not row.errors and row.spread(judged)]
         if not complete:
             raise DataError("no settings came to the end with every seed, so there is nothing to choose from.")
 
         def merit(row: Row) -> tuple[float, float]:
-            accuracy, loss = row.spread("validation_accuracy"), row.spread("validation_loss")
-            assert accuracy is not None
-            return accuracy.mean, -loss.mean if loss is not None else 0.0
+            score, loss = row.spread(judged), row.spread("validation_loss")
+            assert score is not None
+            return -score.mean if judge is None else judge.merit(score.mean), -loss.mean if loss is not None else 0.0
 
         best = max(complete, key=merit)
-        accuracy = best.spread("validation_accuracy")
-        assert accuracy is not None
+        score = best.spread(judged)
+        assert score is not None
         record = {
-            "chosen_by": "validation_accuracy",
+            "chosen_by": judged,
             "varied": best.varied,
             "settings": best.trials[0].settings.to_dict(),
             "seeds": [trial.settings.seed for trial in best.trials],
-            "validation_accuracy": accuracy.mean,
+            judged: score.mean,
             "keys": [trial.key for trial in best.trials],
         }
         write_atomic(self.folder / "choice.json", (json.dumps(record, indent=2) + "\n").encode())
         return best
 
     def measure(self, rows: Iterable[Row]) -> list[float]:
-        """The test accuracies of the models of these rows; of no further use for choosing.
+        """The test scores (`tested`) of the models of these rows; of no further use for choosing.
 
         Raises:
             UsageError: no choice has been made yet.
@@ -287,24 +308,28 @@ class Sweep:
                     continue
                 if not self.model_path(trial).exists():
                     raise CheckpointError(f"{self.model_path(trial)} is gone; run the sweep in a new folder.")
-                accuracy = evaluate(MLP.load(self.model_path(trial)), data.test).accuracy
-                _append(self.folder / "tests.jsonl", {"key": trial.key, "test_accuracy": accuracy})
-                self.tests[trial.key] = accuracy
+                judges = [] if self.judge is None else [self.judge]
+                score = getattr(evaluate(MLP.load(self.model_path(trial)), data.test, metrics=judges), self.tested[5:])
+                _append(self.folder / "tests.jsonl", {"key": trial.key, self.tested: score})
+                self.tests[trial.key] = score
             found.append(self.tests[trial.key])
         return found
 
     def csv(self) -> str:
         """A table of all results, one line per run."""
-        fields = [field.name for field in dataclasses.fields(Result) if field.name not in ("key", "varied", "seed")]
-        place = fields.index("iterations")
-        columns = [*self.varying, "seed", *fields[:place], "test_accuracy", *fields[place:], "key"]
+        keys = next(
+            (list(result.train_metrics) for result in self.results.values() if result.train_metrics), ["accuracy"]
+        )
+        scores = [f"{split}_{name}" for split in ("train", "validation") for name in (*keys, "loss")]
+        about = ["iterations", "train_seconds", "device", "error"]
+        columns = [*self.varying, "seed", *scores, self.tested, *about, "key"]
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         for trial in self.trials:
             if trial.key in self.results:
                 told = {**self.results[trial.key].as_dict(), **trial.varied}
-                told["test_accuracy"] = self.tests.get(trial.key, "")
+                told[self.tested] = self.tests.get(trial.key, "")
                 writer.writerow([told.get(name, "") for name in columns])
         return stream.getvalue()
 

@@ -25,6 +25,7 @@ from gpunet.network.initializers import INITIALIZERS
 from gpunet.registry import Registry
 from gpunet.runs.logs import as_json
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
+from gpunet.training.records import Record
 from gpunet.training.schedules import SCHEDULES
 
 #: Settings that make the data of a run.
@@ -47,15 +48,29 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
-    """What came out of a trial; accuracies are 0 to 1, None where the run failed (`error` says why)."""
+class Result(Record):
+    """What came out of a trial.
+
+    A metric is an attribute too: `result.validation_accuracy` is `result.validation_metrics["accuracy"]`.
+
+    Attributes:
+        key: of the trial.
+        varied: the settings that differ within the sweep.
+        seed: of the trial.
+        train_metrics, train_loss, validation_metrics, validation_loss: as of a `ResultRecord`; None where the run
+            failed, a loss also where it grew beyond all numbers.
+        iterations, train_seconds, device: as of a `ResultRecord`.
+        error: why the run failed, or None.
+    """
+
+    event = "trial"
 
     key: str
     varied: dict[str, str]
     seed: int
-    train_accuracy: float | None = None
+    train_metrics: dict[str, float] | None = None
     train_loss: float | None = None
-    validation_accuracy: float | None = None
+    validation_metrics: dict[str, float] | None = None
     validation_loss: float | None = None
     iterations: int | None = None
     train_seconds: float | None = None
@@ -64,7 +79,13 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it, without what is None."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        told = super().as_dict()
+        del told["event"]
+        return told
+
+    def value(self, name: str) -> float | None:
+        """A metric or another number by its name in `as_dict`; None where there is none."""
+        return getattr(self, name, None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +126,7 @@ class Row:
 
     @property
     def tests(self) -> list[float]:
-        """The test accuracies that were measured."""
+        """The test scores that were measured."""
         return [self._tests[trial.key] for trial in self.trials if trial.key in self._tests]
 
     @property
@@ -119,10 +140,10 @@ class Row:
         return [result.error for result in self.results if result.error is not None]
 
     def spread(self, name: str) -> Spread | None:
-        """Mean and spread over the seeds of a field of `Result`, or of "test_accuracy"."""
-        if name == "test_accuracy":
+        """Mean and spread over the seeds of a metric or a loss ("validation_accuracy"), or of a test score."""
+        if name.startswith("test_"):
             return Spread.of(self.tests)
-        found = (getattr(result, name) for result in self.results)
+        found = (result.value(name) for result in self.results)
         return Spread.of(value for value in found if value is not None)
 
 
@@ -188,9 +209,8 @@ def run_trial(
         return key, {"error": "not enough memory."}, []
     except GpunetError as error:
         return key, {"fatal": str(error)}, []
-    names = {field.name for field in dataclasses.fields(Result)} - {"key", "varied", "seed", "error"}
     # As JSON holds it: a loss that has grown beyond all numbers is None.
-    outcome = {name: value for name, value in json.loads(as_json(end.as_dict())).items() if name in names}
+    outcome = json.loads(as_json(end.as_dict()))
     return key, outcome, [backend.to_host(array).copy() for array in model.parameters]
 
 

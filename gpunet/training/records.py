@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +28,23 @@ class Record:
             elif value is not None:
                 told[field.name] = value
         return told
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Any:
+        """A record of what `as_dict` gave; fields that it does not have are left aside.
+
+        Raises:
+            TypeError: a field is missing.
+        """
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        values = {name: told[name] for name in names if name in told}
+        for name in names:
+            if name.endswith("metrics"):
+                before = name.removesuffix("metrics")
+                found = {key.removeprefix(before): told[key] for key in told if key.startswith(before)}
+                found = {key: value for key, value in found.items() if before + key not in names}
+                values[name] = found if before and found else None
+        return cls(**values)
 
     def _metrics(self) -> dict[str, dict[str, float] | None]:
         """The metrics by what stands before their names."""

@@ -473,7 +473,11 @@ def sweep_plan(grid, failed=0, **options):
 
     plan = Sweep({"data": "mnist-5k"}, grid, **options)
     for number, trial in enumerate(plan.trials):
-        outcome = {"error": "diverged"} if number < failed else {"train_accuracy": 0.9, "validation_accuracy": 0.8}
+        outcome = (
+            {"error": "diverged"}
+            if number < failed
+            else {"train_metrics": {"accuracy": 0.9}, "validation_metrics": {"accuracy": 0.8}}
+        )
         plan.results[trial.key] = Result(trial.key, trial.varied, trial.settings.seed, **outcome)
     return plan
 
@@ -507,7 +511,9 @@ def test_the_legend_of_a_sweep_covers_no_point():
 def test_of_many_combinations_the_best_have_panels():
     plan = sweep_plan({"lr": "0.1,0.2", "hidden": ";".join(str(width) for width in range(1, 13))})
     for number, trial in enumerate(plan.trials):
-        plan.results[trial.key] = dataclasses.replace(plan.results[trial.key], validation_accuracy=number / 100)
+        plan.results[trial.key] = dataclasses.replace(
+            plan.results[trial.key], validation_metrics={"accuracy": number / 100}
+        )
     figure = SweepPicture(plan).figure()
     panels = {axes.get_title(loc="left") for axes in figure.axes}
     assert len(panels) == 9

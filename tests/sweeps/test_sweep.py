@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -129,13 +130,45 @@ def test_the_choice_is_the_best_validation_accuracy(data: gn.Dataset) -> None:
     assert plan.choose().varied == {"lr": "0.5"}
 
 
+@pytest.mark.parametrize(("metric", "best"), [("mae", min), ("loss", min), (None, max)])
+def test_numbers_are_chosen_by_the_metric_asked_for(
+    metric: str | None, best: Callable[..., float], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((90, 3)).astype(np.float32)
+    targets = 100 + 10 * inputs.sum(axis=1) + rng.standard_normal(90)
+    data = gn.Dataset.from_arrays(
+        inputs[:70], targets[:70], inputs[70:], targets[70:], validation=20, task="regression"
+    )
+    options = {**SMALL, "loss": "mse", "metric": metric}
+    plan = Sweep(options, {"lr": ["1e-6", "0.05"]}, data=data, out=tmp_path / "sweep")
+    list(plan.run())
+    name = f"validation_{metric or 'r2'}"
+    scores = [result.value(name) for result in plan.results.values()]
+    row = plan.choose()
+    assert scores[0] != scores[1]
+    assert row.results[0].value(name) == best(scores)
+    told = json.loads((tmp_path / "sweep" / "choice.json").read_text())
+    assert (told["chosen_by"], told[name]) == (name, best(scores))
+    (score,) = plan.measure([row])
+    model = gn.MLP.load(plan.model_path(row.trials[0]))
+    assert score == getattr(gn.evaluate(model, data.test), metric or "r2")
+    again = Sweep(options, {"lr": ["1e-6", "0.05"]}, data=data, out=tmp_path / "sweep")
+    assert not again.missing
+    assert again.results == plan.results
+    assert again.tests == plan.tests
+    if metric == "mae":  # in the units of the targets, whose spread is about 17
+        assert 1 < score < 20
+
+
 def test_the_test_set_is_looked_at_after_the_choice_and_for_it_alone(
     data: gn.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = Sweep(SMALL, {"lr": [0.1, 0.5]}, seeds=2, data=data)
     looked = []
     monkeypatch.setattr(
-        "gpunet.sweeps.sweep.evaluate", lambda model, split: looked.append(split) or gn.evaluate(model, split)
+        "gpunet.sweeps.sweep.evaluate",
+        lambda model, split, **options: looked.append(split) or gn.evaluate(model, split, **options),
     )
     seen = []
     original = gn.Trainer.__init__
