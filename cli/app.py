@@ -6,18 +6,16 @@ A command is one file in `cli/` and one line in `COMMANDS`. The file `cli/NAME.p
     app = typer.Typer(...)           a group with commands of its own (such as `gpunet data list`)
 
 and is imported only when that command runs, is completed or is asked for its help; `gpunet --help` reads
-the table alone and imports neither NumPy nor CuPy. Options of the same `rich_help_panel` stand under one
-heading in the help. A command raises `GpunetError`s and lets everything else pass: `cli/errors.py` turns
-what comes out into one sentence and an exit code.
+the table alone and imports neither NumPy nor CuPy. The help is typer's: in a terminal with a panel for the options of
+each `rich_help_panel`, in a pipe plain. A command raises `GpunetError`s and lets everything else pass:
+`cli/errors.py` turns what comes out into one sentence and an exit code.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
-import re
-import textwrap
+import sys
 from typing import Any
 
 import typer
@@ -39,26 +37,36 @@ COMMANDS: dict[str, str] = {
 }
 
 
-def write_definitions(formatter: Any, rows: list[tuple[str, str]]) -> None:
-    """Write (term, text) pairs in two columns; unlike the parser's own way, never breaks a name at its hyphen."""
-    indent = " " * formatter.current_indent
-    column = min(max(len(term) for term, _ in rows) + 2, max(12, formatter.width // 2 - 10))
-    room = max(20, formatter.width - len(indent) - column)
-    for term, text in rows:
-        lines = textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=False) or [""]
-        if len(term) > column - 2:
-            formatter.write(f"{indent}{term}\n")
-        else:
-            formatter.write(f"{indent}{term:<{column}}{lines.pop(0)}".rstrip() + "\n")
-        for line in lines:
-            formatter.write(f"{indent}{'':<{column}}{line}\n")
+class Plain:
+    """Help that has panels and colours in a terminal, and neither in a pipe; brackets in a text are brackets."""
+
+    def format_help(self: Any, ctx: Any, formatter: Any) -> None:
+        """Write the help page."""
+        from gpunet.cli.display import colours
+
+        self.rich_markup_mode = "rich" if colours(sys.stdout) else None
+        parameters = self.get_params(ctx)
+        for each in parameters:
+            if each.param_type_name == "argument":
+                each.display_type_rich = lambda ctx: None  # a name such as RUN says it better than <str>
+        if self.rich_markup_mode:
+            from rich.markup import escape
+            from typer import rich_utils
+
+            rich_utils.STYLE_OPTIONS_TABLE_PADDING = (0, 1, 0, 0)  # the columns that are empty take no room
+            paragraphs = (self.help or "").split("\n\n")
+            self.help = "\n\n".join(text if "\b" in text else " ".join(text.split()) for text in paragraphs)
+            for each in (self, *parameters):
+                each.help = escape(getattr(each, "help", None) or "")
+                if getattr(each, "is_flag", False):
+                    each.metavar = ""
+        super().format_help(ctx, formatter)  # type: ignore[misc]
 
 
-class Command(TyperCommand):
-    """A command whose help lists the options under the heading of their panel, and ends with the examples.
+class Command(Plain, TyperCommand):
+    """A command that refuses an empty text for every option and argument.
 
-    An empty text is refused for every option and argument: it is what an unset shell variable leaves, and as a
-    path it would be the current folder.
+    An empty text is what an unset shell variable leaves, and as a path it would be the current folder.
     """
 
     def invoke(self, ctx: Any) -> Any:
@@ -78,36 +86,6 @@ class Command(TyperCommand):
         positional = [each for each in self.get_params(ctx) if each.param_type_name == "argument"]
         return ["[OPTIONS]", *map(argument_name, positional)]
 
-    def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """Write the help up to its examples."""
-        self.help, whole = (self.help or "").partition("\b")[0].rstrip(), self.help
-        try:
-            super().format_help_text(ctx, formatter)
-        finally:
-            self.help = whole
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples, each on a line that is not broken, so that it can be copied."""
-        examples = inspect.cleandoc((self.help or "").partition("\b")[2]).splitlines()
-        if examples:
-            formatter.write_paragraph()
-            formatter.write("".join(f"{line}\n" for line in examples))
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write each panel as a section, the arguments first and the general options last."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                positional = parameter.param_type_name == "argument"
-                term = argument_name(parameter) if positional else record[0]
-                fallback = "Arguments" if positional else "Options"
-                panel = getattr(parameter, "rich_help_panel", None) or fallback
-                sections.setdefault(panel, []).append((term, without_ranges(record[1])))
-        for panel in sorted(sections, key=lambda name: (name != "Arguments", name == "Options")):
-            with formatter.section(panel):
-                write_definitions(formatter, sections[panel])
-
 
 def argument_name(argument: Any) -> str:
     """An argument as it stands in a usage line: RUN, or RUN... for one or more."""
@@ -115,23 +93,11 @@ def argument_name(argument: Any) -> str:
     return f"{name}..." if argument.nargs == -1 else name
 
 
-def without_ranges(text: str) -> str:
-    """An option's help without the parser's own remarks, such as [x>=1] and [required]."""
-    text = re.sub(r"\s*\[(required|[^\[\]:]*\bx[<>][^\[\]:]*)\]", "", text)
-    return re.sub(r"; *[^\[\];]*\bx[<>][^\[\];]*\]", "]", text)
+class Group(Plain, TyperGroup):
+    """A group of commands."""
 
 
-class Group(TyperGroup):
-    """A group of commands whose help gives the first paragraph of each in full."""
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the table of commands."""
-        rows = [(name, getattr(self.get_command(ctx, name), "help", None) or "") for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            write_definitions(formatter, [(name, text.partition("\n\n")[0]) for name, text in rows])
-
-
-class CommandGroup(TyperGroup):
+class CommandGroup(Group):
     """The commands of `COMMANDS`, each imported when it is needed and not before."""
 
     listing = False  # True while only names and one-line helps are wanted
@@ -154,10 +120,11 @@ class CommandGroup(TyperGroup):
         self.commands: dict[str, Any] = dict.fromkeys(self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the table of commands without importing any."""
-        with formatter.section("Commands"):
-            write_definitions(formatter, [(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page without importing any command."""
+        self.listing = True
+        super().format_help(ctx, formatter)
+        self.listing = False
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
         """Complete the names of commands without importing any."""
@@ -176,7 +143,7 @@ def load_command(name: str) -> Any:
         command = typer.main.get_command(module.app)
         command.help = command.help or COMMANDS[name]
     else:
-        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single = typer.Typer(add_completion=False)
         single.command(name=name, cls=Command)(module.command)
         command = typer.main.get_command(single)
     command.name = name
@@ -185,7 +152,6 @@ def load_command(name: str) -> Any:
 
 app = typer.Typer(
     cls=CommandGroup,
-    rich_markup_mode=None,  # plain help: right at any width and in a pipe, and brackets stay brackets
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},

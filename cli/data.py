@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     cls=Group,
     help="List, fetch, inspect and verify data sets.",
-    rich_markup_mode=None,
     add_completion=False,
 )
 
@@ -44,10 +43,10 @@ _NAME = typer.Argument(..., metavar="NAME", help="A data set that `gpunet data l
 _DATA_DIR = typer.Option(
     None,
     "--data-dir",
-    metavar="FOLDER",
+    metavar="DIR",
     help="Folder with the files. [default: $GPUNET_DATA, ./MNIST_data, the cache]",
 )
-_TO = typer.Option(None, "--to", metavar="FOLDER", help="Where to put the files. [default: the cache, $GPUNET_CACHE]")
+_TO = typer.Option(None, "--to", metavar="DIR", help="Where to put the files. [default: the cache, $GPUNET_CACHE]")
 _JSON = typer.Option(False, "--json", help="JSON lines on standard output, for programs.")
 _QUIET = typer.Option(False, "--quiet", "-q", help="No progress.")
 

@@ -12,6 +12,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import Opened, open_run
+from gpunet.cli.options import at_least
 from gpunet.network.evaluation import CONFUSION_CLASSES, Evaluation
 from gpunet.pictures.confusion import Confusion
 from gpunet.pictures.mistakes import Mistake, worst_mistakes
@@ -22,17 +23,19 @@ WIDTH = 120
 
 
 def command(
-    run: str = typer.Argument(..., metavar="RUN|MODEL", help="Run folder or model file.", show_default=False),
+    run: str = typer.Argument(..., metavar="RUN", help="Run folder or model file.", show_default=False),
     data: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--data", metavar="NAME|FOLDER", help="Data set. [default: the run's own]", show_default=False
+        None, "--data", metavar="NAME", help="Data set. [default: the run's own]", show_default=False
     ),
     data_dir: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--data-dir", metavar="FOLDER", help="Folder that holds the data set's files.", show_default=False
+        None, "--data-dir", metavar="DIR", help="Folder that holds the data set's files.", show_default=False
     ),
     split: Optional[str] = typer.Option(  # noqa: UP045
         None, "--split", metavar="NAME", help="train, validation or test. [default: test]", show_default=False
     ),
-    mistakes: int = typer.Option(10, "--mistakes", min=0, metavar="N", help="How many of the worst mistakes to list."),
+    mistakes: int = typer.Option(
+        10, "--mistakes", parser=at_least(0, "--mistakes"), metavar="N", help="How many of the worst mistakes to list."
+    ),
     picture: Optional[str] = typer.Option(  # noqa: UP045
         None,
         "--picture",
@@ -40,7 +43,7 @@ def command(
         help="Draw the confusion matrix into a file (.png, .svg).",
         show_default=False,
     ),
-    device: str = typer.Option("cpu", "--device", metavar="cpu|cuda|cuda:N|auto", help="Device to compute on."),
+    device: str = typer.Option("cpu", "--device", metavar="NAME", help="Device to compute on."),
     json: bool = typer.Option(False, "--json", help="Write one line of JSON and nothing else."),
 ) -> None:
     """Measure a trained network: loss, accuracy, precision and recall of each class, confusions, worst mistakes.

@@ -8,6 +8,8 @@ from typing import Any, Optional, get_type_hints
 
 import typer
 
+from gpunet import readers
+from gpunet.errors import GpunetError, UsageError
 from gpunet.runs.settings import FIELDS, Settings, layered, option, read_file
 
 
@@ -33,6 +35,25 @@ def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__, command.__name__ = function.__doc__, function.__name__
     return command
+
+
+def at_least(least: float, name: str) -> Callable[[Any], Any]:
+    """What reads the value of the option `name`: a number from `least` on, a whole one if `least` is whole."""
+    reader = readers.whole(least) if isinstance(least, int) else readers.number(least)
+
+    def read(value: Any) -> Any:
+        try:
+            return reader(name, value)
+        except UsageError as error:
+            raise Refused(str(error)) from None
+
+    return read
+
+
+class Refused(GpunetError):
+    """A value of an option that cannot be used; no `ValueError`, of which the parser makes sentences of its own."""
+
+    exit_code = 2
 
 
 def _parameter(name: str, field: Any) -> inspect.Parameter:

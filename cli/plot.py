@@ -15,6 +15,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
+from gpunet.cli.options import at_least
 from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.pictures.picture import Options, Subject
@@ -75,7 +76,7 @@ def command(
         None,
         "--smooth",
         metavar="N",
-        min=0,
+        parser=at_least(0, "--smooth"),
         help="Mean over N logged batches on either side. [default: one for each 50]",
         show_default=False,
         rich_help_panel=SHOWN,
@@ -85,7 +86,7 @@ def command(
         "--count",
         "-n",
         metavar="N",
-        min=1,
+        parser=at_least(1, "--count"),
         help="How many neurons or mistakes. [default: 64 and 24; in the terminal 12]",
         show_default=False,
         rich_help_panel=SHOWN,
@@ -94,7 +95,7 @@ def command(
         None,
         "--out",
         "-o",
-        metavar="FILE|FOLDER",
+        metavar="PATH",
         help="Picture to write, .png, .svg or .pdf; several get their kinds into the name. [default: RUN/KIND.png]",
         show_default=False,
         rich_help_panel=OUTPUT,
@@ -117,7 +118,7 @@ def command(
     data: Optional[str] = typer.Option(  # noqa: UP045
         None,
         "--data",
-        metavar="NAME|FOLDER",
+        metavar="NAME",
         help="Data set. [default: the run's]",
         show_default=False,
         rich_help_panel=DATA,
@@ -125,7 +126,7 @@ def command(
     data_dir: Optional[str] = typer.Option(  # noqa: UP045
         None,
         "--data-dir",
-        metavar="FOLDER",
+        metavar="DIR",
         help="Folder that holds the data set's files. [default: the run's]",
         show_default=False,
         rich_help_panel=DATA,
@@ -133,7 +134,7 @@ def command(
     split: Optional[str] = typer.Option(  # noqa: UP045
         None,
         "--split",
-        metavar="train|validation|test",
+        metavar="SPLIT",
         help="Which part of it. [default: test, else validation, else train]",
         show_default=False,
         rich_help_panel=DATA,
@@ -141,7 +142,7 @@ def command(
     device: str = typer.Option(
         "cpu",
         "--device",
-        metavar="auto|cpu|cuda|cuda:N",
+        metavar="NAME",
         help="Device to compute on. [default: cpu]",
         show_default=False,
         rich_help_panel=DATA,

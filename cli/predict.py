@@ -12,6 +12,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
+from gpunet.cli.options import at_least
 from gpunet.data.idx import read_idx
 from gpunet.data.npy import read_npy
 from gpunet.errors import DataError
@@ -22,12 +23,14 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 def command(
-    run: str = typer.Argument(..., metavar="RUN|MODEL", help="Run folder or model file.", show_default=False),
+    run: str = typer.Argument(..., metavar="RUN", help="Run folder or model file.", show_default=False),
     files: list[str] = typer.Argument(  # noqa: B008
         ..., metavar="FILE...", help="Pictures (PNG, JPEG ...), idx files (also .gz) or .npy files.", show_default=False
     ),
-    top: int = typer.Option(3, "--top", min=1, metavar="K", help="How many classes to name, the likeliest first."),
-    device: str = typer.Option("cpu", "--device", metavar="cpu|cuda|cuda:N|auto", help="Device to compute on."),
+    top: int = typer.Option(
+        3, "--top", parser=at_least(1, "--top"), metavar="K", help="How many classes to name, the likeliest first."
+    ),
+    device: str = typer.Option("cpu", "--device", metavar="NAME", help="Device to compute on."),
     json: bool = typer.Option(False, "--json", help="Write a line of JSON for each example and nothing else."),
 ) -> None:
     """Say what a network sees in files of one's own, with probabilities.

@@ -8,6 +8,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
+from gpunet.cli.options import at_least
 from gpunet.data.load import load_dataset
 from gpunet.errors import UsageError
 from gpunet.pictures.examples import Examples, rows_of
@@ -23,12 +24,12 @@ def command(
     data: Optional[str] = typer.Option(  # noqa: UP045
         None,
         "--data",
-        metavar="NAME|FOLDER",
+        metavar="NAME",
         help="Data set. [default: the run's own; mnist-5k without a run]",
         show_default=False,
     ),
     data_dir: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--data-dir", metavar="FOLDER", help="Folder that holds the data set's files.", show_default=False
+        None, "--data-dir", metavar="DIR", help="Folder that holds the data set's files.", show_default=False
     ),
     split: Optional[str] = typer.Option(  # noqa: UP045
         None,
@@ -38,20 +39,22 @@ def command(
         show_default=False,
     ),
     digit: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--digit", "--class", metavar="CLASS", help="Only examples of this class.", show_default=False
+        None, "--digit", "--class", metavar="N", help="Only examples of this class.", show_default=False
     ),
     count: Optional[int] = typer.Option(  # noqa: UP045
         None,
         "--count",
         "-n",
-        min=1,
+        parser=at_least(1, "--count"),
         metavar="N",
         help="How many. [default: as many as suit the terminal or the file]",
         show_default=False,
     ),
-    seed: int = typer.Option(0, "--seed", min=0, metavar="N", help="Another seed shows other examples."),
+    seed: int = typer.Option(
+        0, "--seed", parser=at_least(0, "--seed"), metavar="N", help="Another seed shows other examples."
+    ),
     run: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--run", metavar="RUN|MODEL", help="Run folder or model file to look into.", show_default=False
+        None, "--run", metavar="RUN", help="Run folder or model file to look into.", show_default=False
     ),
     mistakes: bool = typer.Option(
         False, "--mistakes", "--wrong", help="What the network gets wrong, the highest loss first."

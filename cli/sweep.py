@@ -13,7 +13,7 @@ import typer
 from gpunet.backend import get_backend
 from gpunet.cli import display
 from gpunet.cli.errors import Interrupted
-from gpunet.cli.options import setting_options
+from gpunet.cli.options import at_least, setting_options
 from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.runs.settings import Settings, read_file
@@ -130,11 +130,13 @@ def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) 
 @setting_options
 def command(
     given: dict[str, str],
-    seeds: int = typer.Option(1, "--seeds", min=1, metavar="N", help="Run everything with N seeds, from --seed on."),
+    seeds: int = typer.Option(
+        1, "--seeds", parser=at_least(1, "--seeds"), metavar="N", help="Run everything with N seeds, from --seed on."
+    ),
     random: Optional[int] = typer.Option(  # noqa: UP045
         None,
         "--random",
-        min=1,
+        parser=at_least(1, "--random"),
         metavar="N",
         help="Try N combinations drawn at random instead of all; then a range such as 0.001..1 is a value too.",
         show_default=False,
@@ -143,7 +145,7 @@ def command(
         None,
         "--jobs",
         "-j",
-        min=1,
+        parser=at_least(1, "--jobs"),
         metavar="N",
         help="Runs at a time, each in a process of its own. [default: one for each CPU; 1 on CUDA]",
         show_default=False,
@@ -154,7 +156,7 @@ def command(
     out: Optional[str] = typer.Option(  # noqa: UP045
         None,
         "--out",
-        metavar="FOLDER",
+        metavar="DIR",
         help="Keep results and models here; the same command goes on where it was stopped.",
         show_default=False,
     ),

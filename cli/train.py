@@ -17,7 +17,7 @@ import typer
 from gpunet.backend import get_backend
 from gpunet.cli import display, keep
 from gpunet.cli.errors import Interrupted, Terminated
-from gpunet.cli.options import resolve, setting_options
+from gpunet.cli.options import at_least, resolve, setting_options
 from gpunet.errors import UsageError
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.logs import as_json
@@ -224,7 +224,7 @@ def command(
         None,
         "--checkpoint-every",
         metavar="N",
-        min=1,
+        parser=at_least(1, "--checkpoint-every"),
         help="Iterations from one checkpoint to the next. [default: off]",
         show_default=False,
         rich_help_panel=KEEPING,
@@ -232,8 +232,8 @@ def command(
     checkpoint_seconds: Optional[float] = typer.Option(  # noqa: UP045
         None,
         "--checkpoint-seconds",
-        metavar="SECONDS",
-        min=0.01,
+        metavar="N",
+        parser=at_least(0.01, "--checkpoint-seconds"),
         help="Seconds from one checkpoint to the next. [default: 30, or off with --checkpoint-every]",
         show_default=False,
         rich_help_panel=KEEPING,
@@ -242,7 +242,7 @@ def command(
         None,
         "--keep",
         metavar="N",
-        min=1,
+        parser=at_least(1, "--keep"),
         help="How many checkpoints to keep, the newest ones. [default: 1]",
         show_default=False,
         rich_help_panel=KEEPING,
@@ -250,7 +250,7 @@ def command(
     log: Optional[list[str]] = typer.Option(  # noqa: B008, UP045
         None,
         "--log",
-        metavar="KIND[:PATH]",
+        metavar="LOG",
         help="Log the records as csv, jsonl or tensorboard, in the run folder or at PATH; may be given several times.",
         show_default=False,
         rich_help_panel=KEEPING,
@@ -271,7 +271,7 @@ def command(
       gpunet train --data mnist --epochs 10 --optimizer adam --lr 0.001
       gpunet train --hidden 200,100 --activation tanh --dropout 0.2
       gpunet train --hidden none --classes 3,8 --loss binary-cross-entropy
-      gpunet train --schedule cosine:warmup=500 --validation 500 --early-stopping 5
+      gpunet train --schedule cosine --validation 500 --early-stopping 5
       gpunet train --batch-size all --iterations 200 --lr 0.5
       gpunet train --config settings.toml --seed 1 --json
       gpunet train --out runs/a --epochs 50

@@ -18,7 +18,7 @@ from typing import Any
 
 import typer
 
-from gpunet.cli.app import COMMANDS, app, argument_name, without_ranges
+from gpunet.cli.app import COMMANDS, app, argument_name
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 
@@ -119,6 +119,12 @@ def term(parameter: Any, context: Any) -> str:
     names = ", ".join(sorted([*parameter.opts, *parameter.secondary_opts], key=len))
     value = "" if parameter.is_flag else f" {parameter.metavar or parameter.make_metavar(context)}"
     return f"{names}{value}"
+
+
+def without_ranges(text: str) -> str:
+    """An option's help without the parser's own remarks, such as [x>=1] and [required]."""
+    text = re.sub(r"\s*\[(required|[^\[\]:]*\bx[<>][^\[\]:]*)\]", "", text)
+    return re.sub(r"; *[^\[\];]*\bx[<>][^\[\];]*\]", "]", text)
 
 
 def meant(text: str) -> tuple[str, str]:

@@ -72,57 +72,59 @@ class Settings(Recipe):
         UsageError: a value cannot be used; the sentence names the option, the value and the remedy.
     """
 
-    data: str = setting("mnist-5k", read.text, DATA, "NAME|FOLDER",
+    data: str = setting("mnist-5k", read.text, DATA, "NAME",
         f"Data set: {DATASETS.offer()}, or a folder of one's own.", names=DATASETS)  # fmt: skip
-    data_dir: str | None = setting(None, read.optional(read.text), DATA, "FOLDER",
+    data_dir: str | None = setting(None, read.optional(read.text), DATA, "DIR",
         "Folder that holds the data set's files.",
         "$GPUNET_DATA, ./MNIST_data, the cache, then a download")  # fmt: skip
-    classes: tuple[int | str, ...] | None = setting(None, read.class_list, DATA, "A,B,...",
+    classes: tuple[int | str, ...] | None = setting(None, read.class_list, DATA, "A,B",
         "Keep only these classes, numbered anew from 0: 3,8 sets threes against eights.", "all")  # fmt: skip
-    validation: int | float | str = setting("auto", read.validation, DATA, "N|FRACTION|auto|none",
-        "Training examples held out for validation: a count, a fraction, the data set's own, or none.")  # fmt: skip
+    validation: int | float | str = setting("auto", read.validation, DATA, "N",
+        "Training examples held out for validation: a count, a fraction, auto for the data"
+        " set's own, or none.")  # fmt: skip
 
-    hidden: tuple[int, ...] = setting((50, 30), read.hidden_layers, NETWORK, "N,N,...",
+    hidden: tuple[int, ...] = setting((50, 30), read.hidden_layers, NETWORK, "N,N",
         "Neurons in each hidden layer; none for softmax or logistic regression.", "50,30")  # fmt: skip
     activation: str | tuple[str, ...] = setting("relu", read.one_or_each(read.entry(ACTIVATIONS), "relu,tanh"), NETWORK,
-        "NAME[,NAME...]", f"Activation of all hidden layers, or one for each: {ACTIVATIONS.offer()}.",
+        "NAME", f"Activation of all hidden layers, or one for each: {ACTIVATIONS.offer()}.",
         names=ACTIVATIONS)  # fmt: skip
     loss: str = setting("softmax-cross-entropy",
         read.specification(LOSSES, _WITH_LOSS), NETWORK,
-        "NAME[:KEY=VALUE]", f"Loss, the mean over the batch: {LOSSES.offer(_WITH_LOSS)}.", names=LOSSES)  # fmt: skip
+        "NAME", f"Loss, the mean over the batch: {LOSSES.offer(_WITH_LOSS)}.", names=LOSSES)  # fmt: skip
     init: str = setting("truncated-normal", read.specification(INITIALIZERS), NETWORK,
-        "NAME[:KEY=VALUE]", f"Initial weights: {INITIALIZERS.offer()}.", names=INITIALIZERS)  # fmt: skip
-    bias: float = setting(0.1, read.number(), NETWORK, "VALUE", "Initial value of every bias.")
+        "NAME", f"Initial weights: {INITIALIZERS.offer()}.", names=INITIALIZERS)  # fmt: skip
+    bias: float = setting(0.1, read.number(), NETWORK, "X", "Initial value of every bias.")
 
-    optimizer: str = setting("sgd", read.specification(OPTIMIZERS, _WITH_OPTIMIZER), TRAINING, "NAME[:KEY=VALUE]",
+    optimizer: str = setting("sgd", read.specification(OPTIMIZERS, _WITH_OPTIMIZER), TRAINING, "NAME",
         f"Optimizer: {OPTIMIZERS.offer(_WITH_OPTIMIZER)}; values as in adam:beta1=0.8.",
         names=OPTIMIZERS)  # fmt: skip
-    lr: float | None = setting(None, read.optional(read.number(above=0)), TRAINING, "RATE",
+    lr: float | None = setting(None, read.optional(read.number(above=0)), TRAINING, "X",
         "Learning rate, a factor on the gradient.", "the optimizer's own, 0.1 for sgd")  # fmt: skip
-    momentum: float | None = setting(None, read.optional(read.number(0, below=1, example="0.9")), TRAINING, "VALUE",
+    momentum: float | None = setting(None, read.optional(read.number(0, below=1, example="0.9")), TRAINING, "X",
         "Momentum, from 0 to below 1; with sgd it makes the optimizer momentum.", "the optimizer's own")  # fmt: skip
-    schedule: str = setting("constant", read.specification(SCHEDULES), TRAINING, "NAME[:KEY=VALUE,...]",
-        f"How the learning rate changes over the run: {SCHEDULES.offer()}.", names=SCHEDULES)  # fmt: skip
+    schedule: str = setting("constant", read.specification(SCHEDULES), TRAINING, "NAME",
+        f"How the learning rate changes over the run: {SCHEDULES.offer()}; values as in cosine:warmup=500.",
+        names=SCHEDULES)  # fmt: skip
     seed: int = setting(0, read.seed, TRAINING, "N",
         "Seed of all random numbers; the same seed gives the same run.")  # fmt: skip
 
-    weight_decay: float | None = setting(None, read.optional(read.number(0, example="0.01")), REGULARISATION, "RATE",
-        "Decoupled weight decay: every iteration shrinks the weights by the learning rate times RATE.",
+    weight_decay: float | None = setting(None, read.optional(read.number(0, example="0.01")), REGULARISATION, "X",
+        "Decoupled weight decay: every iteration shrinks the weights by the learning rate times X.",
         "the optimizer's own")  # fmt: skip
     dropout: float | tuple[float, ...] = setting(0.0,
-        read.one_or_each(read.number(0, below=1, example="0.5"), "0.2,0.5"), REGULARISATION, "P[,P...]",
+        read.one_or_each(read.number(0, below=1, example="0.5"), "0.2,0.5"), REGULARISATION, "P",
         "Probability that a hidden neuron is dropped in a step, for all hidden layers or one for each.")  # fmt: skip
     label_smoothing: float = setting(0.0, read.number(0, below=1, example="0.1"), REGULARISATION, "S",
         "Share of each label's probability that is spread over all classes, from 0 to below 1.")  # fmt: skip
     class_weights: str | tuple[float, ...] | None = setting(None, read.class_weights, REGULARISATION,
-        "W,W,...|balanced", "Weight of each class in the loss; balanced weighs rare classes up.",
+        "W,W", "Weight of each class in the loss; balanced weighs rare classes up.",
         "all alike")  # fmt: skip
 
-    device: str = setting("auto", _device, RUN, "auto|cpu|cuda|cuda:N",
-        "Device to train on; auto takes CUDA where it works, else the CPU.",
+    device: str = setting("auto", _device, RUN, "NAME",
+        "Device to train on: cpu, cuda, cuda:N or auto, which takes CUDA where it works, else the CPU.",
         names=("auto", "cpu", "cuda"))  # fmt: skip
-    dtype: str = setting("float32", read.choice(("float32", "float64"), "number type"), RUN, "float32|float64",
-        "Number type of weights and computation.", names=("float32", "float64"))  # fmt: skip
+    dtype: str = setting("float32", read.choice(("float32", "float64"), "number type"), RUN, "TYPE",
+        "Number type of weights and computation: float32 or float64.", names=("float32", "float64"))  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -83,7 +83,7 @@ class Recipe:
         UsageError: a value cannot be used; the sentence names the option, the value and the remedy.
     """
 
-    batch_size: int | str = option(100, read.batch_size, TRAINING, "N|all",
+    batch_size: int | str = option(100, read.batch_size, TRAINING, "N",
         "Examples per iteration; all for the whole training set.", identity="batch size")  # fmt: skip
     iterations: int | None = option(None, read.optional(read.whole(1, example="5000")), TRAINING, "N",
         "Length of the run in iterations (batches).", shown=f"{DEFAULT_ITERATIONS}", identity="iterations")  # fmt: skip
@@ -103,17 +103,17 @@ class Recipe:
     seed: int | None = option(None, read.optional(read.seed), TRAINING, "N",
         "Seed of the order of the examples.", shown="the model's", identity="seed of the order")  # fmt: skip
 
-    l2: float = option(0.0, read.number(0, example="0.0001"), REGULARISATION, "FACTOR",
-        "L2 penalty in the loss: factor / 2 times the sum of the squared weights.", identity="l2")  # fmt: skip
-    l1: float = option(0.0, read.number(0, example="0.0001"), REGULARISATION, "FACTOR",
-        "L1 penalty in the loss: factor times the sum of the absolute weights.", identity="l1")  # fmt: skip
-    max_norm: float | None = option(None, read.optional(read.number(above=0, example="3")), REGULARISATION, "NORM",
+    l2: float = option(0.0, read.number(0, example="0.0001"), REGULARISATION, "X",
+        "L2 penalty in the loss: X / 2 times the sum of the squared weights.", identity="l2")  # fmt: skip
+    l1: float = option(0.0, read.number(0, example="0.0001"), REGULARISATION, "X",
+        "L1 penalty in the loss: X times the sum of the absolute weights.", identity="l1")  # fmt: skip
+    max_norm: float | None = option(None, read.optional(read.number(above=0, example="3")), REGULARISATION, "X",
         "Largest length of the weights that lead into a neuron.", shown="off", identity="max_norm")  # fmt: skip
-    clip_norm: float | None = option(None, read.optional(read.number(above=0, example="1")), REGULARISATION, "NORM",
+    clip_norm: float | None = option(None, read.optional(read.number(above=0, example="1")), REGULARISATION, "X",
         "Largest length of the gradient; a longer one is scaled down.", shown="off", identity="clip_norm")  # fmt: skip
 
-    graph: str = option("auto", read.choice(("auto", "on", "off"), "way to run steps"), RUN, "auto|on|off",
-        "Capture a step once as a CUDA graph and replay it.", names=("auto", "on", "off"))  # fmt: skip
+    graph: str = option("auto", read.choice(("auto", "on", "off"), "way to run steps"), RUN, "HOW",
+        "Capture a step once as a CUDA graph and replay it: auto, on or off.", names=("auto", "on", "off"))  # fmt: skip
     threads: int | None = option(None, read.optional(read.whole(1, example="1")), RUN, "N",
         "Threads on the CPU, at most; how many there are changes no number.", shown="all cores")  # fmt: skip
     log_every: int = option(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import command_line
 import pytest
+import typer
 from command_line import environment
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -156,17 +158,39 @@ def test_force_color_in_a_pipe_colours_and_moves_no_cursor():
     assert all(sequence.endswith("m") for sequence in ESCAPE.findall(done.stdout + done.stderr))
 
 
-def test_help_says_every_setting_with_examples_and_fits():
+def test_help_says_every_setting_and_is_plain_in_a_pipe():
     from gpunet.runs.settings import FIELDS, option
 
-    for columns in (60, 80):
-        text = gpunet("train", "--help", COLUMNS=str(columns)).stdout
-        assert max(map(len, text.splitlines())) <= columns + 25  # an example is one line that can be copied
-        options = text.split("Data:")[1].split("Examples:")[0]
-        assert max(map(len, options.splitlines())) <= columns
-        assert "Examples:" in text
-        for name in FIELDS:
-            assert f"{option(name)} " in options
+    text = gpunet("train", "--help", COLUMNS="80").stdout
+    assert text.isascii()
+    assert "Examples:\n    gpunet train\n" in text
+    for name in FIELDS:
+        assert f"  {option(name)} " in text
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_help_in_a_terminal_leaves_half_of_it_to_the_text(columns: int, monkeypatch, capsys):
+    from gpunet.cli import display
+    from gpunet.cli.app import COMMANDS, app
+
+    monkeypatch.setattr(display, "is_terminal", lambda stream: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for page in ([], *([name] for name in COMMANDS), *(["data", name] for name in ("list", "get", "info", "verify"))):
+        with contextlib.suppress(SystemExit):
+            typer.main.get_command(app).main([*page, "--help"], prog_name="gpunet", standalone_mode=False)
+        text = capsys.readouterr().out
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= columns
+        assert "…" not in text
+        boxes = [line for line in lines if line.startswith("│")]
+        assert boxes
+        # The text of an option begins where the longest gap of its line ends.
+        starts = [match.end() for line in boxes if (match := re.match(r"│( \*)? +-+[\w,-]+.* {2,}(?=[A-Z])", line))]
+        assert max(starts, default=0) <= columns // 2 + 1, page
+        if columns == 80:  # an example is one line that can be copied
+            head = text.partition("╭")[0]
+            told = head.partition("Examples:\n")[2].splitlines()
+            assert all(re.match(r" *(gpunet |$)", line) for line in told), page
 
 
 def test_help_of_the_program_lists_commands_and_imports_none():
