@@ -37,33 +37,29 @@ COMMANDS: dict[str, str] = {
 }
 
 
-class Plain:
-    """Help that has panels and colours in a terminal, and neither in a pipe; brackets in a text are brackets."""
+def prepare_help(command: Any, ctx: Any) -> None:
+    """Have a command's help show panels and colours in a terminal, and neither in a pipe."""
+    from gpunet.cli.display import colours
 
-    def format_help(self: Any, ctx: Any, formatter: Any) -> None:
-        """Write the help page."""
-        from gpunet.cli.display import colours
+    command.rich_markup_mode = "rich" if colours(sys.stdout) else None
+    parameters = command.get_params(ctx)
+    for each in parameters:
+        if each.param_type_name == "argument":
+            each.display_type_rich = lambda ctx: None  # a name such as RUN says it better than <str>
+    if command.rich_markup_mode:
+        from rich.markup import escape
+        from typer import rich_utils
 
-        self.rich_markup_mode = "rich" if colours(sys.stdout) else None
-        parameters = self.get_params(ctx)
-        for each in parameters:
-            if each.param_type_name == "argument":
-                each.display_type_rich = lambda ctx: None  # a name such as RUN says it better than <str>
-        if self.rich_markup_mode:
-            from rich.markup import escape
-            from typer import rich_utils
-
-            rich_utils.STYLE_OPTIONS_TABLE_PADDING = (0, 1, 0, 0)  # the columns that are empty take no room
-            paragraphs = (self.help or "").split("\n\n")
-            self.help = "\n\n".join(text if "\b" in text else " ".join(text.split()) for text in paragraphs)
-            for each in (self, *parameters):
-                each.help = escape(getattr(each, "help", None) or "")
-                if getattr(each, "is_flag", False):
-                    each.metavar = ""
-        super().format_help(ctx, formatter)  # type: ignore[misc]
+        rich_utils.STYLE_OPTIONS_TABLE_PADDING = (0, 1, 0, 0)  # the columns that are empty take no room
+        paragraphs = (command.help or "").split("\n\n")
+        command.help = "\n\n".join(text if "\b" in text else " ".join(text.split()) for text in paragraphs)
+        for each in (command, *parameters):
+            each.help = escape(getattr(each, "help", None) or "")
+            if getattr(each, "is_flag", False):
+                each.metavar = ""
 
 
-class Command(Plain, TyperCommand):
+class Command(TyperCommand):
     """A command that refuses an empty text for every option and argument.
 
     An empty text is what an unset shell variable leaves, and as a path it would be the current folder.
@@ -81,6 +77,11 @@ class Command(Plain, TyperCommand):
         with errors.running():
             return super().invoke(ctx)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page."""
+        prepare_help(self, ctx)
+        super().format_help(ctx, formatter)
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The options and the arguments by their names."""
         positional = [each for each in self.get_params(ctx) if each.param_type_name == "argument"]
@@ -93,8 +94,13 @@ def argument_name(argument: Any) -> str:
     return f"{name}..." if argument.nargs == -1 else name
 
 
-class Group(Plain, TyperGroup):
+class Group(TyperGroup):
     """A group of commands."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page."""
+        prepare_help(self, ctx)
+        super().format_help(ctx, formatter)
 
 
 class CommandGroup(Group):
