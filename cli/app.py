@@ -50,7 +50,8 @@ def prepare_help(command: Any, ctx: Any) -> None:
         from rich.markup import escape
         from typer import rich_utils
 
-        rich_utils.STYLE_OPTIONS_TABLE_PADDING = (0, 1, 0, 0)  # the columns that are empty take no room
+        # The columns that are empty take no room.
+        rich_utils.STYLE_OPTIONS_TABLE_PADDING = (0, 1, 0, 0)  # type: ignore[assignment]
         paragraphs = (command.help or "").split("\n\n")
         command.help = "\n\n".join(text if "\b" in text else " ".join(text.split()) for text in paragraphs)
         for each in (command, *parameters):

@@ -98,7 +98,7 @@ class Recipe:
         "What validations are judged by, by early stopping and a schedule that watches them, and what a sweep chooses "
         f"by: loss or a metric: {', '.join(METRICS)}.", shown="loss, and in a sweep the task's first metric",
         names=("loss", *METRICS), identity="metric")  # fmt: skip
-    metrics: Sequence[Any] = option((), metric_list, TRAINING, "NAME[,NAME...]",
+    metrics: Sequence[Any] = option((), metric_list, TRAINING, "NAME",
         "Metrics to measure beside those of the task.", shown="accuracy for classes", names=METRICS)  # fmt: skip
     seed: int | None = option(None, read.optional(read.seed), TRAINING, "N",
         "Seed of the order of the examples.", shown="the model's", identity="seed of the order")  # fmt: skip
