@@ -11,6 +11,7 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
+import os
 import re
 import threading
 import warnings
@@ -68,6 +69,7 @@ class Backend:
         if self.name == "cpu":
             yield
             return
+        _refuse_fork()
         with self._queue.lock, self.xp.cuda.Device(self.ordinal):
             stream = self._queue.stream(self.xp)
             outer = self.xp.cuda.get_current_stream()
@@ -225,6 +227,32 @@ class _Queue:
         return self._stream
 
 
+class _Cuda:
+    """Whether this process has used CUDA, and whether it was forked from one that had."""
+
+    opened = False
+    inherited = False
+
+
+_cuda = _Cuda()
+
+
+def _after_fork() -> None:
+    _cuda.inherited = _cuda.inherited or _cuda.opened
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _refuse_fork() -> None:
+    if _cuda.inherited:
+        raise DeviceError(
+            "this process was forked from one that had used CUDA, which CUDA does not allow; start workers afresh "
+            '(joblib\'s "loky", or multiprocessing with "spawn"), or use CUDA in them alone.'
+        )
+
+
 @functools.cache
 def _queue(ordinal: int) -> _Queue:
     return _Queue()
@@ -352,12 +380,14 @@ def open_cuda(ordinal: int = 0) -> Any:
         DeviceError: with the cause and the remedy: no CuPy, two wheels, no driver or one that is older
             than the wheel needs, no such device, headers missing for the compiler, no memory.
     """
+    _refuse_fork()
     cupy = import_cupy()
     count = device_count(cupy)
     if ordinal >= count:
         there = "cuda:0 alone" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         raise DeviceError(f"there is no device cuda:{ordinal}; this machine has {there}.")
     try:
+        _cuda.opened = True
         queue = _queue(ordinal)  # not beside another thread that captures a graph
         with queue.lock, cupy.cuda.Device(ordinal), queue.stream(cupy):
             probe = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x + 1.0f", "gpunet_probe")

@@ -55,6 +55,16 @@ def choice(names: Collection[str], what: str) -> Reader:
     return lambda option, value: one_of(option, value, names, what)
 
 
+def switch(option: str, value: Any) -> bool:
+    """On or off: a truth value, or one of the words."""
+    words = {"on": True, "true": True, "off": False, "false": False}
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    if not isinstance(value, (bool, np.bool_)):
+        refuse(option, value, "on or off is needed.")
+    return bool(value)
+
+
 def entry(table: Registry[Any, Any]) -> Reader:
     """A reader of a name in a table."""
     return lambda option, value: one_of(option, value, table, table.what, table.synonyms)

@@ -339,3 +339,26 @@ def test_bytes_in_words() -> None:
         "3.0 GiB",
         "2,048.0 GiB",
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_fork_of_a_process_that_has_used_cuda_is_told() -> None:
+    program = (
+        "import os, sys, gpunet as gn\n"
+        "from gpunet import backend\n"
+        "backend._cuda.opened = True\n"  # as `open_cuda` leaves it
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    try:\n"
+        "        gn.get_backend('cuda')\n"
+        "    except gn.DeviceError as error:\n"
+        "        print(error, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(backend._cuda.inherited)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    told, parent = done.stdout.splitlines()
+    assert "forked from one that had used CUDA" in told
+    assert "loky" in told
+    assert parent == "False"

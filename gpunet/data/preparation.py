@@ -89,6 +89,11 @@ class Targets:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
 
+    @property
+    def as_they_are(self) -> bool:
+        """Whether the network computes the targets themselves, without limits."""
+        return not (any(self.shift) or any(unit != 1 for unit in self.scale) or self.low)
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -216,7 +221,7 @@ class Preparation:
         Args:
             values: (n, k) on the host, in the targets' units.
         """
-        if self.targets is None:
+        if self.targets is None or self.targets.as_they_are:
             return values
         scaled = (np.asarray(values, np.float64) - self.targets.shift) / self.targets.scale
         return scaled.astype(values.dtype if values.dtype.kind == "f" else np.float32)
@@ -229,7 +234,7 @@ class Preparation:
             xp: NumPy or CuPy.
             clip: whether to clip; not for targets, which are right beyond the range too.
         """
-        if self.targets is None:
+        if self.targets is None or self.targets.as_they_are:
             return outputs
         given = self.targets
         shift, scale = (xp.asarray(np.array(values), outputs.dtype) for values in (given.shift, given.scale))

@@ -13,19 +13,23 @@ class Order:
     """The ring of two epochs' permutations that the batch gather reads (see `kernels/gather.py`).
 
     The permutation of an epoch depends on (seed, epoch) alone, so a resumed run needs no history. Each
-    example comes once per epoch; a batch may hold the end of one epoch and the beginning of the next.
+    example comes once per epoch; a batch may hold the end of one epoch and the beginning of the next. Without
+    `shuffle` each epoch has the examples as they lie.
     """
 
-    def __init__(self, backend: Any, examples: int, batch: int, seed: int) -> None:
+    def __init__(self, backend: Any, examples: int, batch: int, seed: int, shuffle: bool = True) -> None:
         self.backend = backend
         self.examples = examples
         self.batch = batch
         self.seed = seed
+        self.shuffle = shuffle
         self.ring = backend.zeros(2 * examples, np.int32)
         self._loaded = -1
 
     def permutation(self, epoch: int) -> np.ndarray:
         """The order (n,) int32 of an epoch."""
+        if not self.shuffle:
+            return np.arange(self.examples, dtype=np.int32)
         order = generator(self.seed, "order", counter=epoch).permutation(self.examples)
         return order.astype(np.int32)
 

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 class Callback:
     """Base of the callbacks; each method does nothing, so that a callback has those that it needs.
 
-    Callbacks look and do not touch: training gives the same numbers with them and without.
+    Training gives the same numbers with callbacks and without, unless `on_step` changes what it finds.
     """
 
     def on_start(self, trainer: Any) -> None:
         """Training begins, or goes on after it was stopped or resumed."""
+
+    def on_step(self, trainer: Any) -> None:
+        """A step was asked of the device, which may not have done it yet.
+
+        The loss of its batch is `trainer.step.batch_loss()`, its gradients are `trainer.model.gradients`. The weights
+        may be changed here, and so may the schedule, if `trainer.step.ask_rates_again()` is called then. Reading a
+        number waits for the device. Without a callback that has this method no step asks for its losses.
+        """
 
     def on_record(self, record: Record, trainer: Any) -> None:
         """A record was made: a `StepRecord` at each log step and validation, a `ResultRecord` at the end."""
@@ -44,6 +52,11 @@ class Callbacks(list[Callback]):
         """Tell that training begins."""
         for callback in self:
             callback.on_start(trainer)
+
+    @property
+    def each_step(self) -> list[Callback]:
+        """Those that have an `on_step` of their own."""
+        return [callback for callback in self if type(callback).on_step is not Callback.on_step]
 
     def record(self, record: Record, trainer: Any) -> Record:
         """Tell a record, and give it back."""

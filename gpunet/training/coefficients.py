@@ -25,6 +25,7 @@ class Coefficients:
 
     Attributes:
         table: (rows, coefficients), on the device.
+        before: updates that the optimizer's vectors have seen before this run; 0 where they start at zero.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Coefficients:
         self.control = control
         width = optimizer.coefficients(np.ones(1), np.ones(1)).shape[1]
         self.table = backend.zeros((min(TABLE_ROWS, iterations), width), dtype)
+        self.before = 0
         self._rates = np.empty(0)
         self._start = self._end = 0
 
@@ -63,7 +65,7 @@ class Coefficients:
         self._start, self._end = first, first + len(steps)
         with self.backend.use():
             self.table[: len(steps)] = self.backend.to_device(
-                self.optimizer.coefficients(steps + 1.0, self._rates).astype(self.table.dtype)
+                self.optimizer.coefficients(steps + 1.0 + self.before, self._rates).astype(self.table.dtype)
             )
             self.control[at.BASE] = first
 

@@ -102,6 +102,9 @@ class Recipe:
         "Metrics to measure beside those of the task.", shown="accuracy for classes", names=METRICS)  # fmt: skip
     seed: int | None = option(None, read.optional(read.seed), TRAINING, "N",
         "Seed of the order of the examples.", shown="the model's", identity="seed of the order")  # fmt: skip
+    shuffle: bool = option(True, read.switch, TRAINING, "on|off",
+        "A new order of the examples in each epoch; off for the order that they have.",
+        shown="on", names=("on", "off"), identity="shuffle")  # fmt: skip
 
     l2: float = option(0.0, read.number(0, example="0.0001"), REGULARISATION, "X",
         "L2 penalty in the loss: X / 2 times the sum of the squared weights.", identity="l2")  # fmt: skip
@@ -255,6 +258,7 @@ class Options(TypedDict, total=False):
     metric: str | None
     metrics: Sequence[Any]
     seed: int | None
+    shuffle: bool
     l2: float
     l1: float
     max_norm: float | None

@@ -67,7 +67,7 @@ class Step:
             self.images = backend.to_device(images)
             targets = data.preparation.scale_targets(train.targets)
             self.labels = backend.to_device(targets, np.int32 if targets.ndim == 1 else model.dtype)
-            self.order = Order(backend, len(train), batch, int(recipe.seed or 0))
+            self.order = Order(backend, len(train), batch, int(recipe.seed or 0), recipe.shuffle)
             self.control = backend.to_device(at.fresh())
             self.coefficients = Coefficients(
                 backend, model.dtype, optimizer, schedule, iterations=iterations, control=self.control
@@ -175,6 +175,19 @@ class Step:
         self.coefficients.forget()
         self.boundary = self.done
 
+    def take_over(self, vectors: Sequence[Any], updates: int) -> None:
+        """Go on with an optimizer's vectors of an earlier run of the same network, on whatever data that was.
+
+        Args:
+            vectors: as of `optimizer_state`; they are copied.
+            updates: how often they were updated.
+        """
+        with self.backend.use():
+            for vector, given in zip(self.optimizer_state, vectors, strict=True):
+                vector[...] = self.backend.to_device(given)
+        self.coefficients.before = updates
+        self.ask_rates_again()
+
     def go_on_from(self, done: int) -> None:
         """Have `done` steps done, whatever was done before."""
         self.done = done
@@ -195,6 +208,11 @@ class Step:
         if self.recipe.l2 or self.recipe.l1:
             loss += float(self._penalty)
         return loss, measured.read()
+
+    def batch_loss(self) -> Any:
+        """The loss (with penalties) of the last step's batch, if it was asked for its losses: one number on the device,
+        for which nothing waits."""
+        return self.losses.mean() + self._penalty
 
     def first_nonfinite(self) -> int:
         """The first step (0-based) whose loss was not finite, -1 if there is none; waits for the device."""

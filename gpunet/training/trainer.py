@@ -261,8 +261,11 @@ class Trainer:
         return int(min(self.iterations, *(timer.next(self.iteration, self._pace) for timer in timers)))
 
     def _run_to(self, goal: int) -> None:
+        watchers = self.callbacks.each_step
         while self.iteration < goal:
-            self.step.run(want_losses=self.iteration == goal - 1)
+            self.step.run(want_losses=bool(watchers) or self.iteration == goal - 1)
+            for callback in watchers:
+                callback.on_step(self)
             if self._stop_asked:
                 break
 

@@ -101,3 +101,53 @@ def test_evaluation_says_how_far_it_is(monkeypatch):
     assert ("train", 400, 4000) in seen
     assert ("test", 0, 1000) in seen
     assert run.evaluating is None
+
+
+class Steps(gn.Callback):
+    """Keeps the loss of every step, and does with the trainer what it is told to."""
+
+    def __init__(self, do: Any = None) -> None:
+        self.losses: list[float] = []
+        self.do = do
+
+    def on_step(self, run: gn.Trainer) -> None:
+        self.losses.append(float(run.step.batch_loss()))
+        if self.do is not None:
+            self.do(run)
+
+
+def test_a_callback_of_steps_sees_the_loss_of_each(backend: gn.Backend):
+    def losses(*callbacks: Any, **options: Any) -> list[float]:
+        model = gn.MLP([784, 5, 10], seed=1, backend=backend)
+        data = gn.load_dataset("mnist-5k")
+        records = gn.training_steps(model, data, iterations=6, callbacks=callbacks, l2=0.01, l1=0.001, **options)
+        return [record.loss for record in records if record.event == "step"]
+
+    steps = Steps()
+    usual = losses(log_every=1)
+    assert losses(steps, log_every=4) == [usual[3], usual[5]]  # and the numbers are those of a run without it
+    assert steps.losses == pytest.approx(usual, rel=1e-6)
+
+
+def test_a_callback_of_steps_may_change_weights_and_rates_and_stop():
+    def clear(run: gn.Trainer) -> None:
+        run.model.parameters[0][...] = 0
+        run.schedule.initial = 0.5
+        run.step.ask_rates_again()
+        if run.iteration == 4:
+            run.stop()
+
+    run = trainer(Steps(clear))
+    records = list(run.steps())
+    assert run.iteration == 4
+    assert not run.model.parameters[0].any()
+    assert [record.learning_rate for record in records] == [0.5, 0.5]
+
+
+def test_a_step_asks_for_losses_only_where_somebody_looks(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    run = trainer(lambda record: None, log_every=3)
+    step = run.step.run
+    monkeypatch.setattr(run.step, "run", lambda want_losses: (asked.append(want_losses), step(want_losses)))
+    list(run.steps())
+    assert asked == [False, False, True] * 2

@@ -24,6 +24,7 @@ OTHERS: dict[str, Any] = {
     "metric": "accuracy",
     "metrics": ("balanced-accuracy", "top-k:k=1"),
     "seed": 5,
+    "shuffle": False,
     "l2": 0.1,
     "l1": 0.1,
     "max_norm": 0.05,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import gpunet as gn
 from gpunet.kernels import threads
+from gpunet.training.batches import Order
 
 
 def numbered(size: int, dtype: str = "float32") -> gn.Dataset:
@@ -77,6 +78,29 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     assert first[:50] != first[50:100] != first[100:] != list(range(50))
     assert order(0) == first
     assert order(1)[:50] != first[:50]
+
+
+def test_without_shuffling_the_examples_come_as_they_lie() -> None:
+    order = Order(gn.get_backend("cpu"), 7, 3, seed=1, shuffle=False)
+    assert [order.permutation(epoch).tolist() for epoch in (0, 5)] == [list(range(7))] * 2
+
+
+@pytest.mark.parametrize("optimizer", [gn.Adam(0.01), gn.Momentum(0.1), gn.Adagrad()])
+def test_an_optimizer_goes_on_in_another_run(backend: gn.Backend, optimizer: gn.Optimizer) -> None:
+    data = gn.load_dataset("mnist-5k")
+
+    def run(model: gn.MLP, iterations: int, before: gn.Trainer | None = None) -> gn.Trainer:
+        trainer = gn.Trainer(model, data, batch_size="all", iterations=iterations, optimizer=optimizer)
+        if before is not None:
+            trainer.step.take_over(before.step.optimizer_state, before.iteration)
+        next(trainer.steps())
+        return trainer
+
+    once, model = (gn.MLP([784, 5, 10], dtype="float64", backend=backend) for _ in range(2))
+    run(once, 5)
+    run(model, 3, run(model, 2))
+    expected = backend.to_host(once.flat)
+    np.testing.assert_allclose(backend.to_host(model.flat), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_labels_stay_with_their_images(backend: gn.Backend) -> None:
