@@ -210,12 +210,17 @@ register(
 )  # fmt: skip
 
 
+#: Beyond this the tails of gelu and gelu-tanh are 0 in any dtype, and their slope is 0 or 1.
+_FAR = 60.0
+
+
 @blockwise
 def _gelu(x: np.ndarray, out: np.ndarray) -> None:
-    # x Phi(x) = max(x, 0) - |x| Q(|x|) on either side of 0.
+    # x Phi(x) = max(x, 0) - |x| Q(|x|) on either side of 0; infinity times a tail of 0 would be no number.
     tail, size = scratch(x, 0), scratch(x, 1)
     upper_tail(x, tail, size)
     np.abs(x, out=size)
+    np.minimum(size, constant(_FAR, x), out=size)
     np.multiply(tail, size, out=tail)
     np.maximum(x, constant(0, x), out=out)
     np.subtract(out, tail, out=out)
@@ -265,9 +270,10 @@ def _gelu_tanh(x: np.ndarray, out: np.ndarray) -> None:
 
 @blockwise
 def _gelu_tanh_backward(grad: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    # f' = s + x s (1 - s) (a + 3 b x^2) with s = sigmoid(x (a + b x^2)).
+    # f' = s + x s (1 - s) (a + 3 b x^2) with s = sigmoid(x (a + b x^2)); where x^2 overflows, s (1 - s) is 0.
     square, s, rest = scratch(x, 0), scratch(x, 1), scratch(x, 2)
     np.multiply(x, x, out=square)
+    np.minimum(square, constant(_FAR**2, x), out=square)
     np.multiply(square, _GELU_B, out=square)
     np.add(square, _GELU_A, out=s)
     np.multiply(s, x, out=s)
@@ -283,11 +289,14 @@ def _gelu_tanh_backward(grad: np.ndarray, x: np.ndarray, out: np.ndarray) -> Non
 
 
 _W = f"(x * (ACC({_GELU_A}) + ACC({_GELU_B}) * x * x))"
+_NEAR_SLOPE = (
+    f"(ACC(1) + x * (ACC({_GELU_A}) + ACC({3 * _GELU_B}) * x * x) / (ACC(1) + exp({_W}))) / (ACC(1) + exp(-{_W}))"
+)
 register(
     Activation(
         "gelu-tanh", _gelu_tanh, _gelu_tanh_backward,
         f"x / (ACC(1) + exp(-{_W}))",
-        f"(ACC(1) + x * (ACC({_GELU_A}) + ACC({3 * _GELU_B}) * x * x) / (ACC(1) + exp({_W}))) / (ACC(1) + exp(-{_W}))",
+        f"x > ACC({_FAR}) ? ACC(1) : x < ACC(-{_FAR}) ? ACC(0) : {_NEAR_SLOPE}",
         saves="input", formula="x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2", source="Hendrycks & Gimpel 2016",
     )
 )  # fmt: skip
@@ -374,7 +383,7 @@ def _mish(x: np.ndarray, out: np.ndarray) -> None:
 
 @blockwise
 def _mish_backward(grad: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    # f' = n / d + 4 x e (1 + e) / d^2 with d = n + 2.
+    # f' = n / d + 4 x e (1 + e) / d^2 with d = n + 2; beyond the limit the second part is nothing, whatever x is.
     e, n, d = scratch(x, 0), scratch(x, 1), scratch(x, 2)
     _mish_piece(x, e, n)
     np.subtract(n, e, out=e)  # e (1 + e)
@@ -382,7 +391,8 @@ def _mish_backward(grad: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     np.divide(n, d, out=n)
     np.divide(e, d, out=e)
     np.divide(e, d, out=e)
-    np.multiply(e, x, out=e)
+    np.minimum(x, constant(_MISH_LIMIT[x.itemsize], x), out=d)
+    np.multiply(e, d, out=e)
     np.multiply(e, 4, out=e)
     np.add(n, e, out=n)
     np.multiply(grad, n, out=out)

@@ -27,7 +27,7 @@ DEFINITIONS = {
     "elu": lambda x: x if x > 0 else math.expm1(x),
     "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * math.expm1(x)),
     "gelu": lambda x: 0.5 * x * math.erfc(-x / math.sqrt(2)),
-    "gelu-tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "gelu-tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))),
     "silu": lambda x: x * logistic(x),
     "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
     "mish": lambda x: x * math.tanh(max(x, 0.0) + math.log1p(math.exp(-abs(x)))),
@@ -92,6 +92,30 @@ def test_extremes_neither_warn_nor_overflow_nor_change_the_dtype(name: str, dtyp
     assert y.dtype == f.dtype == x.dtype
     assert np.isfinite(y).all()
     assert np.isfinite(f).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_at_the_largest_numbers_values_and_slopes_are_those_far_out(backend: gn.Backend, dtype: str) -> None:
+    largest = float(np.finfo(dtype).max)
+    sizes = [1e10, 1e19, 1e20, math.sqrt(largest), largest / 2]
+    x = np.array([*sizes, *(-size for size in sizes)], dtype)
+    far = np.repeat(np.array([1e6, -1e6], dtype), len(sizes))  # where softsign's slope has come to 1e-12
+    device = backend.to_device(x)
+    for name, entry in gn.ACTIVATIONS.items():
+        with backend.use(), np.errstate(over="ignore"):
+            y = activation_forward(device, entry, backend.xp.empty_like(device))
+            saved = y if entry.saves == "output" else device
+            f = activation_backward(backend.xp.ones_like(device), saved, entry, backend.xp.empty_like(device))
+        wanted = np.array([DEFINITIONS[name](value) for value in x.tolist()])
+        np.testing.assert_allclose(backend.to_host(y), wanted, rtol=1e-6, atol=1e-30, err_msg=name)
+        np.testing.assert_allclose(backend.to_host(f), slope(name, far), rtol=1e-6, atol=1e-11, err_msg=name)
+
+
+def test_gelu_of_infinity_is_infinity(backend: gn.Backend) -> None:
+    x = backend.to_device(np.array([np.inf, 1.0], np.float32))
+    with backend.use():
+        y = activation_forward(x, gn.ACTIVATIONS["gelu"], backend.xp.empty_like(x))
+    assert backend.to_host(y)[0] == np.inf
 
 
 @pytest.mark.parametrize("name", NAMES)
