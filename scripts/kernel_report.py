@@ -31,6 +31,12 @@ CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 # --- NVIDIA's compiler -----------------------------------------------------------------------------------
 
 
+def run_to(trainer: gn.Trainer, goal: int) -> None:
+    """The steps of a trainer up to `goal`, and nothing else; the last one writes its losses."""
+    while trainer.iteration < goal:
+        trainer.step.run(want_losses=trainer.iteration == goal - 1)
+
+
 def find_nvrtc() -> str | None:
     """The library of the NVRTC wheel in this environment, or None."""
     for folder in sys.path:
@@ -166,7 +172,7 @@ def record() -> list[dict[str, Any]]:
         model = {key: options.pop(key) for key in ("activation", "dropout", "dtype", "loss") if key in options}
         one = gn.Trainer(gn.MLP(sizes, backend=backend, **model), of, iterations=2, batch_size=20, **options)
         with one._running():
-            one._run_to(2)
+            run_to(one, 2)
 
     found: list[tuple[str, tuple[str, ...]]] = []
     many_tiles = gemm.MANY_TILES
@@ -258,9 +264,9 @@ def count_steps() -> list[list[str]]:
     for graph in ("off", "on"):
         trainer = gn.Trainer(gn.MLP([784, 50, 30, 10], backend="cuda"), data, graph=graph, iterations=200)
         with trainer._running():
-            trainer._run_to(3)
+            run_to(trainer, 3)
             cusim.reset()
-            trainer._run_to(4)
+            run_to(trainer, 4)
             columns.append(cusim.stats())
     # The graph's trainer goes on: reading loss and accuracy, and writing the next epoch's order.
     trainer.backend.synchronize()
@@ -269,7 +275,7 @@ def count_steps() -> list[list[str]]:
         trainer.step.read()
         trainer._check_finite()
         columns.append(cusim.stats())
-        trainer._run_to(trainer.step.boundary)
+        run_to(trainer, trainer.step.boundary)
         trainer.backend.synchronize()
         cusim.reset()
         trainer.step.refill()

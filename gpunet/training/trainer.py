@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunet import readers as read
 from gpunet.errors import TrainingDiverged, UsageError
-from gpunet.kernels.losses import LOSSES
+from gpunet.kernels.losses import LOSSES, Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD
 from gpunet.kernels.threads import Threads
 from gpunet.network.evaluation import Evaluation, evaluate
@@ -80,10 +80,7 @@ class Trainer:
         self.optimizer = SGD(0.1) if optimizer is None else OPTIMIZERS.make(optimizer)
         self.schedule = _own(as_schedule(self.optimizer.learning_rate))
         self.recipe = recipe = Recipe.of(options, TrainerOptions.__annotations__).fitted(data, model.seed)
-        if self.schedule.watches_validation and data.validation is None:
-            raise UsageError(
-                f"the schedule {self.schedule.name} needs a validation split; hold one out of the training set first."
-            )
+        _check_fit(model, data, self.loss, self.schedule)
         self.metrics, self.judge = recipe.measured(data.task), recipe.judged_by()
         self.batch, self.iterations = int(recipe.batch_size), int(recipe.iterations or 0)
         self.mode = launch_mode(recipe.graph, self.backend, model.sizes, self.batch)
@@ -94,7 +91,6 @@ class Trainer:
             read.optional(read.number(above=0))("checkpoint_seconds", checkpoint_seconds),
         )
         self.callbacks = as_callbacks(callbacks)
-        self._check_fit()
         model.loss = self.loss
         model.preparation = data.preparation
         if data.class_names and len(data.class_names) not in (model.outputs, max(model.outputs, 2)):
@@ -109,31 +105,6 @@ class Trainer:
         self.early_stopping = EarlyStopping(recipe.early_stopping)
         with explaining(model, data, self.optimizer, self.batch):
             self.step = Step(model, data, self.loss, self.optimizer, self.schedule, recipe, self.mode)
-
-    def _check_fit(self) -> None:
-        data, model = self.data, self.model
-        if data.features != model.sizes[0]:
-            raise UsageError(
-                f"the model takes {model.sizes[0]} features per example, and {data.name} has {data.features}."
-            )
-        labels = data.train.labels
-        if labels.ndim == 2 and labels.shape[1] != model.outputs:
-            raise UsageError(f"the model has {model.outputs} outputs, and the targets have {labels.shape[1]}.")
-        if labels.ndim == 1 and data.classes > max(model.outputs, 2):
-            raise UsageError(f"the model has {model.outputs} outputs, and {data.name} has {data.classes} classes.")
-        if data.task == "regression" and not self.loss.answers_values:
-            raise UsageError(
-                f"the targets are numbers, and the loss {self.loss.name} is for classes; take mse, mae or huber."
-            )
-        if data.task == "multi-label" and self.loss.compares:
-            raise UsageError(
-                f"an example may have several labels, and the loss {self.loss.name} is for a single class; take "
-                "binary-cross-entropy."
-            )
-        if model.outputs == 1 and self.loss.compares:
-            raise UsageError(
-                "the softmax of a single output is always 1; take two outputs, or the loss binary-cross-entropy."
-            )
 
     @property
     def iteration(self) -> int:
@@ -191,50 +162,28 @@ class Trainer:
                 self.error = None  # it holds on to the frames that it went through, and they to the trainer
 
     def _steps(self) -> Iterator[Record]:
-        began, started = self.iteration, self.seconds
+        since = self.iteration, self.seconds
         self.checkpoints.restart()
-        while self.iteration < self.iterations and self.stopped is None and not self._stop_asked:
-            goal, first = self._next_stop(), self.iteration
-            clock = time.perf_counter()
-            with self._running():
-                self._run_to(goal)
-                loss, metrics = self.step.read(self.metrics)
-            spent = time.perf_counter() - clock
-            self.seconds += spent
-            self._pace = spent / max(self.iteration - first, 1)
-            self._check_finite()
+        while not (self._ended or self._stop_asked):
+            goal = self._next_stop()
+            loss, metrics = self._run_to(goal)
             if self.iteration < goal:
                 break  # `stop` was called in between, where nothing is recorded
-            validation = None
-            if self.validations.is_due(goal) or goal == self.iterations:
-                validation = self._evaluate("validation")
-            if validation is not None and self._judge(validation):
-                self.stopped = "early stopping"
-            if self.logs.is_due(goal) or goal == self.iterations or self.stopped or validation:
-                spent = self.seconds - started
-                yield self.callbacks.record(
-                    StepRecord(
-                        iteration=goal,
-                        epoch=goal * self.batch / len(self.data.train),
-                        metrics=metrics,
-                        loss=loss,
-                        learning_rate=self.step.coefficients.rate(goal - 1),
-                        seconds=self.seconds,
-                        steps_per_second=(goal - began) / spent if spent else 0.0,
-                        validation_loss=validation.loss if validation else None,
-                        validation_metrics=validation.metrics if validation else None,
-                    ),
-                    self,
-                )
-            if goal < self.iterations and self.stopped is None and self.checkpoints.is_due(goal):
+            validation = self._validate()
+            if self.logs.is_due(goal) or self._ended or validation:
+                yield self.callbacks.record(self._record(loss, metrics, validation, since), self)
+            if self.checkpoints.is_due(goal) and not self._ended:
                 self.callbacks.checkpoint(self)
                 self.checkpoints.restart()
-        ended = self.stopped is not None or self.iteration == self.iterations
-        if ended and self.stopped is None:
+        if self._ended and self.stopped is None:
             self.stopped = "completed"
         self.callbacks.checkpoint(self)
-        if ended:
-            yield self.callbacks.record(self._result(began, started), self)
+        if self._ended:
+            yield self.callbacks.record(self._result(since), self)
+
+    @property
+    def _ended(self) -> bool:
+        return self.stopped is not None or self.iteration == self.iterations
 
     def stop(self) -> None:
         """Let `steps` end after the step that is being done, without a result; a later call goes on from there.
@@ -260,14 +209,23 @@ class Trainer:
         timers = (self.logs, self.validations, self.checkpoints)
         return int(min(self.iterations, *(timer.next(self.iteration, self._pace) for timer in timers)))
 
-    def _run_to(self, goal: int) -> None:
+    def _run_to(self, goal: int) -> tuple[float, dict[str, float]]:
+        """Do the steps up to `goal`, or until `stop` is called; loss and metrics of the last one."""
         watchers = self.callbacks.each_step
-        while self.iteration < goal:
-            self.step.run(want_losses=bool(watchers) or self.iteration == goal - 1)
-            for callback in watchers:
-                callback.on_step(self)
-            if self._stop_asked:
-                break
+        first, clock = self.iteration, time.perf_counter()
+        with self._running():
+            while self.iteration < goal:
+                self.step.run(want_losses=bool(watchers) or self.iteration == goal - 1)
+                for callback in watchers:
+                    callback.on_step(self)
+                if self._stop_asked:
+                    break
+            found = self.step.read(self.metrics)
+        spent = time.perf_counter() - clock
+        self.seconds += spent
+        self._pace = spent / max(self.iteration - first, 1)
+        self._check_finite()
+        return found
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -299,28 +257,54 @@ class Trainer:
         finally:
             self.evaluating = None
 
-    def _judge(self, validation: Evaluation) -> bool:
-        """Show a validation to the schedule and to early stopping; whether to stop."""
+    def _validate(self) -> Evaluation | None:
+        """Validate, if it is time to, and show it to the schedule and to early stopping."""
+        if not (self.validations.is_due(self.iteration) or self._ended):
+            return None
+        validation = self._evaluate("validation")
+        if validation is None:
+            return None
         cost = validation.loss if self.judge is None else -self.judge.merit(validation.metrics[self.judge.key])
         if self.schedule.observe(cost):
             self.step.ask_rates_again()
         with self.backend.use():
-            return self.early_stopping.observe(cost, self.iteration, self.model.flat)
+            if self.early_stopping.observe(cost, self.iteration, self.model.flat):
+                self.stopped = "early stopping"
+        return validation
 
-    def _result(self, began: int, started: float) -> ResultRecord:
+    def _record(
+        self, loss: float, metrics: dict[str, float], validation: Evaluation | None, since: tuple[int, float]
+    ) -> StepRecord:
+        return StepRecord(
+            iteration=self.iteration,
+            epoch=self.iteration * self.batch / len(self.data.train),
+            metrics=metrics,
+            loss=loss,
+            learning_rate=self.step.coefficients.rate(self.iteration - 1),
+            seconds=self.seconds,
+            steps_per_second=self._speed(since),
+            validation_loss=validation.loss if validation else None,
+            validation_metrics=validation.metrics if validation else None,
+        )
+
+    def _speed(self, since: tuple[int, float]) -> float:
+        """Steps per second since there were so many steps and seconds."""
+        steps, seconds = self.iteration - since[0], self.seconds - since[1]
+        return steps / seconds if seconds else 0.0
+
+    def _result(self, since: tuple[int, float] = (0, 0.0)) -> ResultRecord:
         best_iteration = None
         if (best := self.early_stopping.best) is not None:
             best_iteration, weights = best
             with self.backend.use():
                 self.model.flat[...] = weights
         train, validation, test = map(self._evaluate, ("train", "validation", "test"))
-        spent = self.seconds - started
         assert train is not None
         return ResultRecord(
             device=self.backend.device,
             iterations=self.iteration,
             train_seconds=self.seconds,
-            steps_per_second=(self.iteration - began) / spent if spent else 0.0,
+            steps_per_second=self._speed(since),
             train_metrics=train.metrics,
             train_loss=train.loss,
             validation_metrics=validation.metrics if validation else None,
@@ -329,6 +313,32 @@ class Trainer:
             test_loss=test.loss if test else None,
             stopped=self.stopped or "stopped",
             best_iteration=best_iteration,
+        )
+
+
+def _check_fit(model: MLP, data: Any, loss: Loss, schedule: Schedule) -> None:
+    """Refuse data, a loss or a schedule that do not go together."""
+    if schedule.watches_validation and data.validation is None:
+        raise UsageError(
+            f"the schedule {schedule.name} needs a validation split; hold one out of the training set first."
+        )
+    if data.features != model.sizes[0]:
+        raise UsageError(f"the model takes {model.sizes[0]} features per example, and {data.name} has {data.features}.")
+    labels = data.train.labels
+    if labels.ndim == 2 and labels.shape[1] != model.outputs:
+        raise UsageError(f"the model has {model.outputs} outputs, and the targets have {labels.shape[1]}.")
+    if labels.ndim == 1 and data.classes > max(model.outputs, 2):
+        raise UsageError(f"the model has {model.outputs} outputs, and {data.name} has {data.classes} classes.")
+    if data.task == "regression" and not loss.answers_values:
+        raise UsageError(f"the targets are numbers, and the loss {loss.name} is for classes; take mse, mae or huber.")
+    if data.task == "multi-label" and loss.compares:
+        raise UsageError(
+            f"an example may have several labels, and the loss {loss.name} is for a single class; take "
+            "binary-cross-entropy."
+        )
+    if model.outputs == 1 and loss.compares:
+        raise UsageError(
+            "the softmax of a single output is always 1; take two outputs, or the loss binary-cross-entropy."
         )
 
 
@@ -357,5 +367,5 @@ def train(model: MLP, data: Any, *, progress: bool = False, **options: Unpack[Tr
     if progress:
         trainer.callbacks.append(ProgressBar())
     records = list(trainer.steps())
-    result = records[-1] if records and isinstance(records[-1], ResultRecord) else trainer._result(0, 0.0)
+    result = records[-1] if records and isinstance(records[-1], ResultRecord) else trainer._result()
     return TrainingResult(result, [record for record in records if isinstance(record, StepRecord)], model)
