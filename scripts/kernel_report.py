@@ -31,7 +31,7 @@ CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 # --- NVIDIA's compiler -----------------------------------------------------------------------------------
 
 
-def run_to(trainer: gn.Trainer, goal: int) -> None:
+def run_to(trainer: Any, goal: int) -> None:
     """The steps of a trainer up to `goal`, and nothing else; the last one writes its losses."""
     while trainer.iteration < goal:
         trainer.step.run(want_losses=trainer.iteration == goal - 1)
