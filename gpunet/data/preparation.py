@@ -19,7 +19,7 @@ import numpy as np
 
 from gpunet.backend import as_numpy
 from gpunet.data.arrays import natural
-from gpunet.errors import DataError, UsageError
+from gpunet.errors import DataError, UsageError, one_line
 from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH, Encoding
 
 TASKS = ("classification", "multi-label", "regression")
@@ -173,7 +173,7 @@ class Preparation:
                 raise ValueError(made.task)
             made.encoding()
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"the description of how data is prepared is damaged ({error}).") from None
+            raise DataError(f"the description of how data is prepared is damaged ({one_line(error)}).") from None
         return made
 
     # --- inputs --------------------------------------------------------------------------------------

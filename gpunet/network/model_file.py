@@ -75,6 +75,8 @@ def parse(
         shape = None if shape is None else tuple(int(length) for length in shape)
         classes = None if classes is None else [str(name) for name in classes]
         dtype, seed, dropout = facts["dtype"], facts["seed"], list(facts["dropout"])
+        if len(sizes) < 2:
+            raise ValueError(sizes)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise CheckpointError(f"{path}: the model's description is not complete; it is damaged.") from None
     for name in names:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import CheckpointError, GpunetError
+from gpunet.errors import CheckpointError, GpunetError, one_line
 from gpunet.network.container import plain
 from gpunet.training.recipe import Recipe
 
@@ -105,7 +105,7 @@ def _check_identity(theirs: Any, ours: dict[str, Any]) -> None:
 
 
 def _shown(value: Any) -> str:
-    text = str(value)
+    text = one_line(value, 61)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 import gpunet as gn
 from gpunet.network import container
+from gpunet.runs.checkpoint import model_of_checkpoint
 from gpunet.training.callbacks import Callback
 
 
@@ -225,6 +228,8 @@ WAYS = {
     "odd batches": {"optimizer": gn.Adam(0.01), "batch_size": 23},
     "full batch": {"optimizer": gn.Momentum(0.05), "batch_size": "all"},
     "without a graph": {"optimizer": gn.Adam(0.01), "graph": "off"},
+    # Its rate has changed by the step at which it is resumed.
+    "after a plateau": {"schedule": lambda rate: gn.ReduceOnPlateau(50 * rate, patience=1), "validate_every": 3},
 }
 WAYS.update({name: {"optimizer": entry()} for name, entry in gn.OPTIMIZERS.items() if name not in WAYS})
 for name, entry in gn.SCHEDULES.items():
@@ -260,6 +265,8 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, rng, backe
     resumed = trainer_for(way, data, backend)
     assert gn.load_checkpoint(file, resumed)["note"] == "here"
     assert resumed.iteration == 33
+    if way == "after a plateau":
+        assert resumed.schedule.state()["plateaus"] > 0
     rest = untimed(resumed.steps())
     assert rest == [record for record in records if record.get("iteration", 99) > 33]
     assert host(resumed.model).tobytes() == host(plain.model).tobytes()
@@ -448,3 +455,70 @@ def test_a_model_of_data_with_fewer_classes_can_be_loaded(mnist_5k, tmp_path):
     gn.train(model, mnist_5k.select_classes([3, 8]), iterations=2)
     model.save(tmp_path / "a.safetensors")
     assert gn.MLP.load(tmp_path / "a.safetensors").class_names is None
+
+
+# --- a description with other values, and the right checksum ----------------------------------------------
+
+
+def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
+    """The path of every value in a description."""
+    if path:
+        yield path
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(each, (*path, key))
+
+
+def replaced(value: Any, path: tuple, new: Callable[[Any], Any]) -> Any:
+    """A copy of a description with another value at a path."""
+    if not path:
+        return new(value)
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+def test_a_description_with_other_values_is_refused_in_one_sentence_or_read(tmp_path, rng, monkeypatch):
+    pictures = rng.integers(0, 255, (60, 3, 2), np.uint8)
+    data = gn.Dataset.from_arrays(pictures, np.arange(60) % 3, class_names=["a", "b", "c"])
+
+    def fresh() -> gn.Trainer:
+        optimizer = gn.Adam(gn.ReduceOnPlateau(0.1))
+        return gn.Trainer(gn.MLP([6, 4, 3], dropout=[0.1]), data.hold_out(20), optimizer=optimizer, iterations=8,
+                          batch_size=10, early_stopping=3)  # fmt: skip
+
+    trainer = fresh()
+    folder = gn.RunFolder.start(tmp_path / "run", trainer)
+    list(trainer.steps())
+    arrays, facts = container.read(folder.checkpoint, container.CHECKPOINT)
+    facts = {name: value for name, value in facts.items() if name not in ("format", "version")}
+    values: list[Callable[[Any], Any]] = [
+        lambda old, new=new: new for new in (None, -1, 1e99, "a\nb", [], {}, [1, 2, 3, 4, 5], {"a": 1}, "9" * 99)
+    ]
+    values.append(lambda old: old + old if isinstance(old, (list, str)) else old)
+    values.append(lambda old: old[:-1] if isinstance(old, (list, str)) else old)
+    path = tmp_path / "changed"
+    sentences = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # which takes most of the time
+    for place in places(facts):
+        for new in values:
+            container.write(path, container.CHECKPOINT, arrays, replaced(facts, place, new))
+            for read in (model_of_checkpoint, lambda path: gn.load_checkpoint(path, fresh())):
+                try:
+                    read(path)
+                except gn.GpunetError as error:
+                    sentences.append(str(error))
+    assert len(sentences) > 500
+    assert [sentence for sentence in sentences if "\n" in sentence] == []
+
+
+@pytest.mark.parametrize("version", ["1\n2", ["1"], "\x1b[31m", 2])
+def test_another_version_is_told_on_one_line(tmp_path, version, monkeypatch):
+    monkeypatch.setattr(container, "VERSION", version)
+    container.write(tmp_path / "a", container.CHECKPOINT, {}, {"gpunet": "9\n9"})
+    monkeypatch.undo()
+    sentence = r"^[ -~]*is of format version [ -~]*use the gpunet that wrote it[ -~]*$"
+    with pytest.raises(gn.errors.CheckpointError, match=sentence):
+        container.read(tmp_path / "a", container.CHECKPOINT)
+    (tmp_path / "config.json").write_text(json.dumps({"format": "gpunet run", "version": version}))
+    with pytest.raises(gn.errors.CheckpointError, match=sentence):
+        gn.RunFolder(tmp_path).config()

@@ -1,0 +1,73 @@
+"""Files that are written whole or not at all: what is on the disk when, and what is cleared."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from gpunet import files
+from gpunet.errors import UnwritableFile, one_line
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the system, in order: which content is put on the disk, and what is renamed."""
+    told: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        told.append("folder" if folder else f"file of {os.fstat(descriptor).st_size} bytes")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", lambda *paths: told.append("rename") or replace(*paths))
+    return told
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be synced there")
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, events: list[str]) -> None:
+    files.write_atomic(tmp_path / "a", b"12345")
+    assert events == ["file of 5 bytes", "rename", "folder"]
+    assert (tmp_path / "a").read_bytes() == b"12345"
+
+
+def test_lines_are_on_the_disk_when_they_are_synced(tmp_path: Path, events: list[str]) -> None:
+    with open(tmp_path / "a", "w") as file:
+        file.write("buffered")
+        files.sync(file)
+    assert events == ["file of 8 bytes"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be replaced there")
+def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UnwritableFile, match=r"a cannot be written \(No space left on device\)"):
+        files.write_atomic(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_what_is_left_of_a_killed_write_is_cleared(tmp_path: Path) -> None:
+    for name in (".a.x1.tmp", "b.tmp", ".lock", "a"):
+        (tmp_path / name).touch()
+    files.remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".lock", "a", "b.tmp"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(3, "3"), ("a\nb\r\tc\x1b[31m", "a b c [31m"), ("\n", ""), ("x" * 70, "x" * 60), (["a\n"], r"['a\n']")],
+)
+def test_a_value_out_of_a_file_stays_on_one_line(value: object, told: str) -> None:
+    assert one_line(value) == told
