@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.metadata
 import os
 import re
 import threading
@@ -308,6 +307,8 @@ NO_CUPY = Fault(
 
 def cupy_wheels() -> dict[str, str]:
     """The installed distributions that bring a package `cupy`: name to version."""
+    import importlib.metadata  # takes as long as all of this module, and is seldom needed
+
     found = {}
     for distribution in importlib.metadata.distributions():
         name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()

@@ -13,7 +13,6 @@ import functools
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,9 @@ def at_most(threads: int | None) -> Iterator[None]:
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> Any:
+    from concurrent.futures import ThreadPoolExecutor  # with its logging; only large products want it
+
     return ThreadPoolExecutor(cores() - 1, thread_name_prefix="gpunet")
 
 
