@@ -93,12 +93,12 @@ def line(text: str = "", style: str | None = None) -> None:
     write(text, style=style)
 
 
-def pairs(rows: Iterable[tuple[str, str]], stderr: bool = False) -> None:
+def pairs(rows: Iterable[tuple[str, str]], stderr: bool = False, width: int | None = None) -> None:
     """Write labels and texts in two columns; on a terminal a long text is wrapped beside its label."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column(style="cyan", no_wrap=True, min_width=width)
     grid.add_column(overflow="fold")
     for label, text in rows:
         grid.add_row(label, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import math
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from gpunet.runs.settings import Settings, read_file
 from gpunet.sweeps import grids
 from gpunet.sweeps.sweep import Sweep
 from gpunet.sweeps.trials import Result, Row
+from gpunet.training.progress import figure
 
 
 class Board:
@@ -66,17 +68,17 @@ class Board:
         told = "  ".join(f"{name} {value}" for name, value in pairs).replace("_", " ")
         if result.error is not None:
             return f"{count}  {told}  failed: {result.error}"
-        return (
-            f"{count}  {told}  train {result.train_accuracy:.4f}  validation {result.validation_accuracy:.4f}"
-            f"  {result.train_seconds:.1f} s"
-        )
+        name = self._sweep.judged.removeprefix("validation_")
+        scores = [(split, result.value(f"{split}_{name}")) for split in ("train", "validation")]
+        shown = "  ".join(f"{split} {figure(score)}" for split, score in scores if score is not None)
+        return f"{count}  {told}  {shown}  {result.train_seconds:.1f} s"
 
     def _draw(self) -> Any:
         rows = self._sweep.rows()
         console = display.console(stderr=True)
         room = max(3, console.height - 5)
         if len(rows) > room:  # the best of those that are there, and nothing to scroll
-            rows = sorted(rows, key=lambda row: -mean(row, "validation_accuracy"))[:room]
+            rows = sorted(rows, key=lambda row: -merit(self._sweep, row))[:room]
         done, total = len(self._sweep.results), len(self._sweep.trials)
         text = f"{done} of {total} runs"
         if done > self._before:
@@ -85,18 +87,21 @@ class Board:
         return display.drawn_table(*cells(self._sweep, rows, console.width), text, console.width)
 
 
-def mean(row: Row, name: str) -> float:
-    """The mean of a result over the seeds, -1 where there is none yet."""
-    spread = row.spread(name)
-    return -1.0 if spread is None else spread.mean
+def merit(sweep: Sweep, row: Row) -> float:
+    """How good a row is by what the sweep chooses by; minus infinity where nothing is known yet."""
+    spread = row.spread(sweep.judged)
+    if spread is None:
+        return -math.inf
+    return -spread.mean if sweep.judge is None else sweep.judge.merit(spread.mean)
 
 
 def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) -> tuple[list[str], list[list[str]]]:
     """The table of rows, with as many columns as fit into `width`; runs that failed do not count among the runs."""
     several = len(sweep.seeds) > 1
-    names = [("train", "train_accuracy"), ("validation", "validation_accuracy")]
+    judged = sweep.judged.removeprefix("validation_")
+    names = [("train", f"train_{judged}"), ("validation", sweep.judged)]
     if sweep.tests:
-        names.append(("test", "test_accuracy"))
+        names.append(("test", sweep.tested))
 
     def make(spreads: bool, seconds: bool) -> tuple[list[str], list[list[str]]]:
         columns = [name.replace("_", " ") for name in sweep.varying] or ["settings"]
@@ -163,7 +168,7 @@ def command(
     report_test: bool = typer.Option(
         False,
         "--report-test",
-        help="Once the choice is made, show the test accuracy of all settings and not of it alone.",
+        help="Once the choice is made, show the test score of all settings and not of it alone.",
     ),
     csv: Optional[str] = typer.Option(  # noqa: UP045
         None, "--csv", metavar="FILE", help="Write a table with one line per run.", show_default=False
@@ -172,7 +177,7 @@ def command(
         None,
         "--plot",
         metavar="FILE",
-        help="Draw accuracy against the first option that varies (.png, .svg, .pdf).",
+        help="Draw the score against the first option that varies (.png, .svg, .pdf).",
         show_default=False,
     ),
     config: Optional[str] = typer.Option(  # noqa: UP045
@@ -181,7 +186,7 @@ def command(
     json: bool = typer.Option(False, "--json", help="Write JSON lines to standard output and nothing else."),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Write only the table at the end."),
 ) -> None:
-    """Train over several values of any option of gpunet train, and choose by validation accuracy.
+    """Train over several values of any option of gpunet train, and choose by the score on the validation split.
 
     Values stand between commas: --activation relu,tanh. Where a value has commas itself, they stand between
     semicolons, in quotes: --hidden "10;50;50,30"; a semicolon at the end makes a single value. All
@@ -281,32 +286,32 @@ def _header(sweep: Sweep, jobs: int, backend: str, remark: str) -> list[tuple[st
 
 
 def _conclude(sweep: Sweep, chosen: Row, tested: bool, json: bool) -> None:
-    validation, test = chosen.spread("validation_accuracy"), chosen.spread("test_accuracy")
+    validation, test = chosen.spread(sweep.judged), chosen.spread(sweep.tested)
     assert validation is not None
     if json:
         for row in sweep.rows():
             for trial in row.trials:
                 if trial.key in sweep.tests:
                     told = {"key": trial.key, "varied": trial.varied, "seed": trial.settings.seed}
-                    found = {"event": "test", **told, "test_accuracy": sweep.tests[trial.key]}
+                    found = {"event": "test", **told, sweep.tested: sweep.tests[trial.key]}
                     sys.stdout.write(json_module.dumps(found) + "\n")
         record: dict[str, Any] = {
             "event": "choice",
             "varied": chosen.varied,
             "settings": chosen.trials[0].settings.to_dict(),
         }
-        record["validation_accuracy"] = validation.mean
+        record[sweep.judged] = validation.mean
         if test is not None:
-            record["test_accuracy"] = test.mean
+            record[sweep.tested] = test.mean
         sys.stdout.write(json_module.dumps(record) + "\n")
         return
     display.table(*cells(sweep, sweep.rows(), display.room(), chosen))
     display.line()
     what = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in chosen.varied.items()) or "these settings"
-    verdict = f"chosen by validation accuracy: {what} ({validation})"
+    verdict = f"chosen by {sweep.judged.replace('_', ' ')}: {what} ({validation})"
     display.line(verdict)
     if tested and test is not None:
-        display.line(f"test accuracy of the choice: {test}")
+        display.line(f"{sweep.tested.replace('_', ' ')} of the choice: {test}")
     failed = sum(len(row.errors) for row in sweep.rows())
     if failed:
         reason = next(row.errors[0] for row in sweep.rows() if row.errors)

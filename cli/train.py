@@ -7,24 +7,28 @@ keeps a run on disk (`cli/keep.py`).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any, Optional
 
 import typer
 
-from gpunet.backend import get_backend
+from gpunet.backend import Backend, get_backend, readable
 from gpunet.cli import display, keep
 from gpunet.cli.errors import Interrupted, Terminated
 from gpunet.cli.options import at_least, resolve, setting_options
+from gpunet.data.dataset import Dataset
 from gpunet.errors import UsageError
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.logs import as_json
 from gpunet.runs.recording import Recording
-from gpunet.runs.settings import build_dataset, build_model, build_trainer
+from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer, layer_sizes
 from gpunet.training.callbacks import Callback
-from gpunet.training.progress import ProgressBar
+from gpunet.training.memory import training_bytes
+from gpunet.training.progress import ProgressBar, figure
 from gpunet.training.records import Record, ResultRecord, StepRecord
 from gpunet.training.trainer import Trainer
 
@@ -55,9 +59,10 @@ class Lines(Callback):
         """Write the record, if it is one of a log step."""
         if not isinstance(record, StepRecord):
             return
-        if record.validation_accuracy is not None:
-            self._validation = f"{record.validation_accuracy:.4f}"
-        self._unwritten = self._line(record, len(str(trainer.iterations)))
+        judge = (trainer.judge or trainer.metrics[0]).key
+        if record.validation_metrics:
+            self._validation = figure(record.validation_metrics[judge])
+        self._unwritten = self._line(record, judge, len(str(trainer.iterations)))
         if trainer.logs.is_due(record.iteration):
             self._write()
 
@@ -65,10 +70,11 @@ class Lines(Callback):
         """Write the last record, which need not be one of a log step."""
         self._write()
 
-    def _line(self, record: StepRecord, digits: int) -> str:
-        text = f"iteration {record.iteration:>{digits}}  accuracy {record.accuracy:.4f}  loss {record.loss:.6f}"
+    def _line(self, record: StepRecord, judge: str, digits: int) -> str:
+        name, value = judge.replace("_", " "), figure(record.metrics[judge])
+        text = f"iteration {record.iteration:>{digits}}  {name} {value}  loss {record.loss:.6f}"
         if len(text) > self._room:
-            text = f"{record.iteration:>{digits}}  acc {record.accuracy:.4f}  loss {record.loss:.4f}"
+            text = f"{record.iteration:>{digits}}  {name[:3]} {value}  loss {record.loss:.4f}"
         if self._validation:
             label = "validation" if len(text) + 19 <= self._room else "val"
             text += f"  {label} {self._validation}"
@@ -80,45 +86,93 @@ class Lines(Callback):
         self._unwritten, self._validation = None, ""
 
 
-def header(trainer: Trainer) -> list[tuple[str, str]]:
-    """What is trained, on what, where and how, as labels and texts."""
-    data, model, plan = trainer.data, trainer.model, trainer.plan
-    parts = [f"{len(split):,} {name}" for name, split in data.splits().items()]
+def header(settings: Settings, data: Dataset, backend: Backend) -> list[tuple[str, str]]:
+    """What is about to be trained, on what, how and where, as labels and texts; the network need not be there yet."""
+    sizes, recipe, optimizer = layer_sizes(settings, data), settings.fitted(data, settings.seed), settings.optimizer
+    names = settings.activation if isinstance(settings.activation, tuple) else [settings.activation]
+    kinds = f" {', '.join(names)}" if settings.hidden else ""
+    length = f"{counted(recipe.iterations, 'iteration')} of {counted(recipe.batch_size, 'example')}"
+    epochs = recipe.iterations * recipe.batch_size / len(data.train)
+    changes = "" if settings.schedule == "constant" else f", schedule {settings.schedule}"
     rows = [
-        ("data", f"{data.name}: {', '.join(parts)}"),
-        ("network", f"{model.description}, {model.parameter_count:,} parameters"),
-        ("device", f"{plan['device']}: {plan['reason']}" if plan.get("reason") else plan["device"]),
+        ("data", f"{data.name}: {', '.join(f'{len(split):,} {name}' for name, split in data.splits().items())}"),
+        ("network", f"{'-'.join(map(str, sizes))}{kinds}, {parameter_count(sizes):,} parameters, {settings.loss}"),
+        ("training", f"{optimizer}, learning rate {settings.learning_rate:g}{changes}, seed {settings.seed}"),
+        ("length", f"{length}, {counted(round(epochs, 1), 'epoch')}"),
     ]
+    limits = ("dropout", "l2", "l1", "weight_decay", "label_smoothing", "max_norm", "clip_norm", "early_stopping")
+    told = [f"{name.replace('_', ' ')} {shown(getattr(settings, name))}" for name in limits if getattr(settings, name)]
+    rows += [("regularised", ", ".join(told))] if told else []
+    rows.append(("device", f"{backend.device}: {backend.reason}" if backend.reason else backend.device))
+    return rows
+
+
+def counted(number: float, what: str) -> str:
+    """1 iteration, 5,000 iterations, 2.5 epochs."""
+    return f"{number:,g} {what}" + ("" if number == 1 else "s") if number < 1e6 else f"{number:,.0f} {what}s"
+
+
+def shown(value: Any) -> str:
+    """A setting's value as it is typed."""
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def parameter_count(sizes: list[int]) -> int:
+    """The weights and biases of a network."""
+    return sum((below + 1) * above for below, above in itertools.pairwise(sizes))
+
+
+def steps_row(trainer: Trainer) -> list[tuple[str, str]]:
+    """How the steps are run, which is known once all is set up, and where a resumed run goes on."""
+    plan = trainer.plan
     threads = plan["threads"]
-    shared = f", up to {threads} threads" if threads and threads > 1 else ""
-    rows.append(("steps", plan["graph"] + shared))
+    rows = [("steps", plan["graph"] + (f", up to {threads} threads" if threads and threads > 1 else ""))]
     if trainer.iteration:
         rows.append(("resumed", f"goes on after iteration {trainer.iteration:,} of {trainer.iterations:,}"))
     return rows
 
 
+def tried_out(trainer: Trainer) -> dict[str, float]:
+    """The memory in bytes that training takes, and its seconds as a second of it says; the trainer is used up."""
+    measured = (0.0, 0)
+    for seconds in (0.3, 1.0):  # first what is done once, such as compiling kernels
+        if trainer.stopped is None:
+            measured = trainer.seconds, trainer.iteration
+            timer = threading.Timer(seconds, trainer.stop)
+            timer.start()
+            for _ in trainer.steps():
+                pass
+            timer.cancel()
+    pace = (trainer.seconds - measured[0]) / max(trainer.iteration - measured[1], 1)
+    parts = training_bytes(trainer.model, trainer.data, trainer.optimizer, trainer.batch)
+    return {"memory_bytes": sum(parts.values()), "train_seconds": pace * trainer.iterations, "seconds_per_step": pace}
+
+
 def result_table(result: ResultRecord) -> tuple[list[str], list[list[str]]]:
-    """Accuracy and loss of each split side by side, and the gap between training and test (or validation)."""
-    splits = ("train", "validation", "test")
-    seen = [name for name in splits if getattr(result, f"{name}_accuracy") is not None]
-    accuracies = [getattr(result, f"{name}_accuracy") for name in seen]
-    losses = [getattr(result, f"{name}_loss") for name in seen]
-    columns = ["", *seen]
-    rows = [
-        ["accuracy", *(f"{value:.4f}" for value in accuracies)],
-        ["loss", *("" if value is None else f"{value:.4f}" for value in losses)],
-    ]
-    if len(seen) > 1 and seen[0] == "train":
-        columns.append("gap")
-        rows[0].append(f"{accuracies[0] - accuracies[-1]:+.4f}")
-        rows[1].append("" if None in (losses[0], losses[-1]) else f"{losses[0] - losses[-1]:+.4f}")
-    return columns, rows
+    """Metrics and loss of each split side by side, and the gap between training and test (or validation)."""
+    splits = [name for name in ("train", "validation", "test") if getattr(result, f"{name}_metrics") is not None]
+    gap = splits[0] == "train" and len(splits) > 1
+    rows = []
+    for name in [*result.train_metrics, "loss"]:
+        values = [getattr(result, f"{split}_{name}") for split in splits]
+        row = [name.replace("_", " "), *("" if value is None else figure(value) for value in values)]
+        if gap:
+            known = None not in (values[0], values[-1])
+            row.append(f"{'+' if values[0] >= values[-1] else ''}{figure(values[0] - values[-1])}" if known else "")
+        rows.append(row)
+    return ["", *splits, *(["gap"] if gap else [])], rows
 
 
 def result_speed(result: ResultRecord) -> str:
     """How long it took, in one line."""
     return (
-        f"{result.iterations:,} iterations in {result.train_seconds:.2f} s on {result.device}, "
+        f"{counted(result.iterations, 'iteration')} in {result.train_seconds:.2f} s on {result.device}, "
         f"{result.steps_per_second:,.0f} steps per second"
     )
 
@@ -134,11 +188,15 @@ def show(result: ResultRecord) -> None:
     display.line(result_speed(result))
 
 
-def result_line(result: ResultRecord) -> str:
-    """The result in one line."""
-    named = [(name, getattr(result, f"{name}_accuracy")) for name in ("test", "validation", "train")]
-    accuracies = ", ".join(f"{name} accuracy {value:.4f}" for name, value in named if value is not None)
-    return f"{accuracies}; {result_speed(result)}"
+def result_line(result: dict[str, Any]) -> str:
+    """The metrics of each split in one line, out of a result as JSON has it."""
+    named = [
+        (split, name.removeprefix(f"{split}_").replace("_", " "), value)
+        for split in ("test", "validation", "train")
+        for name, value in result.items()
+        if name.startswith(f"{split}_") and name not in (f"{split}_loss", "train_seconds")
+    ]
+    return ", ".join(f"{split} {name} {figure(value)}" for split, name, value in named if value is not None)
 
 
 def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
@@ -158,12 +216,10 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
     except KeyboardInterrupt as error:
         told = [f"Stopped at iteration {trainer.iteration:,} of {trainer.iterations:,}."]
         if isinstance(record, StepRecord):
-            validation = record.validation_accuracy
-            told[0] = (
-                told[0][:-1]
-                + f": accuracy {record.accuracy:.4f}, loss {record.loss:.4f}"
-                + ("." if validation is None else f", validation accuracy {validation:.4f}.")
-            )
+            figures = {**record.metrics, "loss": record.loss}
+            figures |= {f"validation {name}": value for name, value in (record.validation_metrics or {}).items()}
+            so_far = ", ".join(f"{name.replace('_', ' ')} {figure(value)}" for name, value in figures.items())
+            told[0] = f"{told[0][:-1]}: {so_far}."
         if folder is None:
             told.append("Nothing was kept; with --out RUN the run could go on from here.")
         else:
@@ -255,6 +311,7 @@ def command(
         show_default=False,
         rich_help_panel=KEEPING,
     ),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be done, its memory and time, and stop."),
     json: bool = typer.Option(False, "--json", help="Write JSON lines to standard output and nothing else."),
     quiet: bool = typer.Option(
         False, "--quiet", "-q", help="Write only the result; with --json, draw no progress bar."
@@ -277,6 +334,7 @@ def command(
       gpunet train --out runs/a --epochs 50
       gpunet train --resume runs/a
       gpunet train --config runs/a/config.json
+      gpunet train --data mnist --hidden 2000,2000 --epochs 50 --dry-run
     """
     kept = keep.options(
         out, resume, force, log, checkpoint_every=checkpoint_every, checkpoint_seconds=checkpoint_seconds,
@@ -286,6 +344,8 @@ def command(
     if resume is not None:
         if config is not None:
             raise UsageError("--config: a resumed run keeps its settings; leave it out, or start a new run.")
+        if dry_run:
+            raise UsageError("--dry-run: a run that is resumed cannot be tried out; leave one of the two out.")
         folder = RunFolder(resume)
         folder.config()
         folder.lock()
@@ -293,35 +353,46 @@ def command(
         if (ended := folder.result()) is not None:
             _finished(folder, ended, json)
             return
-        with display.DownloadBar(quiet=quiet) as progress:
-            trainer = folder.resume(device=given.get("device"), progress=progress)
-        for remark in folder.remarks:
-            display.note(f"note: {remark}")
+        settings = folder.settings().with_changes(**given)
     else:
         settings = resolve(given, config)
-        backend = get_backend(settings.device)
-        with display.DownloadBar(quiet=quiet) as progress:
-            data = build_dataset(settings, progress)
-        trainer = build_trainer(settings, build_model(settings, data, backend), data)
-        if config is not None:
-            keep.note_changes(config, trainer)
-        if out is not None:
-            folder = RunFolder.start(
-                out, trainer, settings, force=force, command=["gpunet", *sys.argv[1:]], **kept
-            )  # fmt: skip
+    backend = get_backend(settings.device)
+    with display.DownloadBar(quiet=quiet) as progress:
+        data = build_dataset(settings, progress)
+    told = not quiet and (not json or display.can_redraw(sys.stderr))
+    if told:  # before the network is made, which may take long
+        display.pairs(header(settings, data, backend), stderr=json, width=11)
+        sys.stdout.flush()
+    trainer = build_trainer(settings, build_model(settings, data, backend), data)
+    if folder is not None:
+        trainer = folder.resume(trainer)
+        for remark in folder.remarks:
+            display.note(f"note: {remark}")
+    elif config is not None:
+        keep.note_changes(config, trainer)
+    if told:
+        display.pairs(steps_row(trainer), stderr=json, width=11)
+        display.write("", stderr=json)
+        sys.stdout.flush()
+    if dry_run:
+        estimate = tried_out(trainer)
+        if json:
+            sys.stdout.write(f"{as_json({'event': 'estimate', **estimate})}\n")
         else:
-            trainer.callbacks += Recording(**kept).logs(None)
+            memory, seconds = readable(estimate["memory_bytes"]), display.duration(estimate["train_seconds"])
+            display.pairs([("memory", f"about {memory}"), ("time", f"about {seconds}, without evaluations")], width=11)
+        return
+    if folder is None and out is not None:
+        folder = RunFolder.start(out, trainer, settings, force=force, command=["gpunet", *sys.argv[1:]], **kept)
+    elif folder is None:
+        trainer.callbacks += Recording(**kept).logs(None)
     bar = ProgressBar()
     if json or not quiet:
         trainer.callbacks += [] if quiet else [bar]
         trainer.callbacks.append(JsonLines(bar) if json else Lines(bar))
-    if not quiet and (not json or display.can_redraw(sys.stderr)):
-        display.pairs(header(trainer), stderr=json)
-        display.write("", stderr=json)
-        sys.stdout.flush()
     result = watch(trainer, folder)
     if quiet and not json:
-        display.line(result_line(result))
+        display.line(f"{result_line(result.as_dict())}; {result_speed(result)}")
     elif not json:
         show(result)
         if folder is not None:
@@ -335,6 +406,5 @@ def _finished(folder: RunFolder, result: dict[str, Any], json: bool) -> None:
     if json:
         sys.stdout.write(f"{as_json(result)}\n")
         return
-    named = [(name, result.get(f"{name}_accuracy")) for name in ("test", "validation", "train")]
-    told = ", ".join(f"{name} accuracy {value:.4f}" for name, value in named if isinstance(value, float))
+    told = result_line(result)
     display.line(f"{folder.path}: the run is finished{': ' if told else ''}{told}")

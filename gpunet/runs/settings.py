@@ -339,17 +339,20 @@ def build_dataset(settings: Settings, progress: Callable[[str, int, int | None],
     return data
 
 
-def build_model(settings: Settings, data: Dataset, backend: Any) -> MLP:
-    """The network for `data`, with its initial weights, on `backend`.
+def layer_sizes(settings: Settings, data: Dataset) -> list[int]:
+    """The neurons in each layer of the network for `data`, inputs and outputs included.
 
     Two classes under a loss that looks at each output by itself (all but the softmax) need a single output.
     """
-    loss = settings.make_loss(data)
-    single = data.task == "classification" and data.classes == 2 and not loss.compares
-    outputs = 1 if single else data.outputs
+    single = data.task == "classification" and data.classes == 2 and not settings.make_loss(data).compares
+    return [data.features, *settings.hidden, 1 if single else data.outputs]
+
+
+def build_model(settings: Settings, data: Dataset, backend: Any) -> MLP:
+    """The network for `data`, with its initial weights, on `backend`."""
     activation = settings.activation
     return MLP(
-        [data.features, *settings.hidden, outputs],
+        layer_sizes(settings, data),
         activation=list(activation) if isinstance(activation, tuple) else activation,
         initializer=construct("--init", settings.init, INITIALIZERS),
         bias=settings.bias,
@@ -357,7 +360,7 @@ def build_model(settings: Settings, data: Dataset, backend: Any) -> MLP:
         seed=settings.seed,
         dtype=settings.dtype,
         backend=backend,
-        loss=loss,
+        loss=settings.make_loss(data),
     )
 
 

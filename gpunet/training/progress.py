@@ -110,8 +110,9 @@ class _Drawing(threading.Thread):
         self._marks: deque[tuple[Any, int, Any]] = deque()
         self._evaluating: tuple[str, int, int] | None = None
         self._record: StepRecord | None = None
-        self._validation: StepRecord | None = None
-        self._best = -1.0
+        self._validation: float | None = None
+        self._best: float | None = None
+        self._judge = trainer.judge or trainer.metrics[0]
         self._losses = Losses()
         self._over = threading.Event()
         self.lines: deque[str] = deque()  # to be written above the bar
@@ -134,8 +135,11 @@ class _Drawing(threading.Thread):
         """Note the figures of a record; they are drawn later."""
         self._record = record
         self._losses.add(record.loss)
-        if record.validation_accuracy is not None:
-            self._validation, self._best = record, max(self._best, record.validation_accuracy)
+        if record.validation_metrics:
+            value = record.validation_metrics[self._judge.key]
+            self._validation = value
+            if self._best is None or self._judge.merit(value) > self._judge.merit(self._best):
+                self._best = value
 
     def run(self) -> None:
         """Draw until the end."""
@@ -195,12 +199,12 @@ class _Drawing(threading.Thread):
         if self._evaluating is not None:
             name, done, total = self._evaluating
             return [f"evaluating {name}: {done:,} of {total:,}"]
-        record, validation = self._record, self._validation
+        record = self._record
         if record is None:
             return ["training"]
-        found = [f"accuracy {record.accuracy:.4f}", f"loss {record.loss:.4f}"]
-        if validation is not None:
-            found += [f"validation {validation.validation_accuracy:.4f}", f"best {self._best:.4f}"]
+        found = [f"{self._judge.key} {figure(record.metrics[self._judge.key])}", f"loss {figure(record.loss)}"]
+        if self._validation is not None and self._best is not None:
+            found += [f"validation {figure(self._validation)}", f"best {figure(self._best)}"]
         epochs = math.ceil(self._total * record.epoch / record.iteration)
         if epochs > 1:
             found.append(f"epoch {math.ceil(record.epoch)} of {epochs}")
@@ -236,6 +240,11 @@ def sparkline(values: Sequence[float], width: int) -> str:
     low, span = min(values), max(values) - min(values)
     top = len(BLOCKS) - 1
     return "".join(BLOCKS[round((value - low) / span * top) if span > 0 else 0] for value in values)
+
+
+def figure(value: float) -> str:
+    """A loss or a metric in figures that stay legible: 0.1234, 43,210.5."""
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.6g}"
 
 
 def duration(seconds: float) -> str:

@@ -102,7 +102,7 @@ class Recipe:
         "Metrics to measure beside those of the task.", shown="accuracy for classes", names=METRICS)  # fmt: skip
     seed: int | None = option(None, read.optional(read.seed), TRAINING, "N",
         "Seed of the order of the examples.", shown="the model's", identity="seed of the order")  # fmt: skip
-    shuffle: bool = option(True, read.switch, TRAINING, "on|off",
+    shuffle: bool = option(True, read.switch, TRAINING, "HOW",
         "A new order of the examples in each epoch; off for the order that they have.",
         shown="on", names=("on", "off"), identity="shuffle")  # fmt: skip
 

@@ -70,6 +70,49 @@ def test_in_a_pipe_lines_are_plain():
     assert done.stdout.isascii()
 
 
+def in_process(*arguments: str) -> None:
+    from gpunet.cli.app import app
+
+    typer.main.get_command(app).main(list(arguments), prog_name="gpunet", standalone_mode=False)
+
+
+def test_the_header_says_how_it_is_trained_before_the_network_is_made(monkeypatch, capsys):
+    from gpunet.cli import train
+
+    def build_model(*rest: object) -> None:
+        raise RuntimeError("made")
+
+    monkeypatch.setattr(train, "build_model", build_model)
+    with pytest.raises(RuntimeError, match="made"):
+        in_process("train", "--hidden", "300,20", "--activation", "tanh,relu", "--optimizer", "adam", "--lr", "0.002",
+                   "--schedule", "cosine:warmup=5", "--batch-size", "50", "--epochs", "2.5", "--seed", "4", "--l2",
+                   "0.001", "--dropout", "0.1,0.2", "--device", "cpu")  # fmt: skip
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert rows == {
+        "data": "mnist-5k: 4,000 train, 1,000 test",
+        "network": "784-300-20-10 tanh, relu, 241,730 parameters, softmax-cross-entropy",
+        "training": "adam, learning rate 0.002, schedule cosine:warmup=5, seed 4",
+        "length": "200 iterations of 50 examples, 2.5 epochs",
+        "regularised": "dropout 0.1,0.2, l2 0.001",
+        "device": "cpu: asked for",
+    }
+
+
+def test_a_dry_run_says_memory_and_time_and_leaves_nothing(tmp_path, capsys):
+    out = tmp_path / "run"
+    in_process("train", "--iterations", "1000000", "--device", "cpu", "--dry-run", "--out", str(out))
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line)
+    # 4,000 pictures in bytes, their labels and order; parameters and gradients
+    assert re.fullmatch(r"about 3\.\d MiB", rows["memory"])
+    assert re.fullmatch(r"about [\d:]+, without evaluations", rows["time"])
+    assert not out.exists()
+    in_process("train", "--iterations", "3", "--device", "cpu", "--dry-run", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["event"] == "estimate"
+    assert told["train_seconds"] == pytest.approx(3 * told["seconds_per_step"])
+    assert told["memory_bytes"] > 784 * 4000
+
+
 def test_json_lines():
     done = gpunet(*SHORT, "--json", "--validation", "400")
     assert done.returncode == 0
