@@ -91,8 +91,9 @@ def header(settings: Settings, data: Dataset, backend: Backend) -> list[tuple[st
     sizes, recipe, optimizer = layer_sizes(settings, data), settings.fitted(data, settings.seed), settings.optimizer
     names = settings.activation if isinstance(settings.activation, tuple) else [settings.activation]
     kinds = f" {', '.join(names)}" if settings.hidden else ""
-    length = f"{counted(recipe.iterations, 'iteration')} of {counted(recipe.batch_size, 'example')}"
-    epochs = recipe.iterations * recipe.batch_size / len(data.train)
+    iterations, batch = int(recipe.iterations or 0), int(recipe.batch_size)
+    length = f"{counted(iterations, 'iteration')} of {counted(batch, 'example')}"
+    epochs = iterations * batch / len(data.train)
     changes = "" if settings.schedule == "constant" else f", schedule {settings.schedule}"
     rows = [
         ("data", f"{data.name}: {', '.join(f'{len(split):,} {name}' for name, split in data.splits().items())}"),
