@@ -47,7 +47,7 @@ def panel(
         low, high, step = round_limits(float(np.quantile(values, 0.05)), float(values.max()))
     half = (high - low) / (height - 1) / 2  # a row stands for the values around its middle
     digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 0
-    marks = [f"{10**value:.3g}" if log else f"{value:,.{digits}f}" for value in (high, (high + low) / 2, low)]
+    marks = [f"{10**value:.3g}" if log else _mark(value, digits) for value in (high, (high + low) / 2, low)]
     room = max(6, *map(len, marks)) + 1
     colours = _palette(len(drawn), canvas)
     apart = len(drawn) > max(1, len(set(colours)))
@@ -77,6 +77,12 @@ def panel(
     for row, mark in zip((0, height // 2, height - 1), marks, strict=True):
         lines[first + row] += f" {mark}"
     return lines if wide else [_plain(line, canvas.encoding) for line in lines]
+
+
+def _mark(value: float, digits: int) -> str:
+    """A number for beside a plot, whose width it is not to take."""
+    text = f"{value:,.{digits}f}"
+    return text if len(text) <= 10 else f"{value:.3g}"
 
 
 def _plain(line: str, encoding: str) -> str:

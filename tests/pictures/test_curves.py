@@ -596,3 +596,18 @@ def test_without_matplotlib_the_sentence_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(gn.MissingExtra, match=r"gpunet\[plot\]"):
         plots.curves(steps())
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.floats(-1e99, 1e99) | st.sampled_from([0.5, -1e99, 1e99, 5e-324]), min_size=1, max_size=8),
+    st.sampled_from([40, 80]),
+    st.booleans(),
+)
+def test_any_number_is_drawn_within_the_width(values, width, log):
+    records = [
+        {"event": "step", "iteration": 10 * number, "loss": value, "accuracy": value, "learning_rate": value}
+        for number, value in enumerate(values)
+    ]
+    lines = Curves([History.of(records)], log=log).terminal(Canvas(width))
+    assert max(map(len, lines), default=0) <= width
