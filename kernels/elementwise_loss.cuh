@@ -2,9 +2,9 @@
 // it, and ElementwiseLoss for LOSS_VALUE, LOSS_SLOPE, SIGNED and MEAN).
 #include "rows.cuh"
 
-__device__ __forceinline__ ACC row_loss(const REAL* z, const LABEL* target, REAL* delta, int outputs, ACC scale,
-                                        const double* weights, ACC* shared) {
-    const ACC share = MEAN ? ACC(1) / outputs : ACC(1);
+__device__ __forceinline__ ACC row_loss(const REAL* z, const LABEL* target, REAL* delta, int outputs, ACC share,
+                                        ACC* shared) {
+    const ACC factor = MEAN ? ACC(1) / outputs : ACC(1);
     ACC loss = 0;
     for (int c = threadIdx.x % GROUP; c < outputs; c += GROUP) {
 #if SOFT
@@ -15,7 +15,7 @@ __device__ __forceinline__ ACC row_loss(const REAL* z, const LABEL* target, REAL
         if (SIGNED) t = ACC(2) * t - ACC(1);
         const ACC value = load(z + c);
         loss += LOSS_VALUE(value, t);
-        store(delta + c, LOSS_SLOPE(value, t) * share * scale);
+        store(delta + c, LOSS_SLOPE(value, t) * factor * share);
     }
-    return group_sum<GROUP>(loss, shared) * share;
+    return group_sum<GROUP>(loss, shared) * factor;
 }

@@ -43,19 +43,21 @@ class ElementwiseLoss(Loss):
     def _share(self, outputs: int) -> float:
         return 1.0 / outputs if self.mean_over_outputs else 1.0
 
-    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> None:
+    def numpy(self, logits: np.ndarray, targets: np.ndarray, share: Any, delta: np.ndarray, losses: Any) -> None:
         batch, outputs = logits.shape
         wanted = one_hot(targets, outputs, np.float32 if logits.dtype == np.float16 else logits.dtype)
         z = logits.astype(np.float32) if logits.dtype == np.float16 else logits
         if self.signed:
             wanted *= 2
             wanted -= 1
-        np.multiply(self.slope(z, wanted), z.dtype.type(self._share(outputs) / batch), out=delta, casting="same_kind")
+        of_outputs = self._share(outputs)
+        scale = z.dtype.type(of_outputs / batch) if share is None else share[:, None] * z.dtype.type(of_outputs)
+        np.multiply(self.slope(z, wanted), scale, out=delta, casting="same_kind")
         # The slope of most of these losses is finite at an infinite output; what is wrong must show in the gradient.
         if not math.isfinite(z.sum()):
             delta[...] = math.nan
         if losses is not None:
-            losses[...] = self.value(z, wanted).sum(axis=1) * self._share(outputs)
+            losses[...] = self.value(z, wanted).sum(axis=1) * of_outputs
 
     @property
     def cuda_defines(self) -> tuple[tuple[str, str], ...]:

@@ -21,8 +21,9 @@ PIECE = 1 << 17
 
 @operation
 def gather(
-    images: Any, labels: Any, order: Any, control: Any, scale: float, x: Any, targets: Any, raw_rows: Any
-) -> Ready:
+    images: Any, labels: Any, order: Any, control: Any, scale: float, x: Any, targets: Any, raw_rows: Any,
+    weights: Any = None, taken_weights: Any = None, total: Any = None,
+) -> Ready:  # fmt: skip
     """Take the next batch: `x = images[rows] * scale`, `targets = labels[rows]`, STEP = NEXT.
 
     Args:
@@ -35,6 +36,8 @@ def gather(
         targets: (batch,) or (batch, k), written.
         raw_rows: (batch, features) of the dtype of `images`, room for rows before they are scaled, or None if that is
             the dtype of `x`; unused on CUDA, where they pass through registers.
+        weights: (n,) of the dtype of `x`, what each example weighs, or None.
+        taken_weights, total: (batch,) and (1,), written where there are weights: those of the batch, and their sum.
     """
     (batch, features), ring, factor = x.shape, len(order), x.dtype.type(scale)
     rows = np.empty(batch, np.intp)  # the type of index that `take` wants
@@ -53,6 +56,9 @@ def gather(
             rows[in_ring:] = order[: batch - in_ring]
         # mode="clip" lets NumPy skip a bounds check per row and write straight into the target; the order is ours.
         labels.take(rows, 0, targets, "clip")
+        if weights is not None:
+            weights.take(rows, 0, taken_weights, "clip")
+            np.add.reduce(taken_weights, keepdims=True, out=total)
         for some, taken, scaled in pieces:
             images.take(some, 0, taken, "clip")
             if taken is not scaled:
@@ -66,12 +72,14 @@ def gather(
 
 @gather.cuda
 def _gather_cuda(
-    images: Any, labels: Any, order: Any, control: Any, scale: float, x: Any, targets: Any, raw_rows: Any
-) -> Ready:
+    images: Any, labels: Any, order: Any, control: Any, scale: float, x: Any, targets: Any, raw_rows: Any,
+    weights: Any = None, taken_weights: Any = None, total: Any = None,
+) -> Ready:  # fmt: skip
     kernel = raw("gather.cu", "gather", *types(IMAGE=images.dtype, LABEL=labels.dtype, REAL=x.dtype))
     batch, features = x.shape
     columns = 1 if targets.ndim == 1 else targets.shape[1]
     return launch(
         kernel, batch, 128, images, labels, order, control, np.float64(scale), np.int64(len(order)),
         np.int32(batch), np.int32(features), np.int32(columns), x, targets,
+        weights, taken_weights, total,
     )  # fmt: skip

@@ -21,25 +21,56 @@ class Loss(Entry):
         threshold: with a single output, the class is 1 where the output is above it.
         formula: the loss of one example, for the documentation.
         source: where it comes from.
+        class_weights: a positive number for each class, or None for all ones.
         cuda_file: the CUDA form, the file that computes the loss of one row (see `loss.cu`).
     """
 
     output = "identity"
     threshold = 0.0
+    class_weights: list[float] | None = None
     cuda_file = ""
 
-    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> None:
-        """The NumPy form: write `delta` and, unless it is None, `losses` (see `loss_step`)."""
+    def numpy(self, logits: np.ndarray, targets: np.ndarray, share: Any, delta: np.ndarray, losses: Any) -> None:
+        """The NumPy form: write `delta` and, unless it is None, `losses` (see `loss_step`).
+
+        `share` (batch,) is what each example counts, or None where that is 1 / batch for all.
+        """
         raise UsageError(f"loss {self.name!r} has no NumPy form.")
 
-    def bind(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> Ready:
+    def bind(self, logits: np.ndarray, targets: np.ndarray, share: Any, delta: np.ndarray, losses: Any) -> Ready:
         """The NumPy form on these arrays, to be run as often as one likes."""
-        return functools.partial(self.numpy, logits, targets, delta, losses)
+        return functools.partial(self.numpy, logits, targets, share, delta, losses)
 
     @property
     def cuda_defines(self) -> tuple[tuple[str, str], ...]:
         """The `#define`s that `cuda_file` needs."""
         return ()
+
+    def example_weights(self, targets: Any, sample_weights: Any, outputs: int, xp: Any) -> Any:
+        """What each example weighs: its sample weight times the class weight of its class.
+
+        Of soft targets it is the mean of the class weights under the target. The loss of several examples is
+        sum(w l) / sum(w), in training and in evaluation.
+
+        Args:
+            targets: (n,) class indices or (n, outputs), of the array module `xp`.
+            sample_weights: (n,) numbers of at least 0, or None for all ones.
+            outputs: the outputs of the network.
+
+        Returns:
+            (n,), or None where all examples weigh the same.
+
+        Raises:
+            UsageError: there are not as many class weights as classes.
+        """
+        if self.class_weights is None:
+            return sample_weights
+        classes = max(outputs, 2) if targets.ndim == 1 else outputs
+        if len(self.class_weights) != classes:
+            raise UsageError(f"there are {len(self.class_weights)} class weights for {classes} classes.")
+        of_classes = xp.asarray(self.class_weights, np.float64)
+        weights = of_classes[targets] if targets.ndim == 1 else targets @ of_classes
+        return weights if sample_weights is None else weights * sample_weights
 
     # What logits (n, outputs) of an array module `xp` mean; a metric, a model and a picture ask here.
 

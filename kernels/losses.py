@@ -51,15 +51,15 @@ BLOCK_ROWS = 8192
 class SoftmaxCrossEntropy(Loss):
     """Cross-entropy of the softmax of the logits.
 
-    Loss of an example with target distribution q: sum_c w_c q_c (log(sum_j exp(z_j)) - z_c), where q is
-    one-hot for an integer label and is smoothed to (1 - s) q + s / C. Its gradient is softmax(z) * sum(w q)
-    - w q. The logarithm of the softmax is taken as (z - max) - log(sum exp(z - max)), so a confident
-    mistake has a large loss and not an infinite one.
+    Loss of an example with target distribution q: sum_c q_c (log(sum_j exp(z_j)) - z_c), where q is one-hot for
+    an integer label and is smoothed to (1 - s) q + s / C. Its gradient is softmax(z) * sum(q) - q. The logarithm of
+    the softmax is taken as (z - max) - log(sum exp(z - max)), so a confident mistake has a large loss and not an
+    infinite one.
 
     Args:
         label_smoothing: s in [0, 1) (Szegedy et al. 2016).
-        class_weights: w, one positive number per class; all ones by default. The mean is over the batch,
-            not over the weights.
+        class_weights: one positive number per class, all ones by default: a factor of the example's weight (see
+            `Loss.example_weights`), so that the loss of a batch is the mean weighted by them.
     """
 
     name = "softmax-cross-entropy"
@@ -78,31 +78,23 @@ class SoftmaxCrossEntropy(Loss):
                 self.class_weights = []
             if not self.class_weights or not all(0 < weight < math.inf for weight in self.class_weights):
                 raise UsageError(f"class weights must be positive numbers, one for each class, not {class_weights!r}.")
-        self._weights_on: dict[Any, Any] = {}
 
-    def _weights(self, classes: int) -> np.ndarray | None:
-        if self.class_weights is None:
-            return None
-        if len(self.class_weights) != classes:
-            raise UsageError(f"there are {len(self.class_weights)} class weights for {classes} classes.")
-        return np.array(self.class_weights)
-
-    def bind(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> Ready:
+    def bind(self, logits: np.ndarray, targets: np.ndarray, share: Any, delta: np.ndarray, losses: Any) -> Ready:
         if not self._turns(logits, targets) or len(logits) > BLOCK_ROWS:
-            return super().bind(logits, targets, delta, losses)
+            return super().bind(logits, targets, share, delta, losses)
         if logits.flags.f_contiguous and delta.flags.f_contiguous:
-            return self._columns(logits.T, targets, delta.T, losses, len(logits))
-        return self._turned(logits, targets, delta, losses, len(logits))
+            return self._columns(logits.T, targets, 1 / len(logits) if share is None else share, delta.T, losses)
+        return self._turned(logits, targets, 1 / len(logits) if share is None else share, delta, losses)
 
     def _plain(self, targets: np.ndarray) -> bool:
-        """Whether each example has one class as its target, with a share of 1."""
-        return targets.ndim == 1 and not self.label_smoothing and self.class_weights is None
+        """Whether each example has one class as its target."""
+        return targets.ndim == 1 and not self.label_smoothing
 
     def _turns(self, logits: np.ndarray, targets: np.ndarray) -> bool:
         """Whether `_columns` is the way to go."""
         return self._plain(targets) and logits.shape[1] <= FEW_CLASSES
 
-    def numpy(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any) -> None:
+    def numpy(self, logits: np.ndarray, targets: np.ndarray, share: Any, delta: np.ndarray, losses: Any) -> None:
         batch, classes = logits.shape
         half = logits.dtype == np.float16  # stored in 16 bits, computed in 32
         turn = self._turns(logits, targets)
@@ -111,21 +103,22 @@ class SoftmaxCrossEntropy(Loss):
         def work(start: int) -> None:
             part = slice(start, min(start + piece, batch))
             mine = None if losses is None else losses[part]
+            own = 1 / batch if share is None else share[part]
             if turn:
-                self._turned(logits[part], targets[part], delta[part], mine, batch)()
+                self._turned(logits[part], targets[part], own, delta[part], mine)()
             elif half:
                 slope = np.empty((part.stop - part.start, classes), np.float32)
-                self._rows(logits[part].astype(np.float32), targets[part], slope, mine, batch)
+                self._rows(logits[part].astype(np.float32), targets[part], own, slope, mine)
                 delta[part] = slope
             else:
-                self._rows(logits[part], targets[part], delta[part], mine, batch)
+                self._rows(logits[part], targets[part], own, delta[part], mine)
 
         over_pieces(work, batch, piece, logits.size)
 
-    def _turned(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any, batch: int) -> Ready:
+    def _turned(self, logits: np.ndarray, targets: np.ndarray, share: Any, delta: np.ndarray, losses: Any) -> Ready:
         """`_columns` for logits in C order: they are turned over, and the gradient is turned back."""
         turned = np.empty(logits.shape[::-1], np.float32 if logits.dtype == np.float16 else logits.dtype)
-        columns = self._columns(turned, targets, turned, losses, batch)
+        columns = self._columns(turned, targets, share, turned, losses)
 
         def run() -> None:
             np.copyto(turned, logits.T)
@@ -134,15 +127,17 @@ class SoftmaxCrossEntropy(Loss):
 
         return run
 
-    def _columns(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any, batch: int) -> Ready:
+    def _columns(self, logits: np.ndarray, targets: np.ndarray, share: Any, delta: np.ndarray, losses: Any) -> Ready:
         """`numpy` for class indices and few classes, turned over: an example is a column of (classes, count).
 
         A few logits an example are then reduced along an axis that is not contiguous, which NumPy does several
-        examples at a time. `delta` may be `logits`.
+        examples at a time. `share` is one number or (count,); `delta` may be `logits`.
         """
         classes, count = logits.shape
-        share = logits.dtype.type(1 / batch)
-        shares = np.eye(classes, dtype=logits.dtype) * share
+        weighted, one_hot = np.ndim(share) > 0, np.eye(classes, dtype=logits.dtype)
+        if not weighted:
+            share = logits.dtype.type(share)
+            one_hot *= share
         largest, total, wanted = np.empty(count, logits.dtype), np.empty(count, logits.dtype), np.empty_like(logits)
 
         def run() -> None:
@@ -157,15 +152,18 @@ class SoftmaxCrossEntropy(Loss):
                 np.add(losses, np.log(total), out=losses)
             np.divide(share, total, out=total)
             np.multiply(delta, total, out=delta)
-            shares.take(targets, 1, wanted, "clip")
+            one_hot.take(targets, 1, wanted, "clip")
+            if weighted:
+                np.multiply(wanted, share, out=wanted)
             np.subtract(delta, wanted, out=delta)
 
         return run
 
-    def _rows(self, logits: np.ndarray, targets: np.ndarray, delta: np.ndarray, losses: Any, batch: int) -> None:
-        """`numpy` for some rows of a batch of `batch`."""
+    def _rows(self, logits: np.ndarray, targets: np.ndarray, share: Any, delta: np.ndarray, losses: Any) -> None:
+        """`numpy` for some rows; `share` is one number or (count,)."""
         count, classes = logits.shape
         real = logits.dtype.type
+        share = real(share) if np.ndim(share) == 0 else share[:, None]
         np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), out=delta)
         if self._plain(targets):
             each = np.arange(count)
@@ -175,16 +173,13 @@ class SoftmaxCrossEntropy(Loss):
             total = np.add.reduce(delta, axis=1, keepdims=True)
             if losses is not None:
                 losses += np.log(total[:, 0])
-            delta *= np.divide(real(1 / batch), total, out=total)
-            delta[each, targets] -= real(1 / batch)
+            delta *= np.divide(share, total, out=total)
+            delta[each, targets] -= np.ravel(share)
         else:
-            weights = self._weights(classes)
             wanted = one_hot(targets, classes, logits.dtype)
             if self.label_smoothing:
                 wanted *= real(1 - self.label_smoothing)
                 wanted += real(self.label_smoothing / classes)
-            if weights is not None:
-                wanted *= weights.astype(logits.dtype)
             mass = wanted.sum(axis=1, keepdims=True)
             if losses is not None:
                 losses[...] = -np.einsum("rc,rc->r", wanted, delta)
@@ -194,22 +189,11 @@ class SoftmaxCrossEntropy(Loss):
                 losses += mass[:, 0] * np.log(total[:, 0])
             delta *= mass / total
             delta -= wanted
-            delta *= real(1 / batch)
+            delta *= share
 
     @property
     def cuda_defines(self) -> tuple[tuple[str, str], ...]:
         return (("LABEL_SMOOTHING", repr(self.label_smoothing)),)
-
-    def cuda_weights(self, logits: Any) -> Any:
-        """The class weights (classes,) float64 on the device of the logits, or None."""
-        import cupy
-
-        if self.class_weights is None:
-            return None
-        key = (logits.device.id, logits.shape[1])
-        if key not in self._weights_on:
-            self._weights_on[key] = cupy.asarray(self._weights(logits.shape[1]))
-        return self._weights_on[key]
 
 
 LOSSES: Registry[type[Loss], Loss] = Registry(
@@ -234,8 +218,9 @@ for _entry in (
 
 @operation
 def loss_step(
-    logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, losses: Any, control: Any
-) -> Ready:
+    logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, losses: Any, control: Any,
+    weights: Any = None, total: Any = None,
+) -> Ready:  # fmt: skip
     """The last layer's bias, the loss and its gradient in one pass over the logits.
 
     Args:
@@ -243,18 +228,23 @@ def loss_step(
         bias: (outputs,) or None.
         targets: (batch,) int32 or (batch, outputs) soft targets.
         loss: an entry of `LOSSES`.
-        delta: (batch, outputs), written: the gradient of the mean loss with respect to the logits.
+        delta: (batch, outputs), written: the gradient of the batch's loss with respect to the logits.
         grad_bias: (outputs,) or None, written: the column sums of `delta`.
         losses: (batch,) of at least float32, or None, written: the loss of each example. The NumPy form leaves them
             out where None; on CUDA they cost nothing and are always asked for.
         control: the control block, or None; its NONFINITE is set at the first step whose loss is not finite.
+        weights: (batch,) of at least float32, what each example weighs (see `Loss.example_weights`), and total: (1,),
+            their sum; or None: the loss is then the mean over the batch.
     """
-    to_delta = loss.bind(logits, targets, delta, losses)
+    share = None if weights is None else np.empty_like(weights)
+    to_delta = loss.bind(logits, targets, share, delta, losses)
     sum_delta = None if grad_bias is None else column_sum.bind(delta, grad_bias)
 
     def run() -> None:
         if bias is not None:
             np.add(logits, bias, out=logits)
+        if share is not None:
+            np.divide(weights, total if total[0] > 0 else np.inf, out=share)
         to_delta()
         if sum_delta is not None:
             sum_delta()
@@ -267,17 +257,17 @@ def loss_step(
 
 @loss_step.cuda
 def _loss_step_cuda(
-    logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, losses: Any, control: Any
-) -> Ready:
+    logits: Any, bias: Any, targets: Any, loss: Loss, delta: Any, grad_bias: Any, losses: Any, control: Any,
+    weights: Any = None, total: Any = None,
+) -> Ready:  # fmt: skip
     batch, outputs = logits.shape
     group = group_size(outputs)
-    weights = loss.cuda_weights(logits) if isinstance(loss, SoftmaxCrossEntropy) else None
     kernel = raw(
         (loss.cuda_file, "loss.cu"), "loss", *types(REAL=logits.dtype, LABEL=targets.dtype),
         ("SOFT", str(int(targets.ndim == 2))), ("GROUP", str(group)), *loss.cuda_defines,
     )  # fmt: skip
     one_pass = launch(
-        kernel, -(-batch * group // THREADS), THREADS, logits, bias, targets, delta, losses, control, weights,
+        kernel, -(-batch * group // THREADS), THREADS, logits, bias, targets, weights, total, delta, losses, control,
         np.int32(batch), np.int32(outputs),
     )  # fmt: skip
     return one_pass if grad_bias is None else in_turn(one_pass, column_sum.bind(delta, grad_bias))
@@ -299,8 +289,9 @@ def softmax_cross_entropy(
         label_smoothing, class_weights: see `SoftmaxCrossEntropy`.
 
     Returns:
-        The mean loss over the batch, a 0-dimensional array or scalar of at least float32 on the device of
-        the logits (reading it waits for the device), and the gradient, of the shape and dtype of the logits.
+        The mean loss over the batch, weighted by the class weights, a 0-dimensional array or scalar of at least
+        float32 on the device of the logits (reading it waits for the device), and the gradient, of the shape and
+        dtype of the logits.
 
     Raises:
         UsageError: shapes that do not fit, an empty batch, labels out of range (NumPy only: checking
@@ -334,9 +325,15 @@ def softmax_cross_entropy(
     logits = xp.ascontiguousarray(logits)
     delta = xp.empty_like(logits)
     losses = xp.empty(len(logits), xp.float64 if logits.dtype == xp.float64 else xp.float32)
-    loss_step(logits, None, xp.ascontiguousarray(targets), SoftmaxCrossEntropy(label_smoothing, class_weights),
-              delta, None, losses, None)  # fmt: skip
-    return losses.mean(), delta
+    loss, targets = SoftmaxCrossEntropy(label_smoothing, class_weights), xp.ascontiguousarray(targets)
+    weights = loss.example_weights(targets, None, logits.shape[1], xp)
+    if weights is None:
+        loss_step(logits, None, targets, loss, delta, None, losses, None)
+        return losses.mean(), delta
+    weights = weights.astype(losses.dtype)
+    total = weights.sum(keepdims=True)
+    loss_step(logits, None, targets, loss, delta, None, losses, None, weights, total)
+    return (weights * losses).sum() / total[0], delta
 
 
 @operation

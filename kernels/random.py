@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 #: The second word of the key says what the numbers are for, so that no two uses share any.
-PURPOSES = {"weights": 1, "order": 2, "dropout": 3, "split": 4, "search": 5}
+PURPOSES = {"weights": 1, "order": 2, "dropout": 3}
 
 
 def purpose(name: str, index: int = 0) -> int:

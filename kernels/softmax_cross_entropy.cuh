@@ -1,22 +1,21 @@
 // Softmax cross-entropy of one row (see loss.cu for what is asked of it).
 //
-// The gradient comes from the same exponentials as the loss. The loss is sum(w q (log(sum) - (z - max))),
+// The gradient comes from the same exponentials as the loss. The loss is sum(q (log(sum) - (z - max))),
 // never -log(exp(z - max) / sum), which is infinite for a confident mistake.
 #include "rows.cuh"
 
-// The target mass w q of class c.
-__device__ __forceinline__ ACC mass_of(const LABEL* target, int c, int outputs, const double* weights) {
+// The share q of class c in the target.
+__device__ __forceinline__ ACC mass_of(const LABEL* target, int c, int outputs) {
 #if SOFT
-    ACC q = load(target + c);
+    const ACC q = load(target + c);
 #else
-    ACC q = *target == c ? ACC(1) : ACC(0);
+    const ACC q = *target == c ? ACC(1) : ACC(0);
 #endif
-    q = (ACC(1) - ACC(LABEL_SMOOTHING)) * q + ACC(LABEL_SMOOTHING) / outputs;
-    return weights ? q * (ACC)weights[c] : q;
+    return (ACC(1) - ACC(LABEL_SMOOTHING)) * q + ACC(LABEL_SMOOTHING) / outputs;
 }
 
-__device__ __forceinline__ ACC row_loss(const REAL* z, const LABEL* target, REAL* delta, int outputs, ACC scale,
-                                        const double* weights, ACC* shared) {
+__device__ __forceinline__ ACC row_loss(const REAL* z, const LABEL* target, REAL* delta, int outputs, ACC share,
+                                        ACC* shared) {
     const int lane = threadIdx.x % GROUP;
     ACC top = Limits<ACC>::lowest();
     for (int c = lane; c < outputs; c += GROUP) {
@@ -26,7 +25,7 @@ __device__ __forceinline__ ACC row_loss(const REAL* z, const LABEL* target, REAL
     top = group_max<GROUP>(top, shared);
     ACC total = 0, mass = 0, against = 0;
     for (int c = lane; c < outputs; c += GROUP) {
-        const ACC shifted = load(z + c) - top, q = mass_of(target, c, outputs, weights);
+        const ACC shifted = load(z + c) - top, q = mass_of(target, c, outputs);
         total += exp(shifted);
         mass += q;
         if (q != ACC(0)) against += q * shifted;
@@ -34,8 +33,8 @@ __device__ __forceinline__ ACC row_loss(const REAL* z, const LABEL* target, REAL
     total = group_sum<GROUP>(total, shared);
     mass = group_sum<GROUP>(mass, shared);
     against = group_sum<GROUP>(against, shared);
-    const ACC share = mass / total;
+    const ACC factor = mass / total;
     for (int c = lane; c < outputs; c += GROUP)
-        store(delta + c, (exp(load(z + c) - top) * share - mass_of(target, c, outputs, weights)) * scale);
+        store(delta + c, (exp(load(z + c) - top) * factor - mass_of(target, c, outputs)) * share);
     return mass * log(total) - against;
 }

@@ -137,9 +137,10 @@ def evaluate(
             predictions.append(answers.predicted)
         host_losses, guesses = backend.to_host(losses), backend.to_host(xp.concatenate(predictions))
     weights = getattr(split, "weights", None)
+    of_loss = loss.example_weights(labels, weights, model.outputs, np)
     truth = Answers(None, labels, loss, model.preparation, np).right
     classes = {CLASSIFICATION: classes, MULTI_LABEL: model.outputs}.get(model.preparation.task, 0)
-    return Evaluation(float(mean(host_losses, weights)), measured.read(weights), guesses, truth, host_losses, classes)
+    return Evaluation(float(mean(host_losses, of_loss)), measured.read(weights), guesses, truth, host_losses, classes)
 
 
 def _targets(model: MLP, split: Any) -> np.ndarray:

@@ -153,7 +153,7 @@ def mean(examples: np.ndarray, weights: np.ndarray | None) -> Any:
     if weights is None:
         return examples.mean(axis=0, dtype=np.float64)
     weights = np.asarray(weights, np.float64)
-    return np.tensordot(weights, examples.astype(np.float64), 1) / weights.sum()
+    return np.tensordot(weights, examples.astype(np.float64), 1) / (weights.sum() or 1.0)
 
 
 # --- one class an example ------------------------------------------------------------------------------

@@ -33,6 +33,11 @@ class Order:
         order = generator(self.seed, "order", counter=epoch).permutation(self.examples)
         return order.astype(np.int32)
 
+    def rows(self, step: int) -> Any:
+        """The rows (batch,) of a step that was prepared, on the device."""
+        places = step * self.batch + self.backend.xp.arange(self.batch)
+        return self.ring[places % len(self.ring)]
+
     def forget(self) -> None:
         """Have the ring loaded anew by the next `refill`, whatever step it is for."""
         self._loaded = -1

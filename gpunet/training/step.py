@@ -21,7 +21,7 @@ from gpunet.kernels.gather import gather
 from gpunet.kernels.losses import loss_step
 from gpunet.kernels.optimizers import update
 from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns, penalty
-from gpunet.network.metrics import Answers, Measurement, Metric
+from gpunet.network.metrics import Answers, Measurement, Metric, mean
 from gpunet.training.batches import Order
 from gpunet.training.coefficients import Coefficients
 from gpunet.training.graph import LaunchMode, StepGraph
@@ -45,6 +45,8 @@ class Step:
         coefficients: those of the optimizer, a row per step.
         optimizer_state: the optimizer's vectors, each as long as the parameters.
         x, targets: the batch, (batch, features) and (batch,) or (batch, outputs).
+        weights: (n,), what each example weighs (see `Loss.example_weights`), or None where all weigh the same.
+        batch_weights, total_weight: (batch,) and (1,), those of the batch and their sum.
         columns: the batch before it is encoded, (batch, columns); `x` itself where nothing is.
         workspaces: those of the layers.
         losses: (batch,), the loss of each example, where the last step was asked for them.
@@ -67,6 +69,11 @@ class Step:
             self.images = backend.to_device(images)
             targets = data.preparation.scale_targets(train.targets)
             self.labels = backend.to_device(targets, np.int32 if targets.ndim == 1 else model.dtype)
+            weights = loss.example_weights(targets, train.weights, model.outputs, np)
+            weighs = weights is not None
+            self.weights = backend.to_device(weights, model.dtype) if weighs else None
+            self.batch_weights = backend.empty(batch, model.dtype) if weighs else None
+            self.total_weight = backend.empty(1, model.dtype) if weighs else None
             self.order = Order(backend, len(train), batch, int(recipe.seed or 0), recipe.shuffle)
             self.control = backend.to_device(at.fresh())
             self.coefficients = Coefficients(
@@ -109,25 +116,30 @@ class Step:
         layers, workspaces = model.layers, self.workspaces
         ring, losses = self.order.ring, self.losses if want_losses else None
         columns, targets = self.columns, self.targets
-        yield gather.bind(self.images, self.labels, ring, control, data.scale, columns, targets, self.raw_rows)
+        weights, total = self.batch_weights, self.total_weight
+        yield gather.bind(
+            self.images, self.labels, ring, control, data.scale, columns, targets, self.raw_rows,
+            self.weights, weights, total,
+        )  # fmt: skip
         if model.encoding is not None:
             yield encode.bind(columns, model.encoding, self.x)
         inputs = [self.x, *(workspace.kept for workspace in workspaces)]
         for x, layer, workspace in zip(inputs, layers, workspaces, strict=False):
             yield layer.forward(x, workspace, control)
         top, delta, grad_bias = layers[-1], workspaces[-1].delta, layers[-1].early_grad_bias(workspaces[-1])
-        yield loss_step.bind(inputs[-1], top.bias, self.targets, self.loss, delta, grad_bias, losses, control)
+        loss = self.loss
+        yield loss_step.bind(inputs[-1], top.bias, targets, loss, delta, grad_bias, losses, control, weights, total)
         for index in range(len(layers) - 1, -1, -1):
             below = layers[index - 1].as_below(workspaces[index - 1]) if index else None
             yield layers[index].backward(inputs[index], workspaces[index], below)
-        gradients, weights, recipe = model.flat_gradients, model.weight_count, self.recipe
+        gradients, decayed, recipe = model.flat_gradients, model.weight_count, self.recipe
         if recipe.l2 or recipe.l1:
-            yield add_penalty.bind(gradients, model.flat, weights, recipe.l2, recipe.l1)
+            yield add_penalty.bind(gradients, model.flat, decayed, recipe.l2, recipe.l1)
         if recipe.clip_norm is not None:
             yield clip_by_norm.bind(gradients, recipe.clip_norm, self.partial_sums)
         moved = self.optimizer_state
         table = self.coefficients.table
-        yield update.bind(model.flat, gradients, moved, self.optimizer, table, control, weights)
+        yield update.bind(model.flat, gradients, moved, self.optimizer, table, control, decayed)
         if recipe.max_norm is not None:
             for layer in layers:
                 yield clip_columns.bind(layer.weights, recipe.max_norm)
@@ -204,15 +216,24 @@ class Step:
         with self.backend.use():  # the loss has left the logits with their bias
             logits = self.workspaces[-1].output
             measured.add(Answers(logits, self.targets, self.loss, self.data.preparation, self.backend.xp))
-        loss = float(self.backend.to_host(self.losses).mean(dtype=np.float64))
+            weights, samples = self.batch_weights, self.data.train.weights
+            if weights is not None:
+                weights = self.backend.to_host(weights)
+            if samples is not None:
+                samples = samples[self.backend.to_host(self.order.rows(self.done - 1))]
+        loss = float(mean(self.backend.to_host(self.losses), weights))
         if self.recipe.l2 or self.recipe.l1:
             loss += float(self._penalty)
-        return loss, measured.read()
+        return loss, measured.read(samples)
 
     def batch_loss(self) -> Any:
         """The loss (with penalties) of the last step's batch, if it was asked for its losses: one number on the device,
         for which nothing waits."""
-        return self.losses.mean() + self._penalty
+        if self.batch_weights is None:
+            return self.losses.mean() + self._penalty
+        smallest = np.finfo(self.model.dtype).tiny  # in place of nothing, where the batch weighs nothing
+        total = self.backend.xp.maximum(self.total_weight[0], smallest)
+        return (self.losses * self.batch_weights).sum() / total + self._penalty
 
     def first_nonfinite(self) -> int:
         """The first step (0-based) whose loss was not finite, -1 if there is none; waits for the device."""

@@ -13,15 +13,16 @@ from gpunet.kernels.losses import softmax
 
 
 def reference(logits: np.ndarray, q: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, np.ndarray]:
-    """The definition in float64: mean of sum(w q (log sum exp - z)), and its gradient."""
-    z = logits.astype(np.float64)
-    q = q.astype(np.float64) * (1 if weights is None else weights)
+    """The definition in float64: mean of sum(q (log sum exp - z)) by the examples' weights, and its gradient."""
+    z, q = logits.astype(np.float64), q.astype(np.float64)
+    share = np.ones(len(z)) if weights is None else weights
+    share = share / share.sum()
     shifted = z - z.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     gradient = np.exp(shifted - log_sum) * q.sum(axis=1, keepdims=True) - q
     with np.errstate(invalid="ignore"):
         losses = np.where(q > 0, q * (log_sum - shifted), 0).sum(axis=1)
-    return float(losses.mean()), gradient / len(z)
+    return float(share @ losses), gradient * share[:, None]
 
 
 def on(backend: gn.Backend, logits: np.ndarray, labels: np.ndarray, **options: object) -> tuple[float, np.ndarray]:
@@ -118,12 +119,15 @@ def test_label_smoothing(backend: gn.Backend, rng: np.random.Generator) -> None:
 def test_class_weights(backend: gn.Backend, rng: np.random.Generator) -> None:
     logits, labels = rng.standard_normal((6, 3)), rng.integers(0, 3, 6)
     weights = np.array([0.5, 1.0, 4.0])
-    loss, gradient = on(backend, logits, labels, class_weights=weights)
-    wanted_loss, wanted = reference(logits, np.eye(3)[labels], weights)
-    assert loss == pytest.approx(wanted_loss, rel=1e-12)
-    np.testing.assert_allclose(gradient, wanted, atol=1e-14)
+    soft = rng.dirichlet(np.ones(3), 6)
+    for given_labels, q in ((labels, np.eye(3)[labels]), (soft, soft)):
+        loss, gradient = on(backend, logits, given_labels, class_weights=weights)
+        wanted_loss, wanted = reference(logits, q, q @ weights)
+        assert loss == pytest.approx(wanted_loss, rel=1e-12)
+        np.testing.assert_allclose(gradient, wanted, atol=1e-14)
     both, _ = on(backend, logits, labels, class_weights=weights, label_smoothing=0.1)
-    assert both == pytest.approx(reference(logits, 0.9 * np.eye(3)[labels] + 0.1 / 3, weights)[0], rel=1e-12)
+    smooth = 0.9 * np.eye(3)[labels] + 0.1 / 3
+    assert both == pytest.approx(reference(logits, smooth, weights[labels])[0], rel=1e-12)
 
 
 def test_smoothing_at_extreme_logits_is_finite(backend: gn.Backend) -> None:

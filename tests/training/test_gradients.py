@@ -18,20 +18,22 @@ from gpunet.kernels.losses import LOSSES, loss_step
 H = 1e-6
 
 
-def batch(features: int, outputs: int, size: int = 4, seed: int = 0) -> gn.Dataset:
+def batch(features: int, outputs: int, size: int = 4, seed: int = 0, weights: Any = None) -> gn.Dataset:
     rng = np.random.default_rng(seed)
     images = rng.standard_normal((size, features))
     # The last label is the largest, so that the data have as many classes as the network has outputs.
     labels = np.append(rng.integers(0, max(outputs, 2), size - 1), max(outputs, 2) - 1)
-    return gn.Dataset.from_arrays(images, labels, task="classification")
+    return gn.Dataset.from_arrays(images, labels, task="classification", weights=weights)
 
 
 class Network:
     """A network whose loss and gradient at any parameters are those of one step of training."""
 
-    def __init__(self, sizes: list[int], backend: Any, options: dict[str, Any], **training: Any) -> None:
+    def __init__(
+        self, sizes: list[int], backend: Any, options: dict[str, Any], weights: Any = None, **training: Any
+    ) -> None:
         self.sizes, self.backend, self.options, self.training = sizes, backend, options, training
-        self.data = batch(sizes[0], sizes[-1])
+        self.data = batch(sizes[0], sizes[-1], weights=weights)
         self.start = self.backend.to_host(self.model().flat).copy()
 
     def model(self) -> gn.MLP:
@@ -100,7 +102,8 @@ def test_a_network_with_every_activation(name: str) -> None:
 def test_a_network_with_every_loss(name: str, outputs: int) -> None:
     if name == "softmax-cross-entropy" and outputs == 1:
         pytest.skip("softmax needs two outputs")
-    Network([3, 4, outputs], gn.get_backend("cpu"), {"activation": "tanh", "loss": name}).check()
+    for weights in (None, [0.5, 2.0, 0.0, 1.0]):
+        Network([3, 4, outputs], gn.get_backend("cpu"), {"activation": "tanh", "loss": name}, weights).check()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,10 @@ def test_a_network_with_every_loss(name: str, outputs: int) -> None:
 )
 def test_networks_on_every_device(backend: gn.Backend, options: dict[str, Any], training: dict[str, Any]) -> None:
     Network([5, 6, 4, 3], backend, options, **training).check(places=8)
+
+
+def test_a_weighted_network_on_every_device(backend: gn.Backend) -> None:
+    Network([5, 6, 3], backend, {"activation": "tanh"}, weights=[0.5, 2.0, 0.0, 1.0]).check(places=8)
 
 
 @pytest.mark.parametrize("graph", ["on", "off"])
