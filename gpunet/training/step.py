@@ -229,7 +229,7 @@ class Step:
     def batch_loss(self) -> Any:
         """The loss (with penalties) of the last step's batch, if it was asked for its losses: one number on the device,
         for which nothing waits."""
-        if self.batch_weights is None:
+        if self.batch_weights is None or self.total_weight is None:
             return self.losses.mean() + self._penalty
         smallest = np.finfo(self.model.dtype).tiny  # in place of nothing, where the batch weighs nothing
         total = self.backend.xp.maximum(self.total_weight[0], smallest)
