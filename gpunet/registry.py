@@ -228,7 +228,7 @@ def suggestion(given: str, names: Collection[str], synonyms: Mapping[str, str] |
     """
     wanted = _plain(given)
     spellings: dict[str, list[str]] = {}
-    for name in names:
+    for name in dict.fromkeys(names):
         for spelling in (_plain(name), *(synonyms or {}).get(name, "").split()):
             spellings.setdefault(spelling, []).append(name)
     near = spellings.get(wanted, [])

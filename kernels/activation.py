@@ -46,6 +46,9 @@ class Activation:
     source: str = ""
     kinks: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Activation({self.name!r}{f': {self.formula}' if self.formula else ''})"
+
     def __post_init__(self) -> None:
         if self.saves not in ("output", "input"):
             raise UsageError(f'activation {self.name!r}: saves must be "output" or "input", not {self.saves!r}.')

@@ -83,6 +83,9 @@ class DatasetEntry:
     checksum: str | None
     image_shape: tuple[int, ...] = (28, 28)
 
+    def __repr__(self) -> str:
+        return f"DatasetEntry({self.name!r}: {self.summary})"
+
     @property
     def bundled(self) -> bool:
         """Whether the files come with the package."""

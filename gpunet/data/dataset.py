@@ -15,6 +15,7 @@ from gpunet.data.arrays import as_flags, as_images, as_labels, as_named, as_valu
 from gpunet.data.preparation import TASKS, Preparation, fit_targets
 from gpunet.errors import DataError, UsageError
 from gpunet.kernels.encoding import encode
+from gpunet.notebook import Table
 
 
 class Split:
@@ -271,6 +272,16 @@ class Dataset:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(split):,} {title}" for title, split in self.splits().items())
         return f"Dataset({self.name!r}: {sizes}; {self.features} features, {told_targets(self.train)})"
+
+    def _repr_html_(self) -> str:
+        names = self.class_names or [str(index) for index in range(self.classes)]
+        shown = names if 0 < len(names) <= 20 else []
+        rows = [
+            [title, len(split), *(split.class_counts().tolist() if shown else [])]
+            for title, split in self.splits().items()
+        ]
+        told = f"{self.name}: {self.features} features, {told_targets(self.train)}"
+        return Table(told, ["split", "examples", *shown], rows)._repr_html_()
 
     @classmethod
     def from_arrays(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from gpunet.backend import as_numpy
 from gpunet.data.arrays import natural
 from gpunet.errors import DataError, UsageError, one_line
 from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH, Encoding
+from gpunet.notebook import changed
 
 TASKS = ("classification", "multi-label", "regression")
 #: How columns of numbers can be scaled; "pixels" takes bytes from 0 to 255 as a picture's.
@@ -111,7 +113,7 @@ class Pictures:
     centred: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Preparation:
     """All that was fitted on a training split; JSON holds it (`to_dict`, `from_dict`).
 
@@ -178,13 +180,26 @@ class Preparation:
 
     # --- inputs --------------------------------------------------------------------------------------
 
+    __repr__ = changed
+
     def rows(self, x: Any) -> Any:
         """Examples as an array as of `Split.inputs`, on whatever device they are.
 
         Args:
             x: such an array, or lists of numbers.
+
+        Raises:
+            UsageError: it is something else, or a single number.
         """
-        return x if hasattr(x, "ndim") and hasattr(x, "shape") else as_numpy(x)
+        wanted = f"examples are needed, and this is a {type(x).__name__}"
+        if hasattr(x, "splits"):
+            raise UsageError(f"{wanted}; give those of a split, as in data.test.inputs.")
+        if hasattr(x, "inputs"):
+            raise UsageError(f"{wanted}; give its inputs, as in data.test.inputs.")
+        rows = x if hasattr(x, "ndim") and hasattr(x, "shape") else as_numpy(x)
+        if rows.ndim == 0:
+            raise UsageError(f"examples are needed, an array of (n, features), and this is {reprlib.repr(x)}.")
+        return rows
 
     @property
     def column_names(self) -> tuple[str, ...] | None:

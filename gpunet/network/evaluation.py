@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpunet.data.arrays import as_flags, as_labels, as_values
 from gpunet.data.dataset import Split
-from gpunet.errors import DataError
+from gpunet.errors import DataError, UsageError
 from gpunet.kernels.losses import LOSSES, loss_step
 from gpunet.network.metrics import CLASSIFICATION, MULTI_LABEL, Answers, Measurement, chosen, counts, mean, metric_of
 from gpunet.network.metrics import true_classes as true_classes
 from gpunet.network.mlp import CHUNK, MLP
+from gpunet.notebook import Table
 
 #: Logits that are held at a time; bounds the memory of an evaluation with very many classes.
 LOGITS = 1 << 20
@@ -25,7 +27,7 @@ LOGITS = 1 << 20
 CONFUSION_CLASSES = 2000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What `evaluate` found.
 
@@ -42,10 +44,19 @@ class Evaluation:
 
     loss: float
     metrics: dict[str, float]
-    predictions: np.ndarray = field(repr=False)
-    truth: np.ndarray = field(repr=False)
-    losses: np.ndarray = field(repr=False)
+    predictions: np.ndarray
+    truth: np.ndarray
+    losses: np.ndarray
     classes: int = 0
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{key}={value:.4g}" for key, value in self.metrics.items())
+        return f"Evaluation({scores}, loss={self.loss:.4g}, {len(self.losses):,} examples)"
+
+    def _repr_html_(self) -> str:
+        columns = ["class", "precision", "recall", "f1", "support"]
+        rows = [[str(index), *found.values()] for index, found in enumerate(self.per_class())]
+        return Table(repr(self), columns if rows else ["metric", "value"], rows or self.metrics.items())._repr_html_()
 
     @property
     def accuracy(self) -> float:
@@ -111,6 +122,9 @@ def evaluate(
     loss = model.loss if loss is None else LOSSES.make(loss)
     if split is None:
         raise DataError("there is no such split to evaluate; the data set has none.")
+    if not (hasattr(split, "images") and hasattr(split, "labels")):
+        wanted = "a split, such as data.test or gn.Split(inputs, labels), is needed"
+        raise UsageError(f"{wanted} to evaluate a model, not {reprlib.repr(split)}.")
     images, classes = split.images, max(model.outputs, 2)
     if len(split.labels) == 0:
         raise DataError("there are no examples to evaluate.")

@@ -30,6 +30,7 @@ from gpunet.network import container, model_file
 from gpunet.network.initializers import INITIALIZERS, Initializer, TruncatedNormal
 from gpunet.network.layers import Dense
 from gpunet.network.metrics import Answers
+from gpunet.notebook import Table
 
 #: Examples per forward pass of `predict` and `evaluate`; bounds the memory that inference takes.
 CHUNK = 500
@@ -153,6 +154,20 @@ class MLP:
 
     def __repr__(self) -> str:
         return f"<MLP {self.description} on {self.backend.device}>"
+
+    def summary(self) -> Table:
+        """The layers as a table: print it, or let a notebook show it."""
+        rows: list[list[Any]] = []
+        for index, layer in enumerate(self.layers, 1):
+            shape = f"{layer.weights.shape[0]:,} x {layer.weights.shape[1]:,}"
+            activation = layer.activation.name if index < len(self.layers) else self.loss.output
+            rows.append([str(index), shape, activation, layer.dropout or None, layer.weights.size + layer.bias.size])
+        rows.append(["total", "", "", None, self.parameter_count])
+        title = f"MLP {self.description}, {self.dtype.name} on {self.backend.device}, loss {self.loss.name}"
+        return Table(title, ["layer", "weights", "activation", "dropout", "parameters"], rows)
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
     @property
     def description(self) -> str:

@@ -383,6 +383,9 @@ class Recorder(Callback):
         self._saved: int | None = None
         self._best: int | None = None
 
+    def __repr__(self) -> str:
+        return f"Recorder({self.folder!r}, keep={self.keep})"
+
     def on_start(self, trainer: Trainer) -> None:
         """Open the records; those that are there are those of the steps already done."""
         self._metrics, self._timings = Lines(self.folder.metrics), Lines(self.folder.timings)

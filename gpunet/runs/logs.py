@@ -120,6 +120,9 @@ class Log(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
 
 LOGS: Registry[type[Log], Log] = Registry(
     "log", Log, apart=("path",), synonyms={"jsonl": "json lines ndjson", "csv": "table tsv", "tensorboard": "tb"}

@@ -63,7 +63,7 @@ def _device(option: str, value: Any) -> str:
     return read.one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device", DEVICE_SYNONYMS)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Settings(Recipe):
     """The settings of one run. Values may be given as text, as the command line has them, or as JSON and TOML
     have them; they are checked and brought to one form when the object is made.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpunet.errors import UsageError
@@ -18,6 +18,9 @@ class Callback:
 
     Training gives the same numbers with callbacks and without, unless `on_step` changes what it finds.
     """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
     def on_start(self, trainer: Any) -> None:
         """Training begins, or goes on after it was stopped or resumed."""
@@ -121,6 +124,8 @@ def as_callbacks(given: Sequence[Any]) -> Callbacks:
         UsageError: something in it is neither.
     """
     callbacks = Callbacks()
+    if isinstance(given, Callback) or not isinstance(given, Iterable):
+        raise UsageError(f"callbacks are a list; write callbacks=[...] with {given!r} in it.")
     for each in given:
         if isinstance(each, Callback):
             callbacks.append(each)

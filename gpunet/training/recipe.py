@@ -16,6 +16,7 @@ from typing import Any, TypedDict, cast
 from gpunet import readers as read
 from gpunet.errors import UsageError
 from gpunet.network.metrics import METRICS, Metric, chosen
+from gpunet.notebook import changed
 from gpunet.registry import suggestion
 
 TRAINING = "Training"
@@ -34,6 +35,16 @@ SYNONYMS = {
     "l2": "alpha ridge", "l1": "lasso", "clip_norm": "gradient-clipping clip-grad-norm grad-clip", "dtype": "precision",
     "schedule": "scheduler lr-schedule learning-rate-schedule", "seed": "random-state random-seed",
 }  # fmt: skip
+
+#: Options that are given elsewhere, by where that is.
+ELSEWHERE = {
+    "with the optimizer, as in optimizer=gn.Adam(0.001)": "lr learning_rate momentum weight_decay schedule beta1 beta2",
+    "with the model, as in gn.MLP([784, 50, 10], dropout=0.2)": "hidden activation dropout init initializer dtype",
+    "with the model's backend, as in gn.MLP([784, 50, 10], backend='cuda')": "device backend",
+    "with the loss, as in loss=gn.LOSSES.make('softmax-cross-entropy', label_smoothing=0.1)": (
+        "label_smoothing class_weights"
+    ),
+}
 
 
 def option(
@@ -75,7 +86,7 @@ def metric_list(option: str, value: Any) -> tuple[Any, ...]:
     return tuple(named(option, each) if isinstance(each, str) else METRICS.make(each) for each in given)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Recipe:
     """How to train: the options of `Trainer`, `train` and `training_steps`, checked and brought to one form.
 
@@ -121,6 +132,8 @@ class Recipe:
         "Threads on the CPU, at most; how many there are changes no number.", shown="all cores")  # fmt: skip
     log_every: int = option(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
 
+    __repr__ = changed
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(
@@ -151,7 +164,8 @@ class Recipe:
         for name in options:
             if name not in known:
                 hint = suggestion(name, [*known, *others], SYNONYMS).strip() or f"there are {', '.join(known)}."
-                raise UsageError(f"there is no option {name}; {hint}")
+                place = next((place for place, names in ELSEWHERE.items() if name in names.split()), None)
+                raise UsageError(f"there is no option {name}; {f'it is given {place}.' if place else hint}")
         return cls(**options)
 
     def judged_by(self) -> Metric | None:

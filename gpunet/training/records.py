@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunet.network.metrics import metric_of
+from gpunet.notebook import Table
 
 if TYPE_CHECKING:
     from gpunet.network.mlp import MLP
@@ -51,6 +52,11 @@ class Record:
         held = self.__dict__
         return {name.removesuffix("metrics"): held[name] for name in held if name.endswith("metrics")}
 
+    def __repr__(self) -> str:
+        told = ((name, value) for name, value in self.as_dict().items() if name != "event")
+        values = (f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value!r}" for name, value in told)
+        return f"{type(self).__name__}({', '.join(values)})"
+
     def __getattr__(self, name: str) -> Any:
         return metric_of(self, self._metrics(), name)
 
@@ -58,7 +64,7 @@ class Record:
         return [*super().__dir__(), *self.as_dict()]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StepRecord(Record):
     """One logged step.
 
@@ -99,7 +105,7 @@ class StepRecord(Record):
         return metric_of(self, self._metrics(), "validation_accuracy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ResultRecord(Record):
     """The end of training: metrics and loss (without penalties) on each split that there is.
 
@@ -166,3 +172,22 @@ class TrainingResult:
         split = next(name for name in ("test", "validation", "train") if getattr(record, f"{name}_metrics") is not None)
         scores = ", ".join(f"{split}_{key}={value:.4g}" for key, value in getattr(record, f"{split}_metrics").items())
         return f"TrainingResult({scores}, {record.iterations:,} iterations, {record.train_seconds:.1f} s)"
+
+    def columns(self) -> dict[str, list[Any]]:
+        """The history by columns, one value for each step record, None where a record has none.
+
+        `pandas.DataFrame(result.columns())` and `polars.DataFrame(result.columns())` take it as it is.
+        """
+        rows = [record.as_dict() for record in self.history]
+        names = dict.fromkeys(name for row in rows for name in row if name != "event")
+        return {name: [row.get(name) for row in rows] for name in names}
+
+    def _repr_html_(self) -> str:
+        record = self.record
+        splits = [name for name in ("train", "validation", "test") if getattr(record, f"{name}_metrics") is not None]
+        metrics = getattr(record, f"{splits[0]}_metrics")
+        rows = [
+            [name, *getattr(record, f"{name}_metrics").values(), getattr(record, f"{name}_loss")] for name in splits
+        ]
+        told = f"{record.iterations:,} iterations in {record.train_seconds:.2f} s on {record.device}, {record.stopped}"
+        return Table(told, ["split", *metrics, "loss"], rows)._repr_html_()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import reprlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,9 @@ from gpunet.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+MODEL_WANTED = "the model must be an MLP"
+DATA_WANTED = "the data must be a Dataset, as gn.Dataset.from_arrays(inputs, labels) makes one"
 
 
 class Trainer:
@@ -73,6 +77,9 @@ class Trainer:
         checkpoint_seconds: float | None = None,
         **options: Unpack[Options],
     ) -> None:
+        for given, has, wanted in ((model, "layers", MODEL_WANTED), (data, "train", DATA_WANTED)):
+            if not hasattr(given, has):
+                raise UsageError(f"{wanted}, not {reprlib.repr(given)}.")
         self.model = model
         self.data = data
         self.backend = model.backend
@@ -105,6 +112,10 @@ class Trainer:
         self.early_stopping = EarlyStopping(recipe.early_stopping)
         with explaining(model, data, self.optimizer, self.batch):
             self.step = Step(model, data, self.loss, self.optimizer, self.schedule, recipe, self.mode)
+
+    def __repr__(self) -> str:
+        where = f"{self.model.description} on {self.data.name} ({self.backend.device})"
+        return f"<Trainer of {where}: iteration {self.iteration:,} of {self.iterations:,}>"
 
     @property
     def iteration(self) -> int:
