@@ -10,6 +10,7 @@ import typer
 
 from gpunet import readers
 from gpunet.errors import GpunetError, UsageError
+from gpunet.runs.initial import hidden_layers
 from gpunet.runs.settings import FIELDS, Settings, layered, option, read_file
 
 
@@ -85,8 +86,11 @@ def resolve(given: dict[str, Any], config: str | None) -> Settings:
         UsageError: a value cannot be used, in the file or on the command line.
         DataError: the file cannot be read.
     """
-    if config is None:
-        return Settings(**given)
-    from_file = read_file(config)
-    Settings.from_dict(from_file, source=config)  # its own mistakes are reported as the file's
-    return Settings(**layered(from_file, given))
+    from_file: dict[str, Any] = {}
+    if config is not None:
+        from_file = read_file(config)
+        Settings.from_dict(from_file, source=config)  # its own mistakes are reported as the file's
+    values = layered(from_file, given)
+    if values.get("init_from") is not None and "hidden" not in values:
+        values = {**hidden_layers(values["init_from"]), **values}
+    return Settings(**values)

@@ -23,6 +23,7 @@ from gpunet.cli.options import at_least, resolve, setting_options
 from gpunet.data.dataset import Dataset
 from gpunet.errors import UsageError
 from gpunet.runs.folder import RunFolder
+from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import as_json
 from gpunet.runs.recording import Recording
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer, layer_sizes
@@ -334,6 +335,7 @@ def command(
       gpunet train --config settings.toml --seed 1 --json
       gpunet train --out runs/a --epochs 50
       gpunet train --resume runs/a
+      gpunet train --init-from runs/a --lr 0.01 --epochs 20 --out runs/b
       gpunet train --config runs/a/config.json
       gpunet train --data mnist --hidden 2000,2000 --epochs 50 --dry-run
     """
@@ -371,8 +373,11 @@ def command(
             display.note(f"note: {remark}")
     elif config is not None:
         keep.note_changes(config, trainer)
+    rows = steps_row(trainer)
+    if folder is None and settings.init_from is not None:
+        rows.append(("begins with", begin_from(trainer, settings.init_from)))
     if told:
-        display.pairs(steps_row(trainer), stderr=json, width=11)
+        display.pairs(rows, stderr=json, width=11)
         display.write("", stderr=json)
         sys.stdout.flush()
     if dry_run:

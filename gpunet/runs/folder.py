@@ -361,8 +361,9 @@ def _located(settings: Settings, device: str) -> Settings:
     changes: dict[str, Any] = {"device": device}
     if settings.data not in DATASETS:
         changes["data"] = os.path.abspath(os.path.expanduser(settings.data))
-    if settings.data_dir is not None:
-        changes["data_dir"] = os.path.abspath(settings.data_dir)
+    for name in ("data_dir", "init_from"):
+        if getattr(settings, name) is not None:
+            changes[name] = os.path.abspath(getattr(settings, name))
     return settings.resolved().with_changes(**changes)
 
 

@@ -93,6 +93,9 @@ class Settings(Recipe):
         "NAME", f"Loss, the mean over the batch: {LOSSES.offer(_WITH_LOSS)}.", names=LOSSES)  # fmt: skip
     init: str = setting("truncated-normal", read.specification(INITIALIZERS), NETWORK,
         "NAME", f"Initial weights: {INITIALIZERS.offer()}.", names=INITIALIZERS)  # fmt: skip
+    init_from: str | None = setting(None, read.optional(read.text), NETWORK, "RUN",
+        "Begin with the weights of this run or model file, as far as the layers have the same shape; where all have, "
+        "with the run's optimizer too. Without --hidden the layers are those of it.", "fresh weights")  # fmt: skip
     bias: float = setting(0.1, read.number(), NETWORK, "X", "Initial value of every bias.")
 
     optimizer: str = setting("sgd", read.specification(OPTIMIZERS, _WITH_OPTIMIZER), TRAINING, "NAME",

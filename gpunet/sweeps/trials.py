@@ -23,6 +23,7 @@ from gpunet.kernels.losses import LOSSES
 from gpunet.kernels.optimizers import OPTIMIZERS
 from gpunet.network.initializers import INITIALIZERS
 from gpunet.registry import Registry
+from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import as_json
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
 from gpunet.training.records import Record
@@ -202,7 +203,10 @@ def run_trial(
         backend = get_backend(device)
         model = build_model(settings, seen, backend)
         # One thread: there are other trials for the other cores.
-        *_, end = build_trainer(settings.with_changes(threads=settings.threads or 1), model, seen).steps()
+        trainer = build_trainer(settings.with_changes(threads=settings.threads or 1), model, seen)
+        if settings.init_from is not None:
+            begin_from(trainer, settings.init_from)
+        *_, end = trainer.steps()
     except TrainingDiverged as error:
         return key, {"error": str(error)}, []
     except MemoryError:

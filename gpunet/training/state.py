@@ -54,6 +54,8 @@ def state_dict(trainer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         "seconds": trainer.seconds,
         "best": trainer.early_stopping.state(),
     }
+    if trainer.step.coefficients.before:
+        facts["before"] = trainer.step.coefficients.before
     if hasattr(trainer.schedule, "state"):
         facts["schedule"] = trainer.schedule.state()
     return arrays, facts
@@ -71,6 +73,7 @@ def load_state_dict(trainer: Any, arrays: dict[str, np.ndarray], facts: dict[str
         _check_vector("best", arrays["best"], trainer.model.flat)
     try:
         iteration, seconds, stopped = int(facts["iteration"]), float(facts["seconds"]), facts["stopped"]
+        trainer.step.coefficients.before = int(facts.get("before", 0))
         fits = 0 <= iteration <= trainer.iterations and (stopped is None or isinstance(stopped, str))
         if hasattr(trainer.schedule, "restore"):
             trainer.schedule.restore(facts["schedule"])

@@ -113,6 +113,21 @@ def test_a_dry_run_says_memory_and_time_and_leaves_nothing(tmp_path, capsys):
     assert told["memory_bytes"] > 784 * 4000
 
 
+def test_a_run_begins_with_the_weights_of_another(tmp_path, capsys):
+    first, second = str(tmp_path / "a"), str(tmp_path / "b")
+    common = ("--device", "cpu", "--optimizer", "adam", "--iterations", "40", "--data", "mnist-5k")
+    in_process("train", *common, "--hidden", "12", "--activation", "tanh", "--out", first, "-q")
+    capsys.readouterr()
+    in_process("train", *common, "--init-from", first, "--lr", "0.0001", "--out", second)
+    text = capsys.readouterr().out
+    assert "784-12-10 tanh" in text
+    assert f"begins with  all 2 layers of {first} and its optimizer, after 40 updates\n" in text
+    in_process("train", *common, "--init-from", first, "--classes", "3,8", "--iterations", "5")
+    assert f"begins with  the first 1 of 2 layers of {first}\n" in capsys.readouterr().out
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert config["settings"]["init_from"] == first
+
+
 def test_json_lines():
     done = gpunet(*SHORT, "--json", "--validation", "400")
     assert done.returncode == 0
