@@ -34,6 +34,9 @@ class Activation:
         formula: f in one line, for the documentation.
         source: where the formula comes from.
         kinks: inputs at which f' jumps; checks by finite differences step around them.
+        onnx: how a file for ONNX has it, or None: a function of the graph and the name of its input that gives the name
+            of its output, as `lambda graph, x: graph("Mul", x, graph("Sigmoid", x))`; `graph.constant(value)` is a
+            number's name.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Activation:
     formula: str = ""
     source: str = ""
     kinks: tuple[float, ...] = ()
+    onnx: Callable[[Any, str], Any] | None = None
 
     def __repr__(self) -> str:
         return f"Activation({self.name!r}{f': {self.formula}' if self.formula else ''})"
@@ -77,6 +81,7 @@ def from_functions(
     formula: str = "",
     source: str = "",
     kinks: tuple[float, ...] = (),
+    onnx: Callable[[Any, str], Any] | None = None,
 ) -> Activation:
     """Make an activation of one's own out of plain NumPy functions and two CUDA expressions.
 
@@ -86,6 +91,7 @@ def from_functions(
         derivative: f', of x (or of f(x) with `saves="output"`).
         cuda_forward: f as a CUDA C++ expression in `x`, for example "x / (ACC(1) + fabs(x))".
         cuda_derivative: f' as an expression in `x` (or in `y` with `saves="output"`).
+        saves, formula, source, kinks, onnx: as of an `Activation`.
 
     `check_activation` holds the two forms against each other and against finite differences.
     """
@@ -97,7 +103,7 @@ def from_functions(
         np.multiply(grad, derivative(saved).astype(grad.dtype, copy=False), out=out)
 
     return Activation(
-        name, forward_into, backward_into, cuda_forward, cuda_derivative, saves, formula, source, kinks
+        name, forward_into, backward_into, cuda_forward, cuda_derivative, saves, formula, source, kinks, onnx
     )  # fmt: skip
 
 

@@ -61,6 +61,7 @@ register(
     Activation(
         "relu", _relu, _relu_backward, "x < ACC(0) ? ACC(0) : x", "y > ACC(0) ? ACC(1) : ACC(0)",
         formula="max(x, 0)", source="Nair & Hinton 2010", kinks=(0.0,),
+        onnx=lambda graph, x: graph("Relu", x),
     )
 )  # fmt: skip
 
@@ -89,6 +90,7 @@ register(
     Activation(
         "sigmoid", blockwise(_sigmoid_piece), _sigmoid_backward, "ACC(1) / (ACC(1) + exp(-x))", "y * (ACC(1) - y)",
         formula="1 / (1 + exp(-x))", source="Rumelhart, Hinton & Williams 1986",
+        onnx=lambda graph, x: graph("Sigmoid", x),
     )
 )  # fmt: skip
 
@@ -105,6 +107,7 @@ register(
     Activation(
         "tanh", blockwise(lambda x, out: np.tanh(x, out=out)), _tanh_backward, "tanh(x)", "ACC(1) - y * y",
         formula="(exp(x) - exp(-x)) / (exp(x) + exp(-x))", source="LeCun et al. 1998, Efficient BackProp",
+        onnx=lambda graph, x: graph("Tanh", x),
     )
 )  # fmt: skip
 
@@ -131,6 +134,7 @@ register(
     Activation(
         "leaky-relu", *_leaky_relu(0.01), "x < ACC(0) ? ACC(0.01) * x : x", "y > ACC(0) ? ACC(1) : ACC(0.01)",
         formula="x if x > 0 else 0.01 x", source="Maas, Hannun & Ng 2013", kinks=(0.0,),
+        onnx=lambda graph, x: graph("LeakyRelu", x, alpha=0.01),
     )
 )  # fmt: skip
 
@@ -171,6 +175,7 @@ register(
     Activation(
         "elu", _elu, _elu_backward, "x > ACC(0) ? x : expm1(x)", "y > ACC(0) ? ACC(1) : y + ACC(1)",
         formula="x if x > 0 else exp(x) - 1", source="Clevert, Unterthiner & Hochreiter 2016",
+        onnx=lambda graph, x: graph("Elu", x, alpha=1.0),
     )
 )  # fmt: skip
 
@@ -206,12 +211,18 @@ register(
         f"x > ACC(0) ? ACC({_SELU_SCALE}) * x : ACC({_SELU_LEFT}) * expm1(x)",
         f"y > ACC(0) ? ACC({_SELU_SCALE}) : y + ACC({_SELU_LEFT})",
         formula="1.0507 x if x > 0 else 1.7581 (exp(x) - 1)", source="Klambauer et al. 2017", kinks=(0.0,),
+        onnx=lambda graph, x: graph("Selu", x),
     )
 )  # fmt: skip
 
 
 #: Beyond this the tails of gelu and gelu-tanh are 0 in any dtype, and their slope is 0 or 1.
 _FAR = 60.0
+
+
+def _gelu_onnx(graph: Any, x: str) -> Any:
+    inner = graph("Erf", graph("Mul", x, graph.constant(0.5**0.5)))
+    return graph("Mul", graph("Mul", x, graph.constant(0.5)), graph("Add", inner, graph.constant(1.0)))
 
 
 @blockwise
@@ -249,12 +260,19 @@ register(
         "ACC(0.5) * erfc(ACC(-0.70710678118654752) * x)"
         " + ACC(0.39894228040143268) * x * exp(ACC(-0.5) * x * x)",
         saves="input", formula="x Phi(x) = x (1 + erf(x / sqrt(2))) / 2", source="Hendrycks & Gimpel 2016",
+        onnx=_gelu_onnx,
     )
 )  # fmt: skip
 
 # 0.5 x (1 + tanh(u)) is x sigmoid(2 u), which keeps the digits of the left tail; 2 u = x (a + b x^2).
 _GELU_A = 2 * math.sqrt(2 / math.pi)
 _GELU_B = _GELU_A * 0.044715
+
+
+def _gelu_tanh_onnx(graph: Any, x: str) -> Any:
+    cubed = graph("Mul", graph("Mul", graph("Mul", x, x), x), graph.constant(0.044715))
+    inner = graph("Tanh", graph("Mul", graph("Add", x, cubed), graph.constant((2 / math.pi) ** 0.5)))
+    return graph("Mul", graph("Mul", x, graph.constant(0.5)), graph("Add", inner, graph.constant(1.0)))
 
 
 @blockwise
@@ -298,6 +316,7 @@ register(
         f"x / (ACC(1) + exp(-{_W}))",
         f"x > ACC({_FAR}) ? ACC(1) : x < ACC(-{_FAR}) ? ACC(0) : {_NEAR_SLOPE}",
         saves="input", formula="x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2", source="Hendrycks & Gimpel 2016",
+        onnx=_gelu_tanh_onnx,
     )
 )  # fmt: skip
 
@@ -326,6 +345,7 @@ register(
         "silu", _silu, _silu_backward, "x / (ACC(1) + exp(-x))",
         "(ACC(1) + x / (ACC(1) + exp(x))) / (ACC(1) + exp(-x))",
         saves="input", formula="x / (1 + exp(-x))", source="Elfwing, Uchibe & Doya 2018; swish",
+        onnx=lambda graph, x: graph("Mul", x, graph("Sigmoid", x)),
     )
 )  # fmt: skip
 
@@ -357,6 +377,7 @@ register(
         "softplus", _softplus, _softplus_backward,
         "(x > ACC(0) ? x : ACC(0)) + log1p(exp(-fabs(x)))", "ACC(1) / (ACC(1) + exp(-x))",
         saves="input", formula="log(1 + exp(x))", source="Dugas et al. 2001",
+        onnx=lambda graph, x: graph("Softplus", x),
     )
 )  # fmt: skip
 
@@ -403,6 +424,7 @@ register(
         "mish", _mish, _mish_backward, "x * tanh(log1p(exp(x)))",
         "tanh(log1p(exp(x))) + x / (ACC(1) + exp(-x)) * (ACC(1) - tanh(log1p(exp(x))) * tanh(log1p(exp(x))))",
         saves="input", formula="x tanh(log(1 + exp(x)))", source="Misra 2019",
+        onnx=lambda graph, x: graph("Mul", x, graph("Tanh", graph("Softplus", x))),
     )
 )  # fmt: skip
 
@@ -429,6 +451,7 @@ register(
     Activation(
         "softsign", _softsign, _softsign_backward, "x / (ACC(1) + fabs(x))", "(ACC(1) - fabs(y)) * (ACC(1) - fabs(y))",
         formula="x / (1 + |x|)", source="Turian, Bergstra & Bengio 2009",
+        onnx=lambda graph, x: graph("Softsign", x),
     )
 )  # fmt: skip
 
@@ -455,6 +478,7 @@ register(
         "hard-tanh", *_clip(-1, 1), "x < ACC(-1) ? ACC(-1) : x > ACC(1) ? ACC(1) : x",
         "y > ACC(-1) && y < ACC(1) ? ACC(1) : ACC(0)",
         formula="min(max(x, -1), 1)", source="Collobert 2004", kinks=(-1.0, 1.0),
+        onnx=lambda graph, x: graph("Clip", x, graph.constant(-1.0), graph.constant(1.0)),
     )
 )  # fmt: skip
 register(
@@ -462,6 +486,7 @@ register(
         "relu6", *_clip(0, 6), "x < ACC(0) ? ACC(0) : x > ACC(6) ? ACC(6) : x",
         "y > ACC(0) && y < ACC(6) ? ACC(1) : ACC(0)",
         formula="min(max(x, 0), 6)", source="Krizhevsky 2010", kinks=(0.0, 6.0),
+        onnx=lambda graph, x: graph("Clip", x, graph.constant(0.0), graph.constant(6.0)),
     )
 )  # fmt: skip
 
@@ -474,6 +499,7 @@ def _copy(x: np.ndarray, out: np.ndarray) -> None:
 register(
     Activation(
         "identity", _copy, lambda grad, y, out: _copy(grad, out), "x", "ACC(1)", formula="x",
+        onnx=lambda graph, x: x,
     )
 )  # fmt: skip
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gpunet.errors import MissingExtra, UsageError
+from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.version import __version__
 
 #: Version of the ONNX operators, and of the file format that goes with it.
@@ -44,46 +44,6 @@ class Graph:
         return name
 
 
-def _product(graph: Graph, *factors: str) -> str:
-    result = factors[0]
-    for factor in factors[1:]:
-        result = graph("Mul", result, factor)
-    return result
-
-
-def _gelu(graph: Graph, x: str) -> str:
-    inner = graph("Erf", graph("Mul", x, graph.constant(0.5**0.5)))
-    return _product(graph, x, graph.constant(0.5), graph("Add", inner, graph.constant(1.0)))
-
-
-def _gelu_tanh(graph: Graph, x: str) -> str:
-    cubed = _product(graph, x, x, x, graph.constant(0.044715))
-    inner = graph("Tanh", graph("Mul", graph("Add", x, cubed), graph.constant((2 / np.pi) ** 0.5)))
-    return _product(graph, x, graph.constant(0.5), graph("Add", inner, graph.constant(1.0)))
-
-
-#: How an activation is written: name -> function of the graph and its input's name that gives its output's name.
-#: An activation of one's own is exported once it has an entry here.
-ONNX_FORMS: dict[str, Callable[[Graph, str], str]] = {
-    "identity": lambda graph, x: x,
-    "relu": lambda graph, x: graph("Relu", x),
-    "leaky-relu": lambda graph, x: graph("LeakyRelu", x, alpha=0.01),
-    "elu": lambda graph, x: graph("Elu", x, alpha=1.0),
-    "selu": lambda graph, x: graph("Selu", x),
-    "relu6": lambda graph, x: graph("Clip", x, graph.constant(0.0), graph.constant(6.0)),
-    "hard-tanh": lambda graph, x: graph("Clip", x, graph.constant(-1.0), graph.constant(1.0)),
-    "sigmoid": lambda graph, x: graph("Sigmoid", x),
-    "tanh": lambda graph, x: graph("Tanh", x),
-    "softplus": lambda graph, x: graph("Softplus", x),
-    "softsign": lambda graph, x: graph("Softsign", x),
-    "silu": lambda graph, x: graph("Mul", x, graph("Sigmoid", x)),
-    "gelu": _gelu,
-    "gelu-tanh": _gelu_tanh,
-    "mish": lambda graph, x: graph("Mul", x, graph("Tanh", graph("Softplus", x))),
-    "sign": lambda graph, x: graph("Sign", x),
-}
-
-
 def to_onnx(model: Any, *, pixels: bool = False) -> Any:
     """The model as an `onnx.ModelProto`.
 
@@ -94,17 +54,16 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
 
     Raises:
         MissingExtra: onnx is not installed.
-        UsageError: an activation has no entry in `ONNX_FORMS`.
+        UsageError: an activation has no ONNX form.
     """
     try:
         from onnx import TensorProto, checker, helper
     except ImportError:
         raise MissingExtra("onnx", "onnx", "writing an ONNX file") from None
     for activation in model.activations:
-        if activation.name not in ONNX_FORMS:
-            raise UsageError(
-                f"the activation {activation.name!r} has no ONNX form; those that have one are {', '.join(ONNX_FORMS)}."
-            )
+        if activation.onnx is None:
+            able = ", ".join(name for name, entry in ACTIVATIONS.items() if entry.onnx is not None)
+            raise UsageError(f"the activation {activation.name!r} has no ONNX form; those that have one are {able}.")
     graph = Graph()
     x = "images"
     if pixels:
@@ -116,7 +75,7 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
         bias = graph.constant(parameters[2 * index + 1], f"b{index + 1}")
         x = graph("Gemm", x, weights, bias, name="logits" if index == last else None)
         if index < last:
-            x = ONNX_FORMS[model.activations[index].name](graph, x)
+            x = model.activations[index].onnx(graph, x)
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", model.outputs])]
     classes = max(model.outputs, 2)
     if model.loss.gives_probabilities:
