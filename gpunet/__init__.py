@@ -43,6 +43,7 @@ _NAMES = {
     "gpunet.training.progress": "ProgressBar",
     "gpunet.training.records": "ResultRecord StepRecord TrainingResult",
     "gpunet.training.schedules": "SCHEDULES",
+    "gpunet.training.together": "steps_together train_together",
     "gpunet.training.trainer": "Trainer train training_steps",
 }
 #: Modules under the name that they have here, with what only some need: gpunet.schedules.Cosine.

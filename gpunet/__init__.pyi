@@ -85,6 +85,8 @@ from gpunet.training.schedules import ReduceOnPlateau as ReduceOnPlateau
 from gpunet.training.schedules import SCHEDULES as SCHEDULES
 from gpunet.training.schedules import Schedule as Schedule
 from gpunet.training.schedules import Step as Step
+from gpunet.training.together import steps_together as steps_together
+from gpunet.training.together import train_together as train_together
 from gpunet.training.trainer import Trainer as Trainer
 from gpunet.training.trainer import train as train
 from gpunet.training.trainer import training_steps as training_steps
@@ -161,7 +163,9 @@ __all__ = [
     "save_checkpoint",
     "schedules",
     "show",
+    "steps_together",
     "sweep",
     "train",
+    "train_together",
     "training_steps",
 ]

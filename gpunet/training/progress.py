@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpunet.training.callbacks import Callback
@@ -69,6 +69,87 @@ class ProgressBar(Callback):
         else:
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
+
+
+class ProgressRows(Callback):
+    """A row for each of several networks that are trained together, the best on top, on standard error.
+
+    It is drawn in a terminal alone, inside a `with` block, and taken away at its end.
+
+    Args:
+        trainers: those of the networks; each has this as a callback.
+        stream: where to draw; standard error by default.
+    """
+
+    def __init__(self, trainers: Sequence[Any], stream: Any = None) -> None:
+        self._trainers = trainers
+        self._stream = stream
+        self._records: dict[int, StepRecord] = {}  # the last one of each trainer, and the last with a validation
+        self._validations: dict[int, StepRecord] = {}
+        self._live: Any = None
+
+    def __enter__(self) -> ProgressRows:
+        stream = sys.stderr if self._stream is None else self._stream
+        if can_redraw(stream):
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=stream, highlight=False, markup=False, emoji=False)
+            self._live = Live(
+                get_renderable=lambda: self.table(console.height - MARGIN),
+                console=console,
+                transient=True,
+                refresh_per_second=2,
+                redirect_stdout=is_terminal(sys.stdout),
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def on_record(self, record: Record, trainer: Any) -> None:
+        """Note the record's figures for the next drawing."""
+        if isinstance(record, StepRecord):
+            self._records[id(trainer)] = record
+            if record.validation_metrics:
+                self._validations[id(trainer)] = record
+
+    def table(self, room: int) -> Any:
+        """The table as it stands, with as many rows as there is room for."""
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, caption_justify="left")
+        for title in ("network", "steps", "", "loss", "validation"):
+            table.add_column(title, justify="left" if title == "network" else "right", no_wrap=True)
+        order = sorted(range(len(self._trainers)), key=lambda index: -self._merit(self._trainers[index]))
+        for index in order[: max(room, 1)]:
+            trainer = self._trainers[index]
+            record, validation = self._records.get(id(trainer)), self._validations.get(id(trainer))
+            figures = ["", "", ""]
+            if record is not None:
+                figures = [told(record.metrics), f"{record.loss:.4f}", ""]
+            if validation is not None:
+                figures[2] = told(validation.validation_metrics or {})
+            name = f"{index + 1}  {trainer.model.description}"
+            table.add_row(name, f"{trainer.iteration:,}/{trainer.iterations:,}", *figures)
+        if len(order) > max(room, 1):
+            table.caption = f"and {len(order) - max(room, 1)} more"
+        return table
+
+    def _merit(self, trainer: Any) -> float:
+        metric = trainer.metrics[0]
+        if (validation := self._validations.get(id(trainer))) is not None:
+            return float(metric.merit((validation.validation_metrics or {})[metric.key]))
+        record = self._records.get(id(trainer))
+        return -math.inf if record is None else float(metric.merit(record.metrics[metric.key]))
+
+
+def told(metrics: Mapping[str, float]) -> str:
+    """The first of some metrics, in a few words."""
+    return next((f"{name} {value:.4f}" for name, value in metrics.items()), "")
 
 
 class _Drawing(threading.Thread):

@@ -10,7 +10,7 @@ import copy
 import reprlib
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -155,13 +155,21 @@ class Trainer:
         Raises:
             TrainingDiverged: the loss is no longer finite; the sentence names the step.
         """
+        return cast(Iterator[Record], self._course(goals=False))
+
+    def course(self) -> Iterator[Record | int]:
+        """As `steps`, and before each stretch of steps the step that it goes to, for whoever does the steps of several
+        trainers together (see `together.py`); what is not done then is done here."""
+        return self._course(goals=True)
+
+    def _course(self, goals: bool) -> Iterator[Record | int]:
         if self._owner is not None:  # an iterator that was left at a record and is still referred to
             self.callbacks.end(self)
         mine = self._owner = object()
         self.model.loss = self.loss  # another trainer of the model may have set its own
         try:
             self.callbacks.start(self)
-            yield from self._steps()
+            yield from self._steps(goals)
         except (Exception, KeyboardInterrupt) as error:
             self.error = error
             raise
@@ -172,11 +180,13 @@ class Trainer:
                 self.callbacks.end(self)
                 self.error = None  # it holds on to the frames that it went through, and they to the trainer
 
-    def _steps(self) -> Iterator[Record]:
+    def _steps(self, goals: bool) -> Iterator[Record | int]:
         since = self.iteration, self.seconds
         self.checkpoints.restart()
         while not (self._ended or self._stop_asked):
             goal = self._next_stop()
+            if goals:
+                yield goal
             loss, metrics = self._run_to(goal)
             if self.iteration < goal:
                 break  # `stop` was called in between, where nothing is recorded
@@ -298,6 +308,11 @@ class Trainer:
             validation_metrics=validation.metrics if validation else None,
         )
 
+    def gathered(self, records: Sequence[Record]) -> TrainingResult:
+        """The records of a training, from its first to its last, as one result."""
+        result = records[-1] if records and isinstance(records[-1], ResultRecord) else self._result()
+        return TrainingResult(result, [record for record in records if isinstance(record, StepRecord)], self.model)
+
     def _speed(self, since: tuple[int, float]) -> float:
         """Steps per second since there were so many steps and seconds."""
         steps, seconds = self.iteration - since[0], self.seconds - since[1]
@@ -377,6 +392,4 @@ def train(model: MLP, data: Any, *, progress: bool = False, **options: Unpack[Tr
     trainer = Trainer(model, data, **options)
     if progress:
         trainer.callbacks.append(ProgressBar())
-    records = list(trainer.steps())
-    result = records[-1] if records and isinstance(records[-1], ResultRecord) else trainer._result()
-    return TrainingResult(result, [record for record in records if isinstance(record, StepRecord)], model)
+    return trainer.gathered(list(trainer.steps()))

@@ -1,0 +1,217 @@
+"""Several networks at once: the numbers of each alone, whatever happens to the others."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet.training.progress import ProgressRows
+
+
+def data(seed: int = 1, size: int = 240) -> gn.Dataset:
+    """Pixels of three classes that can be told apart, with validation and test splits."""
+    rng = np.random.default_rng(seed)
+    centres = rng.random((3, 12))
+    labels = rng.integers(0, 3, size)
+    pixels = (255 * np.clip(centres[labels] + 0.2 * rng.standard_normal((size, 12)), 0, 1)).astype(np.uint8)
+    parts = [slice(0, size // 2), slice(size // 2, 3 * size // 4), slice(3 * size // 4, size)]
+    train, validation, test = ((pixels[part], labels[part]) for part in parts)
+    return gn.Dataset.from_arrays(*train, *test, validation=validation)
+
+
+DATA = data()
+
+
+def different(backend: gn.Backend | str = "cpu", iterations: int = 60) -> list[gn.Trainer]:
+    """Trainers of several shapes, optimizers, schedules and lengths; the third diverges, the fourth stops early."""
+
+    def one(sizes: list[int], optimizer: Any, seed: int = 0, whole: gn.Dataset = DATA, **options: Any) -> gn.Trainer:
+        of_model = {key: options.pop(key) for key in ("activation", "dropout", "dtype", "loss") if key in options}
+        model = gn.MLP(sizes, backend=backend, seed=seed, **of_model)
+        given = {"batch_size": 16, "iterations": iterations, "log_every": 10, **options}
+        return gn.Trainer(model, whole, optimizer=optimizer, **given)
+
+    return [
+        one([12, 8, 3], gn.SGD(0.1), log_every=7),
+        one([12, 8, 3], gn.Adam(0.01), seed=3, dropout=0.3, l2=1e-3),
+        one([12, 8, 3], gn.SGD(1e30), seed=4, activation="identity", loss="mse"),
+        one([12, 5, 4, 3], gn.SGD(1e-9), early_stopping=1, validate_every=9),
+        one([12, 3], gn.Momentum(0.05), batch_size=50, whole=data(2, 200), max_norm=1.0, clip_norm=0.5, l1=1e-4),
+        one(
+            [12, 8, 3],
+            gn.SGD(gn.schedules.ReduceOnPlateau(0.2, patience=1)),
+            dtype="float64",
+            iterations=iterations - 23,
+        ),
+    ]
+
+
+def told(trainer: gn.Trainer, records: list[Any]) -> tuple[Any, ...]:
+    """What is to be the same: records without what the clock measured, and the weights."""
+    clock = {"seconds", "steps_per_second", "train_seconds"}
+    lines = [
+        str(record)
+        if isinstance(record, Exception)
+        else {key: value for key, value in record.as_dict().items() if key not in clock}
+        for record in records
+    ]
+    return lines, trainer.stopped, trainer.backend.to_host(trainer.model.flat).tobytes()
+
+
+def alone(trainer: gn.Trainer) -> tuple[Any, ...]:
+    records: list[Any] = []
+    try:
+        for record in trainer.steps():
+            records.append(record)
+    except Exception as error:
+        records.append(error)
+    return told(trainer, records)
+
+
+def together(trainers: list[gn.Trainer]) -> list[tuple[Any, ...]]:
+    records: dict[int, list[Any]] = {id(trainer): [] for trainer in trainers}
+    for trainer, record in gn.steps_together(trainers):
+        records[id(trainer)].append(record)
+    return [told(trainer, records[id(trainer)]) for trainer in trainers]
+
+
+def test_each_network_has_the_numbers_of_training_it_alone(backend: gn.Backend) -> None:
+    wanted = [alone(trainer) for trainer in different(backend)]
+    assert "not a finite number" in wanted[2][0][-1]
+    assert wanted[3][1] == "early stopping"
+    assert together(different(backend)) == wanted
+
+
+def test_results_come_in_order_with_errors_in_their_places() -> None:
+    trainers = different()
+    results = gn.train_together(trainers)
+    assert [type(result).__name__ for result in results].count("TrainingDiverged") == 1
+    assert isinstance(results[2], gn.TrainingDiverged)
+    for index, (result, trainer) in enumerate(zip(results, trainers, strict=True)):
+        if index != 2:
+            assert isinstance(result, gn.TrainingResult)
+            assert result.model is trainer.model
+            assert result.iterations == trainer.iteration
+            assert result.history[-1].iteration == trainer.iteration
+
+
+def test_records_of_all_networks_come_side_by_side() -> None:
+    trainers = different()[:2]
+    order = [trainer for trainer, record in gn.steps_together(trainers) if record.event == "step"]
+    first = order.index(trainers[1])
+    assert trainers[0] in order[:first]
+    assert trainers[0] in order[first:]
+
+
+class Told(gn.Callback):
+    """Notes what it is told of which trainer, and raises an exception at some step."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.events: list[tuple[str, gn.Trainer, Any]] = []
+        self.fails_at = fails_at
+
+    def on_start(self, trainer: gn.Trainer) -> None:
+        self.events.append(("start", trainer, None))
+
+    def on_record(self, record: Any, trainer: gn.Trainer) -> None:
+        self.events.append(("record", trainer, record))
+        if trainer.iteration == self.fails_at:
+            raise ValueError("a fault of the callback")
+
+    def on_checkpoint(self, trainer: gn.Trainer) -> None:
+        self.events.append(("checkpoint", trainer, trainer.iteration))
+
+    def on_end(self, trainer: gn.Trainer) -> None:
+        self.events.append(("end", trainer, trainer.error))
+
+
+def test_a_callback_that_fails_ends_its_own_network_alone() -> None:
+    wanted = [alone(trainer) for trainer in different()[:2]]
+    trainers = different()[:2]
+    watched = Told(fails_at=20)
+    trainers[1].callbacks.append(watched)
+    found = together(trainers)
+    assert found[0] == wanted[0]
+    assert found[1][0][-1] == "a fault of the callback"
+    assert isinstance(watched.events[-1][2], ValueError)
+
+
+def test_callbacks_of_all_are_told_of_each_with_its_trainer() -> None:
+    trainers = different()[:2]
+    watched = Told()
+    gn.train_together(trainers, callbacks=[watched])
+    for trainer in trainers:
+        mine = [event for event, whose, _ in watched.events if whose is trainer]
+        assert mine[0] == "start"
+        assert mine[-1] == "end"
+        assert "checkpoint" in mine
+
+
+class Leaving(gn.Callback):
+    """Stops its trainer at its first record, or raises Ctrl-C there."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def on_record(self, record: Any, trainer: gn.Trainer) -> None:
+        if self.how == "stop":
+            trainer.stop()
+        if self.how == "interrupt":
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("how", ["break", "stop", "interrupt"])
+def test_left_and_taken_up_again(how: str, backend: gn.Backend) -> None:
+    wanted = [alone(trainer)[1:] for trainer in different(backend)]
+    trainers = different(backend)
+    watched = Told()
+    trainers[0].callbacks.append(watched)
+    trainers[1].callbacks.append(Leaving(how))
+    try:
+        for trainer, _ in gn.steps_together(trainers):
+            if how == "break" and trainer is trainers[4]:
+                break
+    except KeyboardInterrupt:
+        assert how == "interrupt"
+    assert watched.events[-1][0] == "end"
+    resumed = different(backend)
+    for old, new in zip(trainers, resumed, strict=True):
+        if np.isfinite(backend.to_host(old.model.flat)).all():
+            new.restore(*old.state())
+    assert [found[1:] for found in together(resumed)] == wanted
+
+
+def test_two_trainers_of_one_model_are_refused() -> None:
+    model = gn.MLP([12, 3])
+    trainers = [gn.Trainer(model, DATA, iterations=1, batch_size=16) for _ in range(2)]
+    with pytest.raises(gn.UsageError, match="same model"):
+        gn.train_together(trainers)
+
+
+def test_no_trainers_give_no_results() -> None:
+    assert gn.train_together([]) == []
+
+
+def test_the_best_network_stands_on_top() -> None:
+    from rich.console import Console
+
+    trainers = [gn.Trainer(gn.MLP([12, 3]), DATA, iterations=40, batch_size=16) for _ in range(3)]
+    for trainer, rate in zip(trainers, (1e-6, 1.0, 1e-3), strict=True):
+        trainer.optimizer = gn.SGD(rate)
+    trainers = [
+        gn.Trainer(trainer.model, DATA, optimizer=trainer.optimizer, iterations=40, batch_size=16)
+        for trainer in trainers
+    ]
+    rows = ProgressRows(trainers, io.StringIO())
+    gn.train_together(trainers, callbacks=[rows])
+    console = Console(file=io.StringIO(), width=100)
+    console.print(rows.table(room=2))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[0].split()[:2] == ["network", "steps"]
+    assert lines[1].split()[0] == "2"
+    assert "40/40" in lines[1]
+    assert lines[3].strip() == "and 1 more"
