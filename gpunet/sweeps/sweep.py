@@ -23,12 +23,12 @@ import numpy as np
 from gpunet.backend import get_backend
 from gpunet.data.dataset import Dataset
 from gpunet.errors import CheckpointError, DataError, UsageError
-from gpunet.files import Lock, sync, write_atomic
+from gpunet.files import Lock, write_atomic
 from gpunet.network.evaluation import evaluate
 from gpunet.network.metrics import METRICS, Metric
 from gpunet.network.mlp import MLP
 from gpunet.runs.settings import FIELDS, Settings, build_dataset, build_model, check_keys
-from gpunet.sweeps import grids
+from gpunet.sweeps import grids, lines
 from gpunet.sweeps.trials import OF_THE_DATA, Result, Row, Trial, data_text, dataset, fit, in_parallel, in_turn
 
 #: The share of the training examples that is held out to choose by, where the data has no validation split.
@@ -158,12 +158,12 @@ class Sweep:
     def _read(self) -> None:
         """Take the results that the folder holds."""
         wanted = {trial.key: trial for trial in self.trials}
-        for record in _read_lines(self.folder / "results.jsonl"):
+        for record in lines.read(self.folder / "results.jsonl", "iterations", "device"):
             trial = wanted.get(record.get("key", ""))
             if trial is not None:
                 told = {**record, "varied": trial.varied, "seed": trial.settings.seed}
                 self.results[trial.key] = Result.from_dict(told)
-        for record in _read_lines(self.folder / "tests.jsonl"):
+        for record in lines.read(self.folder / "tests.jsonl"):
             if record.get("key") in wanted and self.tested in record:
                 self.tests[record["key"]] = record[self.tested]
 
@@ -178,7 +178,7 @@ class Sweep:
             for index, values in enumerate(parameters):
                 model.set_parameter(index, values)
             model.save(self.model_path(trial))
-        _append(self.folder / "results.jsonl", {**result.as_dict(), "settings": trial.settings.to_dict()})
+        lines.append(self.folder / "results.jsonl", {**result.as_dict(), "settings": trial.settings.to_dict()})
         self.results[trial.key] = result
         return result
 
@@ -310,7 +310,7 @@ class Sweep:
                     raise CheckpointError(f"{self.model_path(trial)} is gone; run the sweep in a new folder.")
                 judges = [] if self.judge is None else [self.judge]
                 score = getattr(evaluate(MLP.load(self.model_path(trial)), data.test, metrics=judges), self.tested[5:])
-                _append(self.folder / "tests.jsonl", {"key": trial.key, self.tested: score})
+                lines.append(self.folder / "tests.jsonl", {"key": trial.key, self.tested: score})
                 self.tests[trial.key] = score
             found.append(self.tests[trial.key])
         return found
@@ -371,40 +371,9 @@ def _count(name: str, value: Any) -> int:
 # --- files -------------------------------------------------------------------------------------------------
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a file of JSON lines; a last line that was cut off is taken away."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    records = []
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            record = json.loads(line, parse_constant=_nothing)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number}: this is no record of a sweep; take the line out.")
-        records.append(record)
-    return records
-
-
-def _nothing(text: str) -> None:
-    """NaN or Infinity in a record: no result."""
-
-
 @contextlib.contextmanager
 def _released(lock: Lock) -> Iterator[None]:
     try:
         yield
     finally:
         lock.release()
-
-
-def _append(path: Path, record: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(record, allow_nan=False) + "\n")
-        sync(stream)
