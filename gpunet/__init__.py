@@ -32,6 +32,7 @@ _NAMES = {
     "gpunet.network.initializers": "INITIALIZERS",
     "gpunet.network.metrics": "METRICS",
     "gpunet.network.mlp": "MLP",
+    "gpunet.pictures.page": "export_page",
     "gpunet.pictures.plots": "plot_history=curves plot_confusion=confusion show=examples",
     "gpunet.runs.checkpoint": "load_checkpoint save_checkpoint",
     "gpunet.runs.folder": "Recorder RunFolder",

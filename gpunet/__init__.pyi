@@ -57,6 +57,7 @@ from gpunet.network.initializers import Uniform as Uniform
 from gpunet.network.initializers import Zeros as Zeros
 from gpunet.network.metrics import METRICS as METRICS
 from gpunet.network.mlp import MLP as MLP
+from gpunet.pictures.page import export_page as export_page
 from gpunet.pictures.plots import confusion as plot_confusion
 from gpunet.pictures.plots import curves as plot_history
 from gpunet.pictures.plots import examples as show
@@ -148,6 +149,7 @@ __all__ = [
     "errors",
     "evaluate",
     "export",
+    "export_page",
     "get_backend",
     "history",
     "initializers",

@@ -52,7 +52,7 @@ SECTIONS: dict[str, list[str]] = {
     "Optimizers, schedules, initial weights": [
         "optimizers.Optimizer", "schedules.Schedule", "initializers.Initializer",
     ],
-    "Pictures": ["plot_history", "plot_confusion", "show"],
+    "Pictures": ["plot_history", "plot_confusion", "show", "export_page"],
     "Sweeps": ["Sweep"],
     "Runs, checkpoints and logs": [
         "RunFolder", "Recorder", "save_checkpoint", "load_checkpoint", "CsvLog", "JsonLinesLog", "TensorBoardLog",

@@ -16,21 +16,16 @@ from typing import Any
 from gpunet.errors import DataError
 from gpunet.pictures.picture import Options, Subject, metric_name
 from gpunet.pictures.plots import PICTURES
-from gpunet.pictures.style import check_suffix, legible
+from gpunet.pictures.style import PAGE_COLOURS, check_suffix, legible
 from gpunet.runs.history import History
 from gpunet.version import __version__
 
 #: What the name of a report ends in.
 FORMATS = (".html", ".htm")
 
-#: The look of a page; in the dark its colours are others, and dark ink on paper turns around.
+#: The look of a report; in the dark, dark ink on paper turns around.
 CSS = """
-:root { color-scheme: light dark; --paper: #ffffff; --ink: #1a1a1a; --muted: #5e5e5e; --edge: #b0b0b0; --grid: #e4e4e4;
-  --card: #f5f6f7; --blue: #0072b2; --vermilion: #c05200; --right: 0, 114, 178; --wrong: 213, 94, 0; }
-@media (prefers-color-scheme: dark) { :root { --paper: #16181b; --ink: #e8e8e8; --muted: #a0a4a8; --edge: #5a5e63;
-  --grid: #33373b; --card: #202327; --blue: #56b4e9; --vermilion: #ff9248; --right: 86, 180, 233;
-  --wrong: 255, 130, 50; }
-  img.ink { filter: invert(1); } }
+@media (prefers-color-scheme: dark) { img.ink { filter: invert(1); } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 60rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; }
@@ -88,7 +83,7 @@ def html(
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
+        f"<title>{_text(title)}</title>\n<style>{PAGE_COLOURS}{CSS}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
         f'<footer class="muted">Made by gpunet {__version__}.</footer>\n</body>\n</html>\n'
     )
 

@@ -25,6 +25,15 @@ EDGE, GRID = "#B0B0B0", "#E4E4E4"
 #: The colours of runs side by side, in this order.
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", "--", ":", "-.")
+#: The same for pages, darker where they are the colour of text, and for the dark.
+PAGE_COLOURS = """
+:root { color-scheme: light dark; --paper: #ffffff; --ink: #1a1a1a; --muted: #5e5e5e; --edge: #b0b0b0; --grid: #e4e4e4;
+  --card: #f5f6f7; --blue: #0072b2; --vermilion: #c05200; --green: #00744f; --purple: #9c3f78;
+  --right: 0, 114, 178; --wrong: 213, 94, 0; }
+@media (prefers-color-scheme: dark) { :root { --paper: #16181b; --ink: #e8e8e8; --muted: #a0a4a8; --edge: #5a5e63;
+  --grid: #33373b; --card: #202327; --blue: #56b4e9; --vermilion: #ff9248; --green: #3ecf9b; --purple: #e39cc4;
+  --right: 86, 180, 233; --wrong: 255, 130, 50; } }
+"""
 #: Kinds of files that `save` writes.
 FORMATS = (".png", ".svg", ".pdf")
 #: Characters that no file can hold as text, such as those of a folder's name that is not UTF-8.

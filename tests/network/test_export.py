@@ -131,7 +131,7 @@ def test_the_command_exports_a_model_file(tmp_path: Path, mnist_5k):
     ("arguments", "code", "said"),
     [
         (["missing.safetensors", "model.onnx"], 1, "missing.safetensors"),
-        (["missing", "model.txt"], 2, "model.txt: a model is exported as .onnx or .npz"),
+        (["missing", "model.txt"], 2, "model.txt: a model is written as .onnx, .npz, .html, .htm"),
         (["missing"], 2, "FILE"),
     ],
 )

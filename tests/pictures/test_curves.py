@@ -458,7 +458,7 @@ def test_a_model_without_mistakes_says_so(rng):
     images = rng.random((4, 2, 3), np.float32)
     model = gn.MLP([6, 3])
     model.image_shape = (2, 3)
-    data = gn.Dataset.from_arrays(images, model.predict(images.reshape(4, 6)).astype(np.int32))
+    data = gn.Dataset.from_arrays(images, model.predict(images.reshape(4, 6)).astype(np.int32), task="classification")
     with pytest.raises(gn.DataError, match="all 4 examples are answered right; there is nothing to draw"):
         plots.mistakes(model, data.train)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import chromium, command
 
 import gpunet as gn
 from gpunet.runs.history import History
@@ -165,13 +165,7 @@ def test_an_unfinished_run_says_so(run):
     assert "has not come to its end" in page
 
 
-def browser() -> str | None:
-    return next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
-
-
-@pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
+@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
 def test_a_browser_draws_it_without_a_network(page, tmp_path):
     from matplotlib.image import imread
 
@@ -179,13 +173,13 @@ def test_a_browser_draws_it_without_a_network(page, tmp_path):
     colours = {}
     for scheme, setting in (("light", "1"), ("dark", "0")):
         shot = tmp_path / f"{scheme}.png"
-        command = [
-            str(browser()), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-            "--disable-sync", "--no-first-run", "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND",
-            f"--user-data-dir={tmp_path / scheme}", f"--blink-settings=preferredColorScheme={setting}",
-            "--window-size=900,1400", f"--screenshot={shot}", (tmp_path / "report.html").as_uri(),
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        options = (f"--blink-settings=preferredColorScheme={setting}", "--window-size=900,1400", f"--screenshot={shot}")
+        done = subprocess.run(
+            command(tmp_path / scheme, *options, (tmp_path / "report.html").as_uri()),
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
         assert shot.exists(), done.stderr
         pixels = imread(shot)[:, :, :3]
         assert pixels.shape[:2] == (1400, 900)

@@ -1,0 +1,280 @@
+// A page of pictures: the drawing area, the layers, pictures to try.
+
+const [rows, columns, channels] = [...facts.imageShape, 1];
+const frame = [rows, columns];
+const easel = element("easel"), seen = element("seen");
+const WIDTH = 280, HEIGHT = Math.round(280 * rows / columns), PEN = Math.max(4, 20 * Math.min(1, rows / columns));
+easel.width = WIDTH;
+easel.height = HEIGHT;
+easel.classList.add(...(channels === 1 ? ["ink"] : []));
+const pen = easel.getContext("2d", { willReadFrequently: true });
+let current = null; // the example in hand
+let chosen = [1, 0]; // the neuron pointed at: its layer, and its number in it
+
+function wipe() {
+  pen.fillStyle = "white";
+  pen.fillRect(0, 0, WIDTH, HEIGHT);
+}
+
+// The brightness of a canvas as Pillow has it.
+function brightnessOf({ data }) {
+  const brightness = new Float32Array(data.length / 4);
+  for (let pixel = 0, at = 0; pixel < brightness.length; pixel += 1, at += 4) {
+    brightness[pixel] = (data[at] * 19595 + data[at + 1] * 38470 + data[at + 2] * 7471 + 32768) >> 16;
+  }
+  return brightness;
+}
+
+// An image's pixels as an example of the network; null if there is nothing to see.
+function exampleFrom(image) {
+  if (channels === 1) return asTrained(prepared(brightnessOf(image), image.height, image.width, frame));
+  const made = new Uint8Array(rows * columns * 3);
+  for (let channel = 0; channel < 3; channel += 1) {
+    const plane = Uint8Array.from({ length: image.data.length / 4 }, (_, pixel) => image.data[4 * pixel + channel]);
+    resized(plane, image.height, image.width, rows, columns).forEach((value, pixel) => { made[3 * pixel + channel] = value; });
+  }
+  return asTrained(made);
+}
+
+// Bytes; a network that was trained on features and not on pixels takes numbers from 0 to 1.
+function asTrained(pixels) {
+  return pixels === null || facts.inputScale !== 1 ? pixels : Float32Array.from(pixels, (value) => value / 255);
+}
+
+// A picture (rows, columns) of an example on a small canvas: dark ink on paper, or in its colours.
+function paint(canvas, example) {
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
+  image.data.fill(255);
+  if (example !== null) {
+    const top = example instanceof Uint8Array ? 255 : 1;
+    for (let pixel = 0; pixel < rows * columns; pixel += 1) {
+      for (let channel = 0; channel < 3; channel += 1) {
+        const value = 255 * example[channels === 3 ? 3 * pixel + channel : pixel] / top;
+        image.data[4 * pixel + channel] = channels === 3 ? value : 255 - value;
+      }
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+// --- drawing -----------------------------------------------------------------------------------------------
+
+let waiting = false;
+
+function drawn() {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    show(exampleFrom(pen.getImageData(0, 0, WIDTH, HEIGHT)));
+  });
+}
+
+function stroke(from, to) {
+  pen.strokeStyle = "black";
+  pen.lineWidth = PEN;
+  pen.lineCap = pen.lineJoin = "round";
+  pen.beginPath();
+  pen.moveTo(...from);
+  pen.lineTo(...to);
+  pen.stroke();
+  drawn();
+}
+
+function placeOf(event) {
+  const box = easel.getBoundingClientRect();
+  return [(event.clientX - box.left) * WIDTH / box.width, (event.clientY - box.top) * HEIGHT / box.height];
+}
+
+let last = null; // where the pen was, while it is down
+easel.addEventListener("pointerdown", (event) => {
+  if (event.button !== 0) return;
+  try { easel.setPointerCapture(event.pointerId); } catch { /* a pointer that a script made up */ }
+  last = placeOf(event);
+  stroke(last, last);
+});
+easel.addEventListener("pointermove", (event) => {
+  if (last === null) return;
+  const moves = event.getCoalescedEvents?.() ?? [];
+  for (const move of moves.length ? moves : [event]) {
+    const place = placeOf(move);
+    stroke(last, place);
+    last = place;
+  }
+});
+for (const end of ["pointerup", "pointercancel"]) easel.addEventListener(end, () => { last = null; });
+
+const keyboard = { place: [WIDTH / 2, HEIGHT / 4], down: false };
+const STEPS = { ArrowLeft: [-10, 0], ArrowRight: [10, 0], ArrowUp: [0, -10], ArrowDown: [0, 10] };
+easel.addEventListener("keydown", (event) => {
+  if (event.key === " ") {
+    keyboard.down = !keyboard.down;
+    if (keyboard.down) stroke(keyboard.place, keyboard.place);
+    element("spoken").textContent = keyboard.down ? "The pen is down." : "The pen is up.";
+  } else if (event.key in STEPS) {
+    const place = keyboard.place.map((value, axis) => (
+      Math.min(Math.max(value + STEPS[event.key][axis], PEN), [WIDTH, HEIGHT][axis] - PEN)));
+    if (keyboard.down) stroke(keyboard.place, place);
+    keyboard.place = place;
+  } else if (event.key === "Delete") {
+    clear();
+  } else {
+    return;
+  }
+  event.preventDefault();
+});
+
+function clear() {
+  wipe();
+  keyboard.down = false;
+  show(null);
+}
+
+element("clear").addEventListener("click", clear);
+element("file").addEventListener("change", async (event) => {
+  const [file] = event.target.files;
+  if (!file) return;
+  let image;
+  try {
+    image = await createImageBitmap(file);
+  } catch {
+    element("answer").textContent = `${file.name} is no picture that this browser reads.`;
+    return;
+  }
+  const room = new OffscreenCanvas(image.width, image.height).getContext("2d");
+  room.fillStyle = "white"; // under what is transparent
+  room.fillRect(0, 0, image.width, image.height);
+  room.drawImage(image, 0, 0);
+  wipe();
+  const scale = Math.min(WIDTH / image.width, HEIGHT / image.height);
+  pen.drawImage(image, (WIDTH - scale * image.width) / 2, (HEIGHT - scale * image.height) / 2, scale * image.width, scale * image.height);
+  show(exampleFrom(room.getImageData(0, 0, image.width, image.height)));
+  event.target.value = "";
+});
+
+// --- pictures to try ---------------------------------------------------------------------------------------
+
+facts.examples.told.forEach(({ truth, answer, wrong }, index) => {
+  const canvas = made("canvas", channels === 1 ? { class: "ink", "aria-hidden": "true" } : { "aria-hidden": "true" });
+  paint(canvas, exampleOf(index));
+  const caption = wrong ? `${truth}, read as ${answer}` : truth;
+  const button = made("button", { type: "button", class: wrong ? "wrong" : "right" }, canvas, caption);
+  button.addEventListener("click", () => {
+    pen.imageSmoothingEnabled = false;
+    wipe();
+    pen.drawImage(canvas, 0, 0, WIDTH, HEIGHT);
+    show(exampleOf(index));
+    easel.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  });
+  element("tries").append(button);
+});
+
+// --- inside the network ------------------------------------------------------------------------------------
+
+const MOST = 2048; // neurons of a layer that are drawn
+
+const tiles = network.layers.map((layer, index) => {
+  const count = Math.min(layer.columns, MOST);
+  const across = count <= 32 ? count : Math.ceil(Math.sqrt(count * 4));
+  const size = count <= 128 ? 22 : count <= 512 ? 16 : 12; // pixels of a neuron's square, with the gap beside it
+  const output = index === network.layers.length - 1;
+  const name = output ? "Outputs" : `Layer ${index + 1}`;
+  const title = `${name}: ${layer.columns.toLocaleString("en")} neurons${count < layer.columns ? `, the first ${count} shown` : ""}`;
+  const canvas = made("canvas", { tabindex: "0", role: "application", "aria-label": `${title}; arrow keys choose one` });
+  element("layers").append(made("div", { class: "layer" }, made("div", { class: "muted" }, title), canvas));
+  const tile = { canvas, count, across, size, layer: index + 1 };
+  canvas.addEventListener("pointermove", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const [x, y] = [(event.clientX - box.left) / box.width * across, (event.clientY - box.top) / box.height * Math.ceil(count / across)];
+    choose(tile, Math.floor(y) * across + Math.floor(x));
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    choose(tile, (chosen[0] === tile.layer ? chosen[1] : -step) + step);
+  });
+  canvas.addEventListener("focus", () => { if (chosen[0] !== tile.layer) choose(tile, 0); });
+  return tile;
+});
+
+function choose(tile, neuron) {
+  if (neuron < 0 || neuron >= tile.count || (chosen[0] === tile.layer && chosen[1] === neuron)) return;
+  chosen = [tile.layer, neuron];
+  showInside(network.answer(current ?? new Uint8Array(rows * columns * channels)));
+  element("spoken").textContent = element("which").textContent;
+}
+
+// The colours of numbers from -1 over 0 to 1: blue, the page's ground, orange.
+let hues = null;
+function coloursOf() {
+  const style = getComputedStyle(document.documentElement);
+  const hue = (name) => [1, 3, 5].map((at) => parseInt(style.getPropertyValue(name).trim().slice(at, at + 2), 16));
+  return { ground: hue("--card"), more: hue("--vermilion"), less: hue("--blue"), ink: style.getPropertyValue("--ink") };
+}
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { hues = null; show(current); });
+
+// Squares of `size` pixels (one of them the gap, if there is room for it), `across` in a row.
+function squares(canvas, values, across, size) {
+  hues ??= coloursOf();
+  const down = Math.ceil(values.length / across), gap = size > 3 ? 1 : 0;
+  canvas.width = across * size;
+  canvas.height = down * size;
+  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+  let top = 1e-12;
+  for (const value of values) top = Math.max(top, Math.abs(value));
+  for (let index = 0; index < values.length; index += 1) {
+    const share = Math.min(Math.abs(values[index]) / top, 1), hue = values[index] > 0 ? hues.more : hues.less;
+    const [red, green, blue] = hues.ground.map((value, channel) => value + (hue[channel] - value) * share);
+    const left = (index % across) * size, upper = Math.floor(index / across) * size;
+    for (let y = upper; y < upper + size - gap; y += 1) {
+      for (let x = left; x < left + size - gap; x += 1) {
+        const at = 4 * (y * canvas.width + x);
+        image.data[at] = red; image.data[at + 1] = green; image.data[at + 2] = blue; image.data[at + 3] = 255;
+      }
+    }
+  }
+  context.putImageData(image, 0, 0);
+  return context;
+}
+
+function showInside(found) {
+  for (const { canvas, count, across, size, layer } of tiles) {
+    const context = squares(canvas, found.layers[layer].subarray(0, count), across, size);
+    if (chosen[0] === layer) {
+      context.strokeStyle = hues.ink;
+      context.lineWidth = 2;
+      context.strokeRect((chosen[1] % across) * size + 1, Math.floor(chosen[1] / across) * size + 1, size - 3, size - 3);
+    }
+  }
+  const [layer, neuron] = chosen, weights = network.weightsInto(layer, neuron);
+  if (layer === 1) {
+    const means = Float64Array.from({ length: rows * columns }, (_, pixel) => {
+      let sum = 0;
+      for (let channel = 0; channel < channels; channel += 1) sum += weights[channels * pixel + channel];
+      return sum / channels;
+    });
+    squares(element("weights"), means, columns, 1);
+  } else {
+    squares(element("weights"), weights.subarray(0, MOST), tiles[layer - 2].across, tiles[layer - 2].size);
+  }
+  const name = layer === network.layers.length && facts.sizes[layer] > 1 && facts.classNames.length ? `Output ${className(neuron)}` : `Neuron ${neuron + 1} of layer ${layer}`;
+  const from = layer === 1 ? "the pixels" : `layer ${layer - 1}`;
+  element("which").textContent = `${name} gives ${number(found.layers[layer][neuron])}; above, the weights from ${from}.`;
+}
+
+// --- all of it ---------------------------------------------------------------------------------------------
+
+function show(example) {
+  current = example;
+  paint(seen, example);
+  const found = example === null ? null : network.answer(example);
+  showAnswer(found, "Draw something, or try a picture below.");
+  showInside(found ?? network.answer(new Uint8Array(rows * columns * channels)));
+}
+
+seen.classList.add(...(channels === 1 ? ["ink"] : []));
+wipe();
+show(null);
