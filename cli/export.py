@@ -53,7 +53,6 @@ def command(
     from gpunet.pictures.style import check_suffix
 
     kind = check_suffix(out, (*FORMATS, *page.FORMATS), "a model")
-    check_place(out)
     if kind not in page.FORMATS:
         if data is not None or data_dir is not None:
             raise UsageError(f"{out}: only a page (.html) shows examples; leave out --data and --data-dir.")
@@ -62,6 +61,7 @@ def command(
     else:
         if pixels:
             raise UsageError(f"{out}: --pixels is for an ONNX graph; a page takes pixels as the network does.")
+        check_place(out)
         # A model file does not say which data it was trained on; its page is made without examples.
         opened = open_run(run, data, data_dir, with_data=os.path.isdir(run) or data is not None)
         model = opened.model
