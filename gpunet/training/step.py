@@ -50,6 +50,7 @@ class Step:
         columns: the batch before it is encoded, (batch, columns); `x` itself where nothing is.
         workspaces: those of the layers.
         losses: (batch,), the loss of each example, where the last step was asked for them.
+        penalty: that of the weights before the last step that was asked for losses, on the device.
         done: how many steps are done.
         boundary: the step (0-based) before which the host has to refill something.
     """
@@ -94,8 +95,7 @@ class Step:
             self.partial_sums = backend.empty(PARTIAL_SUMS, np.float64)
             self._ready = {want_losses: list(self.operations(want_losses)) for want_losses in (False, True)}
         self._graph = StepGraph(backend, self._run_operations, mode.required) if mode.captured else None
-        #: The penalty of the weights before the last step that was to be read, on the device.
-        self._penalty: Any = 0.0
+        self.penalty: Any = 0.0
         self.boundary = self.done = 0
 
     def __reduce__(self) -> Any:
@@ -158,7 +158,7 @@ class Step:
         if self.done >= self.boundary:
             self.refill()
         if want_losses and (self.recipe.l2 or self.recipe.l1):
-            self._penalty = penalty(self.model.flat, self.model.weight_count, self.recipe.l2, self.recipe.l1)
+            self.penalty = penalty(self.model.flat, self.model.weight_count, self.recipe.l2, self.recipe.l1)
         if self._graph is not None:
             self._graph.launch()
         else:
@@ -223,17 +223,17 @@ class Step:
                 samples = samples[self.backend.to_host(self.order.rows(self.done - 1))]
         loss = float(mean(self.backend.to_host(self.losses), weights))
         if self.recipe.l2 or self.recipe.l1:
-            loss += float(self._penalty)
+            loss += float(self.penalty)
         return loss, measured.read(samples)
 
     def batch_loss(self) -> Any:
         """The loss (with penalties) of the last step's batch, if it was asked for its losses: one number on the device,
         for which nothing waits."""
         if self.batch_weights is None or self.total_weight is None:
-            return self.losses.mean() + self._penalty
+            return self.losses.mean() + self.penalty
         smallest = np.finfo(self.model.dtype).tiny  # in place of nothing, where the batch weighs nothing
         total = self.backend.xp.maximum(self.total_weight[0], smallest)
-        return (self.losses * self.batch_weights).sum() / total + self._penalty
+        return (self.losses * self.batch_weights).sum() / total + self.penalty
 
     def first_nonfinite(self) -> int:
         """The first step (0-based) whose loss was not finite, -1 if there is none; waits for the device."""
