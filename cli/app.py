@@ -1,6 +1,6 @@
 """The program `gpunet`: the table of its commands and the way into them.
 
-A command is one file in `cli/` and one line in `COMMANDS`. The file `cli/NAME.py` defines either
+A command is one file in `cli/` and one line in `COMMANDS`. The file `cli/NAME.py`, with _ for -, defines either
 
     def command(...) -> None:        a typer function: its docstring is the help, its parameters the options
     app = typer.Typer(...)           a group with commands of its own (such as `gpunet data list`)
@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Measure a trained network: loss, accuracy, confusions, worst mistakes.",
     "predict": "Say what a trained network sees in image files.",
     "show": "Show examples, mistakes, or the weights of the first layer.",
+    "lr-find": "Find a learning rate before training.",
     "sweep": "Train over several values of any option and compare the results.",
     "plot": "Draw the curves and pictures of one or many runs.",
     "export": "Write a trained network in another format.",
@@ -111,11 +112,11 @@ class CommandGroup(Group):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names in the table whose module is there."""
-        return [name for name in COMMANDS if importlib.util.find_spec(f"gpunet.cli.{name}")]
+        return [name for name in COMMANDS if importlib.util.find_spec(module_of(name))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name, imported now (or a stand-in for it while listing), or None."""
-        if cmd_name not in COMMANDS or not importlib.util.find_spec(f"gpunet.cli.{cmd_name}"):
+        if cmd_name not in COMMANDS or not importlib.util.find_spec(module_of(cmd_name)):
             return None
         if self.listing:
             return TyperCommand(name=cmd_name, help=COMMANDS[cmd_name])
@@ -142,9 +143,14 @@ class CommandGroup(Group):
             self.listing = False
 
 
+def module_of(name: str) -> str:
+    """The module of a command."""
+    return f"gpunet.cli.{name.replace('-', '_')}"
+
+
 def load_command(name: str) -> Any:
     """Import the module of a command and return the parser's command object."""
-    module = importlib.import_module(f"gpunet.cli.{name}")
+    module = importlib.import_module(module_of(name))
     if hasattr(module, "app"):
         module.app.info.name = name
         command = typer.main.get_command(module.app)

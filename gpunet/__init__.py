@@ -40,6 +40,7 @@ _NAMES = {
     "gpunet.runs.settings": "Settings",
     "gpunet.sweeps.sweep": "Sweep sweep",
     "gpunet.training.callbacks": "Callback",
+    "gpunet.training.range_test": "find_learning_rate",
     "gpunet.training.recipe": "Recipe",
     "gpunet.training.progress": "ProgressBar",
     "gpunet.training.records": "ResultRecord StepRecord TrainingResult",

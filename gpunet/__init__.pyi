@@ -73,6 +73,7 @@ from gpunet.sweeps.sweep import Sweep as Sweep
 from gpunet.sweeps.sweep import sweep as sweep
 from gpunet.training.callbacks import Callback as Callback
 from gpunet.training.progress import ProgressBar as ProgressBar
+from gpunet.training.range_test import find_learning_rate as find_learning_rate
 from gpunet.training.recipe import Recipe as Recipe
 from gpunet.training.records import ResultRecord as ResultRecord
 from gpunet.training.records import StepRecord as StepRecord
@@ -150,6 +151,7 @@ __all__ = [
     "evaluate",
     "export",
     "export_page",
+    "find_learning_rate",
     "get_backend",
     "history",
     "initializers",

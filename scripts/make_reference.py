@@ -45,7 +45,7 @@ SECTIONS: dict[str, list[str]] = {
     "Model": ["MLP", "activations.Activation", "activation", "check_activation"],
     "Training": [
         "train", "training_steps", "Trainer", "Recipe", "Callback", "ProgressBar", "TrainingResult", "StepRecord",
-        "ResultRecord",
+        "ResultRecord", "find_learning_rate",
     ],
     "Evaluation": ["evaluate", "Evaluation", "metrics.Metric", "metrics.Answers"],
     "Losses": ["losses.Loss", "losses.softmax_cross_entropy"],
