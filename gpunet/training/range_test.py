@@ -93,9 +93,9 @@ def find_learning_rate(
     steps_left = trainer.steps()
     try:
         for record in steps_left:
-            mean = SMOOTHING * mean + (1 - SMOOTHING) * record.loss  # type: ignore[attr-defined]
-            rates.append(record.learning_rate)  # type: ignore[attr-defined]
-            losses.append(record.loss)  # type: ignore[attr-defined]
+            mean = SMOOTHING * mean + (1 - SMOOTHING) * record.loss
+            rates.append(record.learning_rate)
+            losses.append(record.loss)
             smoothed.append(mean / (1 - SMOOTHING ** len(losses)))
             if len(losses) == count or (len(losses) > count // 10 and smoothed[-1] > TOO_HIGH * min(smoothed)):
                 break
