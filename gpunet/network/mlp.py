@@ -30,6 +30,7 @@ from gpunet.network import container, model_file
 from gpunet.network.initializers import INITIALIZERS, Initializer, TruncatedNormal
 from gpunet.network.layers import Dense
 from gpunet.network.metrics import Answers
+from gpunet.network.torch_bridge import read_module, read_weights, to_module
 from gpunet.notebook import Table
 
 #: Examples per forward pass of `predict` and `evaluate`; bounds the memory that inference takes.
@@ -398,6 +399,61 @@ class MLP:
         )
         for index, name in enumerate(model.parameter_names):
             model.set_parameter(index, arrays[name])
+        return model
+
+    @classmethod
+    def from_torch(cls, module: Any, **options: Any) -> MLP:
+        """The network of a `torch.nn.Sequential` of Linear, activation and Dropout modules, with copies of its weights.
+
+        Args:
+            module: the module; its inputs are (n, features), its outputs logits.
+            options: further arguments of `MLP`, such as backend and loss.
+
+        Raises:
+            UsageError: there is something else in the module, or in another order.
+        """
+        arguments, arrays = read_module(module)
+        return cls._of(arrays, {**arguments, **options})
+
+    def to_torch(self) -> Any:
+        """The network as a `torch.nn.Sequential` with copies of the weights, in evaluation mode.
+
+        Its inputs are what the first layer reads, of pixels those times `input_scale`; its outputs are logits.
+
+        Raises:
+            MissingExtra: torch is not installed.
+            UsageError: torch has no such activation.
+        """
+        with self.backend.use():
+            return to_module(self)
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Mapping[str, Any],
+        activation: str | Activation | Sequence[str | Activation] = "relu",
+        **options: Any,
+    ) -> MLP:
+        """A network of given weights, whose shapes say its sizes.
+
+        Args:
+            weights: arrays by the names W1, b1, W2, b2 …, W (inputs, outputs); or as a `state_dict` of torch has them,
+                0.weight, 0.bias, 2.weight …, weight (outputs, inputs). A bias that is missing is zero.
+            activation: the activation of the hidden layers, or one for each.
+            options: further arguments of `MLP`.
+
+        Raises:
+            UsageError: a name is neither, or the shapes do not follow each other.
+        """
+        return cls._of(read_weights(weights), {"activation": activation, **options})
+
+    @classmethod
+    def _of(cls, arrays: Sequence[np.ndarray], options: dict[str, Any]) -> MLP:
+        """A network with the parameters W1, b1, W2, b2 …; of float64 if one of them is."""
+        sizes = [arrays[0].shape[0], *(matrix.shape[1] for matrix in arrays[::2])]
+        model = cls(sizes, **{"initializer": "zeros", "dtype": np.result_type(*arrays).name, **options})
+        for index, array in enumerate(arrays):
+            model.set_parameter(index, array)
         return model
 
     @classmethod
