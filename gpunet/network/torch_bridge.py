@@ -38,7 +38,8 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
 def to_module(model: Any) -> Any:
     """An `MLP` as a `torch.nn.Sequential` on its device, in evaluation mode: inputs (n, features) to logits.
 
-    The module has copies of the parameters; it is on the CPU where torch itself knows no CUDA. Inputs are what the first layer reads: pixels times `input_scale`.
+    The module has copies of the parameters; it is on the CPU where torch itself knows no CUDA.
+    Inputs are what the first layer reads: pixels times `input_scale`.
 
     Raises:
         MissingExtra: torch is not installed.
