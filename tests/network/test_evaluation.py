@@ -49,6 +49,22 @@ def test_measures_per_class() -> None:
     assert [row["f1"] for row in table] == [0.75, pytest.approx(4 / 7), 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("loss", "threshold"),
+    [("binary-cross-entropy", 0.0), ("hinge", 0.0), ("squared-hinge", 0.0), ("perceptron", 0.0), ("mse", 0.5),
+     ("mae", 0.5), ("huber", 0.5)],
+)  # fmt: skip
+def test_a_single_output_means_class_1_above_the_threshold_of_its_loss(loss: str, threshold: float) -> None:
+    outputs = threshold + np.array([[-1e-3], [0.0], [1e-3]], np.float32)  # at the threshold itself it is class 0
+    data = gn.Split(outputs, np.array([0, 0, 1]), classes=2)
+    model = gn.MLP([1, 1], initializer=gn.Fill(1.0), bias=0.0, loss=loss)
+    found = gn.evaluate(model, data)
+    assert found.predictions.tolist() == [0, 0, 1]
+    assert found.confusion.tolist() == [[2, 0], [0, 1]]
+    assert found.accuracy == 1
+    assert model.predict(outputs).tolist() == [0, 0, 1]
+
+
 def test_a_single_output_has_two_classes(backend: gn.Backend) -> None:
     model = gn.MLP([1, 1], initializer=gn.Fill(1.0), bias=0.0, loss="binary-cross-entropy", backend=backend)
     images = np.array([[-2.0], [-1.0], [1.0], [3.0]], np.float32)
