@@ -1,4 +1,4 @@
-"""The picture of a sweep: accuracy against the settings that varied."""
+"""The picture of a sweep: what its settings are chosen by, such as accuracy, against the settings that varied."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from typing import Any
 import numpy as np
 
 from gpunet.errors import DataError
-from gpunet.pictures.picture import Canvas, Picture
+from gpunet.pictures.curves import falls
+from gpunet.pictures.picture import Canvas, Picture, metric_name
 from gpunet.pictures.style import COLOURS, GREY, legible, style, svg
 from gpunet.sweeps.sweep import Sweep
 from gpunet.sweeps.trials import Row
 
-#: What is drawn, and how: the accuracy of each split with its line style and its mark.
-LINES = (
-    ("train", "train_accuracy", ":", "."),
-    ("validation", "validation_accuracy", "-", "o"),
-    ("test", "test_accuracy", "--", "s"),
-)
+#: Each split with its line style and its mark.
+LINES = (("train", ":", "."), ("validation", "-", "o"), ("test", "--", "s"))
 #: Panels at most, and in a row.
 PANELS, ACROSS = 9, 3
 
 
 class SweepPicture(Picture):
-    """Accuracy on train, validation and (where it was measured) test against the first setting that varied.
+    """What a sweep chooses by (accuracy, say) on train, validation and, where it was measured, test, against the first
+    setting that varied.
 
     Each combination of the other settings has a panel of its own; of more than nine the best nine are drawn. Points
     are means over the seeds, bars their standard deviation; where nothing but the seed varied, each seed is a point.
@@ -38,12 +36,14 @@ class SweepPicture(Picture):
     """
 
     name = "sweep"
-    help = "Accuracy against the settings that varied."
+    help = "What a sweep chooses by against the settings that varied."
     needs = "sweep"
     heading = "What the settings do"
 
     def __init__(self, sweep: Sweep, title: str | None = None) -> None:
         self.sweep = sweep
+        self.key = sweep.judged.removeprefix("validation_")
+        self.measure = metric_name(self.key)
         if sweep.varying:
             self.across, every = sweep.varying[0], sweep.rows()
         else:
@@ -51,7 +51,7 @@ class SweepPicture(Picture):
             every = [
                 Row({"seed": str(trial.settings.seed)}, [trial], sweep.results, sweep.tests) for trial in sweep.trials
             ]
-        self.rows = [row for row in every if row.spread("validation_accuracy") is not None]
+        self.rows = [row for row in every if row.spread(sweep.judged) is not None]
         if not self.rows:
             raise DataError("the sweep has no results to draw.")
         failed = sum(bool(row.errors) and row not in self.rows for row in every)
@@ -66,7 +66,7 @@ class SweepPicture(Picture):
             panels.setdefault(_others(row, self.across), []).append(row)
         if len(panels) > PANELS:
             told.append(f"the best {PANELS} of {len(panels)} combinations of the other settings")
-            best = sorted(panels, key=lambda name: max(map(_validation, panels[name])), reverse=True)[:PANELS]
+            best = sorted(panels, key=lambda name: max(map(self._merit, panels[name])), reverse=True)[:PANELS]
             panels = {name: rows for name, rows in panels.items() if name in best}
         self.panels = panels
         self.title = title or ", ".join(told)
@@ -99,11 +99,11 @@ class SweepPicture(Picture):
                 above.xaxis.set_tick_params(labelbottom=True)
             if len(self.panels) == 1:
                 grid[0, 0].set_xlabel(self._label(numeric) + self.note)
-                grid[0, 0].set_ylabel("accuracy")
+                grid[0, 0].set_ylabel(self.measure)
                 grid[0, 0].set_title(legible(self.title))
             else:
                 figure.supxlabel(self._label(numeric) + self.note, color=GREY, fontsize=10)
-                figure.supylabel("accuracy", color=GREY, fontsize=10)
+                figure.supylabel(self.measure, color=GREY, fontsize=10)
                 figure.suptitle(legible(self.title), x=0.01, ha="left", fontsize=11, fontweight="bold")
             # Beside the panels, where it covers no point.
             corner = grid[0, across - 1]
@@ -112,13 +112,13 @@ class SweepPicture(Picture):
             return figure
 
     def _draw(self, axes: Any, rows: Sequence[Row], spots: dict[str, float], numeric: bool) -> dict[int, Any]:
-        """The accuracies of a panel; what stands in the legend for each split that there is."""
+        """The numbers of a panel; what stands in the legend for each split that there is."""
         from matplotlib.lines import Line2D
 
         handles = {}
-        for number, (split, field, dash, marker) in enumerate(LINES):
+        for number, (split, dash, marker) in enumerate(LINES):
             beside = 0.0 if numeric else 0.16 * (number - 1)  # names: the splits side by side
-            points = [(spots[row.varied[self.across]] + beside, row.spread(field)) for row in rows]
+            points = [(spots[row.varied[self.across]] + beside, row.spread(f"{split}_{self.key}")) for row in rows]
             known = sorted((x, found.mean, found.deviation) for x, found in points if found is not None)
             if not known:
                 continue
@@ -149,14 +149,14 @@ class SweepPicture(Picture):
     # --- as text and in a page -------------------------------------------------------------------------
 
     def terminal(self, canvas: Canvas) -> list[str]:
-        """A bar for each combination: its validation accuracy, from the lowest to the highest."""
+        """A bar for each combination: what it is judged by on validation data, from the lowest to the highest."""
         names = [legible(_named(row), max(8, canvas.width - 30)) for row in self.rows]
-        values = [_validation(row) for row in self.rows]
+        values = [self._validation(row) for row in self.rows]
         low, high = min(values), max(values)
         lead = max(map(len, names))
         block = "█" if canvas.encodes("█") else "#"
         room = max(1, canvas.width - lead - 10)
-        lines = [legible(f"{self.title}: validation accuracy{self.note}", canvas.width), ""]
+        lines = [legible(f"{self.title}: validation {self.measure}{self.note}", canvas.width), ""]
         for name, value in zip(names, values, strict=True):
             filled = 1 + round((room - 1) * (value - low) / (high - low)) if high > low else room
             lines.append(f"{name:<{lead}}  {value:.4f}  {block * filled}".rstrip())
@@ -164,23 +164,34 @@ class SweepPicture(Picture):
 
     def html(self) -> str:
         """The figure, and a table of what it shows."""
-        splits = [(split, field) for split, field, _, _ in LINES if any(row.spread(field) for row in self.rows)]
-        head = "".join(f'<th scope="col">{split}</th>' for split, _ in splits)
+        splits = [split for split, _, _ in LINES if any(row.spread(f"{split}_{self.key}") for row in self.rows)]
+        head = "".join(f'<th scope="col">{split}</th>' for split in splits)
         body = "\n".join(
             f'<tr><th scope="row">{html.escape(legible(_named(row)))}</th>'
-            + "".join(f"<td>{row.spread(field) or ''}</td>" for _, field in splits)
+            + "".join(f"<td>{row.spread(f'{split}_{self.key}') or ''}</td>" for split in splits)
             + "</tr>"
             for row in self.rows
         )
         with style():
-            picture = svg(self.figure(), "Accuracy against the settings")
+            picture = svg(self.figure(), f"{self.measure} against the settings")
         return (
             f'<p class="muted">{html.escape(legible(self.title + self.note))}.</p>\n'
             f'<div class="wide whole" tabindex="0" role="region" aria-label="{self.heading}">{picture}</div>\n'
             '<div class="wide" tabindex="0" role="region" '
-            f'aria-label="Accuracies"><table><caption>Accuracies</caption>\n<thead><tr><td></td>{head}</tr></thead>\n'
+            f'aria-label="Table of results"><table><caption>{html.escape(self.measure)}</caption>\n'
+            f"<thead><tr><td></td>{head}</tr></thead>\n"
             f"<tbody>\n{body}\n</tbody></table></div>"
         )
+
+    def _validation(self, row: Row) -> float:
+        found = row.spread(self.sweep.judged)
+        assert found is not None
+        return found.mean
+
+    def _merit(self, row: Row) -> float:
+        """The higher the better."""
+        value = self._validation(row)
+        return -value if falls(self.key) else value
 
 
 def accuracies(sweep: Sweep, *, title: str | None = None) -> Any:
@@ -200,12 +211,6 @@ def _others(row: Row, across: str) -> str:
 
 def _named(row: Row) -> str:
     return _others(row, "") or "these settings"
-
-
-def _validation(row: Row) -> float:
-    found = row.spread("validation_accuracy")
-    assert found is not None
-    return found.mean
 
 
 def _ticks(axes: Any, places: dict[str, float], numeric: bool, across: int) -> None:

@@ -466,17 +466,17 @@ def test_a_model_without_mistakes_says_so(rng):
 # --- the picture of a sweep -----------------------------------------------------------------------------
 
 
-def sweep_plan(grid, failed=0, **options):
+def sweep_plan(grid, failed=0, settings=None, **options):
     """A sweep with results, of which the first failed."""
     from gpunet.sweeps.sweep import Sweep
     from gpunet.sweeps.trials import Result
 
-    plan = Sweep({"data": "mnist-5k"}, grid, **options)
+    plan = Sweep({"data": "mnist-5k", **(settings or {})}, grid, **options)
     for number, trial in enumerate(plan.trials):
         outcome = (
             {"error": "diverged"}
             if number < failed
-            else {"train_metrics": {"accuracy": 0.9}, "validation_metrics": {"accuracy": 0.8}}
+            else {"train_metrics": {"accuracy": 0.9}, "validation_metrics": {"accuracy": 0.8}, "validation_loss": 0.5}
         )
         plan.results[trial.key] = Result(trial.key, trial.varied, trial.settings.seed, **outcome)
     return plan
@@ -518,8 +518,17 @@ def test_of_many_combinations_the_best_have_panels():
     panels = {axes.get_title(loc="left") for axes in figure.axes}
     assert len(panels) == 9
     assert "the best 9 of 12 combinations of the other settings" in " ".join(texts(figure))
-    best = max(plan.trials, key=lambda trial: plan.results[trial.key].validation_accuracy)
+    best = max(plan.trials, key=lambda trial: plan.results[trial.key].validation_metrics["accuracy"])
     assert f"hidden {best.varied['hidden']}" in panels
+
+
+def test_a_sweep_is_drawn_by_what_it_chooses_by():
+    plan = sweep_plan({"lr": "0.1,0.2,0.3"}, settings={"metric": "loss"})
+    for number, trial in enumerate(plan.trials):
+        plan.results[trial.key] = dataclasses.replace(plan.results[trial.key], validation_loss=0.1 * (number + 1))
+    axes = SweepPicture(plan).figure().axes[0]
+    assert axes.get_ylabel() == "loss"
+    np.testing.assert_allclose(axes.get_lines()[0].get_ydata().astype(float), [0.1, 0.2, 0.3])
 
 
 def test_a_sweep_in_a_terminal_and_in_a_page():
