@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "show": "Show examples, mistakes, or the weights of the first layer.",
     "lr-find": "Find a learning rate before training.",
     "sweep": "Train over several values of any option and compare the results.",
+    "runs": "List runs and compare them.",
     "plot": "Draw the curves and pictures of one or many runs.",
     "export": "Write a trained network in another format.",
     "data": "List, fetch, inspect and verify data sets.",

@@ -28,9 +28,10 @@ def labels(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
         return names
     every = list(dict.fromkeys(name for each in settings for name in each if name not in ELSEWHERE))
     differing = [name for name in every if any(each.get(name) != settings[0].get(name) for each in settings)]
-    found = [", ".join(f"{name.replace('_', ' ')} {_text(each.get(name))}" for name in differing) for each in settings]
+    found = [", ".join(f"{name.replace('_', ' ')} {text(each.get(name))}" for name in differing) for each in settings]
     return found if 0 < len(differing) <= MOST and len(set(found)) == len(found) else names
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A setting as it is typed."""
     return "none" if value in (None, []) else ",".join(map(str, value)) if isinstance(value, list) else str(value)
