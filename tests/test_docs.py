@@ -162,6 +162,15 @@ def test_getting_started_runs(tmp_path, monkeypatch):
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".png", ".svg"}
 
 
+@pytest.mark.host
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_page_of_scikit_learn_runs(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    namespace = run_blocks("sklearn.md", tmp_path, monkeypatch)
+    assert namespace["regressor"].best_validation_score_ > 0.8
+    assert (tmp_path / "model.safetensors").exists()
+
+
 def test_extending_runs(tmp_path, monkeypatch):
     tables = (gn.ACTIVATIONS, gn.OPTIMIZERS, gn.SCHEDULES, gn.DATASETS)
     before = [dict(table) for table in tables]

@@ -47,7 +47,7 @@ def rows(output: str, pattern: str) -> list[list[float]]:
 
 def test_there_is_a_script_for_every_lesson() -> None:
     lessons = [path.stem for path in SCRIPTS if path.stem != "workshop"]
-    assert [name[:2] for name in lessons] == [f"{number:02}" for number in range(1, 17)]
+    assert [name[:2] for name in lessons] == [f"{number:02}" for number in range(1, 18)]
     tested = {
         value.value for value in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(value, ast.Constant)
     }
@@ -178,6 +178,17 @@ def test_inside_a_step() -> None:
     assert output.count("differ by") == 6
     ((gradient, slope),) = rows(output, "measured slope")
     assert gradient == pytest.approx(slope, rel=1e-5)
+
+
+def test_scikit_learn() -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    output = run("17_scikit_learn")
+    (theirs,), (ours,), (chosen,) = rows(output, "test accuracy")
+    assert ours > theirs - 0.02
+    assert chosen > 0.95
+    tried = [row[-1] for row in rows(output, "^alpha")]
+    assert len(tried) == 4
+    assert min(tried) > 0.9
 
 
 def test_workshop() -> None:

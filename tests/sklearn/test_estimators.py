@@ -113,6 +113,19 @@ def test_every_parameter_means_what_it_means_in_scikit_learn(parameters: dict[st
     assert_alike(*pair("classes", **parameters), DIGITS, 1e-6)
 
 
+@pytest.mark.parametrize("kind", list(DATA))
+def test_sample_weights_count_as_in_scikit_learn(kind: str) -> None:
+    X, y = DATA[kind]
+    weights = np.random.default_rng(0).integers(0, 4, len(X)).astype(float)
+    name = "MLPRegressor" if kind.startswith("number") else "MLPClassifier"
+    # All examples in one batch, because scikit-learn divides the penalty by the weights of each batch.
+    given = {"hidden_layer_sizes": 8, "batch_size": len(X), "max_iter": 8, "shuffle": False, "random_state": 0,
+             "alpha": 0.5, "learning_rate_init": 0.01}  # fmt: skip
+    their, our = (getattr(module, name)(**given).fit(X, y, sample_weight=weights) for module in (theirs, ours))
+    assert_alike(their, our, X)
+    assert our.score(X, y, sample_weight=weights) == pytest.approx(their.score(X, y, sample_weight=weights))
+
+
 def test_the_poisson_loss() -> None:
     counts = np.random.default_rng(0).poisson(PROGRESS)
     given = {"loss": "poisson", "max_iter": 10, "shuffle": False, "random_state": 0, "learning_rate_init": 0.01}
