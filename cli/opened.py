@@ -87,14 +87,11 @@ def open_run(
         if settings is not None and data is None:
             if data_dir is not None:
                 settings = settings.with_changes(data_dir=data_dir)
-            whole = build_dataset(settings, progress)
+            whole = build_dataset(settings, progress, model.preparation)
         elif data is not None:
-            whole = load_dataset(data, data_dir, progress)
+            whole = load_dataset(data, data_dir, progress, preparation=model.preparation)
         else:
             raise UsageError(f"{path} does not say which data to take; name it with --data.")
-    names = model.class_names
-    if names and whole.class_names and names != whole.class_names and set(names) <= set(whole.class_names):
-        whole = whole.select_classes(names)
     if whole.features != model.sizes[0]:
         raise DataError(
             f"the network takes {model.sizes[0]} features per example and {whole.name} has {whole.features}; name the "

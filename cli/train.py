@@ -98,7 +98,11 @@ def header(settings: Settings, data: Dataset, backend: Backend) -> list[tuple[st
     changes = "" if settings.schedule == "constant" else f", schedule {settings.schedule}"
     rows = [
         ("data", f"{data.name}: {', '.join(f'{len(split):,} {name}' for name, split in data.splits().items())}"),
-        ("network", f"{'-'.join(map(str, sizes))}{kinds}, {parameter_count(sizes):,} parameters, {settings.loss}"),
+        *data.facts,
+        (
+            "network",
+            f"{'-'.join(map(str, sizes))}{kinds}, {parameter_count(sizes):,} parameters, {settings.loss_of(data.task)}",
+        ),
         ("training", f"{optimizer}, learning rate {settings.learning_rate:g}{changes}, seed {settings.seed}"),
         ("length", f"{length}, {counted(round(epochs, 1), 'epoch')}"),
     ]

@@ -198,6 +198,28 @@ def one_or_each(reader: Reader, example: str) -> Reader:
     return read
 
 
+def name(option: str, value: Any) -> str:
+    """A name, or a position, as a text."""
+    return text(option, str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+
+def automatic(reader: Reader) -> Reader:
+    """A reader that takes "auto" as it is."""
+    return lambda option, value: value if value == "auto" else reader(option, value)
+
+
+def image_size(option: str, value: Any) -> tuple[int, int] | None:
+    """Rows and columns of a picture: 28x28, or 28 for a square; None for its own."""
+    if value is None or value == "none":
+        return None
+    example = "28x28"
+    given = value.lower().split("x") if isinstance(value, str) else [value] if isinstance(value, int) else list(value)
+    if len(given) not in (1, 2):
+        refuse(option, value, f"rows and columns are needed, for example {example}.")
+    sides = tuple(whole(1, 10_000, example=example)(option, side) for side in given)
+    return (sides[0], sides[-1])
+
+
 def class_list(option: str, value: Any) -> tuple[int | str, ...] | None:
     """The classes to keep, by index or name: 3,8; None for all."""
     if value is None or value == "all":

@@ -37,7 +37,7 @@ def quick_data(data: gn.Dataset):
     from gpunet.runs import settings as module
 
     before = module.load_dataset
-    module.load_dataset = lambda name, **options: data if name == "mnist-5k" else before(name, **options)
+    module.load_dataset = lambda name, *args, **options: data if name == "mnist-5k" else before(name, *args, **options)
     try:
         yield
     finally:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from gpunet.data.arrays import as_flags, as_images, as_labels, as_named, as_values, as_weights, choose_task, to_numpy
-from gpunet.data.preparation import TASKS, Preparation, fit_targets
+from gpunet.data.columns import some
+from gpunet.data.photos import look_centred
+from gpunet.data.preparation import TASKS, Pictures, Preparation, fit_targets
 from gpunet.errors import DataError, UsageError
 from gpunet.kernels.encoding import encode
 from gpunet.notebook import Table
@@ -267,7 +269,11 @@ class Dataset:
             count = self.train.targets.shape[1]
             titles = ["target"] if count == 1 else [f"target {number}" for number in range(count)]
             preparation = preparation.with_changes(targets=fit_targets(titles, self.train.targets))
-        return preparation.with_changes(class_names=names, image_shape=self.image_shape)
+        shape = self.image_shape
+        if shape is not None and preparation.pictures is None and len(shape) in (2, 3):
+            look = look_centred(self.train.inputs, shape)
+            preparation = preparation.with_changes(pictures=Pictures(shape[0], shape[1], len(shape) == 3, look))
+        return preparation.with_changes(class_names=names, image_shape=shape)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(split):,} {title}" for title, split in self.splits().items())
@@ -442,6 +448,33 @@ class Dataset:
         if train is None or (train.class_counts() == 0).any():
             raise UsageError(f"{self.name} has no train examples of one of the classes {chosen}.")
         return self._with(train, pick(self.validation), pick(self.test), [names[c] for c in chosen])
+
+    def with_preparation(self, preparation: Preparation) -> Dataset:
+        """The same examples under a preparation that was fitted elsewhere, to data of the same columns."""
+        return self._with(self.train, self.validation, self.test, preparation=preparation)
+
+    def with_classes(self, names: Sequence[str]) -> Dataset:
+        """The same data with its classes numbered as in `names`, by their names; classes without examples are there.
+
+        Raises:
+            DataError: an example is of a class that is not among the names.
+        """
+        known = self.class_names
+        if self.task != "classification" or known is None or list(names) == known:
+            return self
+        index = {name: number for number, name in enumerate(names)}
+        numbers = np.array([index.get(name, -1) for name in known], np.int32)
+        renamed: dict[str, Split] = {}
+        for title, split in self.splits().items():
+            if split.targets.ndim != 1:
+                raise DataError(f"{self.name} has shares of classes, which cannot be matched by name.")
+            targets = numbers[split.targets]
+            if (targets < 0).any():
+                lost = known[int(split.targets[int(np.argmax(targets < 0))])]
+                raise DataError(f"{self.name} has the class {lost}, which is none of the network's: {some(names)}.")
+            renamed[title] = split.take(slice(None))
+            renamed[title].targets, renamed[title].classes = targets, len(names)
+        return self._with(renamed["train"], renamed.get("validation"), renamed.get("test"), list(map(str, names)))
 
     def _with(
         self,

@@ -1,224 +1,403 @@
-"""Data of one's own, from a file or a folder: idx files, .npz, .csv, or a folder of images per class.
+"""Data of one's own, from a file or a folder: what is in it, and which of its files are training and which test.
 
 What is looked for in a folder, in this order:
-    idx     train-images*, train-labels* and, if there, test-* or t10k-*, validation-* (plain or .gz)
-    .npz    a single file
-    .csv    train.csv with, if there, test.csv and validation.csv, or a single file (plain or .gz)
-    images  train/, test/, validation/ with one folder of PNG or JPEG files per class,
-            or the class folders alone
+    idx     images and labels, as of MNIST and its relatives (plain or .gz), also of EMNIST
+    .npy    pairs of inputs and targets, such as X_train.npy and y_train.npy
+    .npz    a single file with the arrays, or one for each array as of KMNIST
+    tables  train.csv with, if there, test.csv and validation.csv; X_train.csv with y_train.csv; or a single file
+    images  train/, test/, validation/ with one folder of pictures per class, or the class folders alone
+    folder  a single folder with one of these in it
+A file that is left aside is named in `Dataset.facts`.
 """
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import re
-import warnings
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpunet.data.columns import Table, some
 from gpunet.data.dataset import Dataset, assemble
 from gpunet.data.idx import read_idx
-from gpunet.data.npy import npz_names, read_npz
-from gpunet.data.photos import check_sums
-from gpunet.data.tables import csv_files, is_csv, load_csv
-from gpunet.errors import DataError, MissingExtra
+from gpunet.data.npy import npz_names, read_npy, read_npz
+from gpunet.data.photos import MAX_BYTES, fit_pictures, read_pictures
+from gpunet.data.preparation import Preparation
+from gpunet.data.reader import is_table_file, read_table, suffix_of
+from gpunet.data.tables import DataOptions, apply_tables, load_tables
+from gpunet.errors import DataError, UsageError
 
 SPLIT_NAMES = {
-    "train": "train",
-    "test": "test",
-    "t10k": "test",
-    "validation": "validation",
-    "val": "validation",
-}
-MAX_BYTES = 8 << 30  # what one file or folder may unpack to
-MAX_PIXELS = 1 << 24  # of one image; each pixel is a column of the first weight matrix
-_IMAGES = {".png", ".jpg", ".jpeg"}
-_IDX = re.compile(r"(?:(train|test|t10k|val|validation)[-_.])?(images|labels)([-_.].*)?$", re.IGNORECASE)
-_NPZ_KEYS = {
-    "train": ("x_train y_train", "train_images train_labels", "images labels", "x y"),
-    "validation": ("x_val y_val", "x_validation y_validation", "val_images val_labels"),
-    "test": ("x_test y_test", "test_images test_labels"),
-}
+    "train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+}  # fmt: skip
+#: Suffixes of pictures.
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+#: Suffixes of files that hold pickles, which can run any program when they are opened.
+PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".p")
+_INPUTS = ("x", "images", "image", "imgs", "inputs", "features", "data")
+_TARGETS = ("y", "labels", "label", "targets", "target", "classes")
+_NO_IDX = (".npz", ".npy", ".csv", ".tsv", ".txt", ".part", ".md", ".json", ".parquet", ".zip", *PICTURES, *PICKLES)
+
+Pairs = dict[str, dict[str, Any]]
 
 
-def load_path(path: Path) -> Dataset:
+def load_path(path: Path, options: DataOptions | None = None, preparation: Preparation | None = None) -> Dataset:
     """The data set in a file or folder, see above; Dataset.name is the file's or folder's own name.
 
-    Raises DataError, one sentence, for what cannot be read or does not fit together; MissingExtra
-    when images are to be read and Pillow is not installed.
+    Args:
+        path: the file or folder.
+        options: how it is to be read.
+        preparation: what was fitted when a network was trained, to which the data is brought; by default it is fitted
+            to the data's own training split.
+
+    Raises:
+        DataError: what is there cannot be read, does not fit together, or may be read in two ways.
+        UsageError: an option does not fit what is there.
+        MissingExtra: a package is needed that is not installed.
     """
+    finder = _Finder(options or DataOptions(), preparation)
     try:
-        if path.is_file():
-            return _load_file(path)
-        names = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-        if idx := _idx_files(names):
-            return _load_idx(path, idx)
-        if len(files := [p for p in names if p.suffix.lower() == ".npz"]) == 1:
-            return _load_npz(files[0])
-        if tables := csv_files(names, SPLIT_NAMES):
-            return load_csv(path.resolve().name, tables)
-        if folders := [p for p in names if p.is_dir()]:
-            return _load_images(path, folders)
+        return finder.file(path) if path.is_file() else finder.folder(path, path.resolve().name)
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from error
-    raise DataError(
-        f"{path} holds no data set: looked for train-images and train-labels idx files, one .npz, train.csv, or one "
-        "folder of PNG or JPEG images per class."
-    )
 
 
-def _load_file(path: Path) -> Dataset:
-    if path.suffix.lower() == ".npz":
-        return _load_npz(path)
-    if is_csv(path):
-        return load_csv(path.name, {"train": path})
-    if _IDX.match(path.name) or "idx" in path.name:
-        raise DataError(f"{path} is one idx file of a data set; give the folder that holds its images and labels.")
-    raise DataError(f"{path} is no data set: give a .npz or .csv file, or a folder with idx files or images.")
+class _Finder:
+    """What a file or folder holds, read with these options."""
 
+    def __init__(self, options: DataOptions, preparation: Preparation | None) -> None:
+        self.options, self.preparation = options, preparation
 
-# ---- idx
+    # ---- files and folders
 
-
-def _idx_files(names: list[Path]) -> dict[str, dict[str, Path]]:
-    found: dict[str, dict[str, Path]] = {}
-    for path in names:
-        match = _IDX.match(path.name)
-        if match and path.is_file() and path.suffix.lower() not in {".npz", ".npy", ".csv", ".txt", ".part"}:
-            split = SPLIT_NAMES[(match[1] or "train").lower()]
-            # A file beside its .gz: the names are sorted, so the unpacked one comes first and
-            # counts.
-            found.setdefault(split, {}).setdefault(match[2].lower(), path)
-    return found
-
-
-def _load_idx(folder: Path, found: dict[str, dict[str, Path]]) -> Dataset:
-    pairs: dict[str, tuple[Any, Any] | None] = {}
-    for split in ("train", "validation", "test"):
-        files = found.get(split)
-        if not files and split != "train":
-            continue
-        if not files or len(files) < 2:
-            there = next(iter(files.values())).name if files else ", ".join(sorted(found))
-            lacking = "labels" if files and "images" in files else "images"
-            raise DataError(f"{folder} has {there} but no {split}-{lacking} file to go with it.")
-        images, labels = read_idx(files["images"]), read_idx(files["labels"])
-        if len(images) != len(labels):
+    def file(self, path: Path) -> Dataset:
+        kind = path.suffix.lower()
+        if kind == ".npz":
+            return self.npz(path)
+        if kind == ".zip":
+            return self.zip(path)
+        if is_table_file(path):
+            return self.tables(path.name, {"train": read_table(path)}, [])
+        if kind in PICKLES:
+            raise _pickled(path)
+        if kind == ".npy":
             raise DataError(
-                f"{files['images']} has {len(images):,} images but {files['labels'].name} {len(labels):,} labels; "
-                "they belong to different data sets or one is damaged."
+                f"{path} is one array; give the folder that holds the inputs and the targets, as X.npy and y.npy."
             )
-        pairs[split] = (images, labels)
-    return assemble(folder.resolve().name, pairs)
-
-
-# ---- npz
-
-
-def _load_npz(path: Path) -> Dataset:
-    names = npz_names(path)
-    lower = {name.lower(): name for name in names}
-    found: dict[str, tuple[str, str]] = {}
-    for split, choices in _NPZ_KEYS.items():
-        for images, labels in map(str.split, choices):
-            if images in lower and labels in lower:
-                found[split] = (lower[images], lower[labels])
-                break
-    if "train" not in found:
+        if _role(path.name)[1] or "idx" in path.name:
+            raise DataError(f"{path} is one idx file of a data set; give the folder that holds its images and labels.")
         raise DataError(
-            f"{path} has the arrays {', '.join(names) or '(none)'}; needed are images and labels, or x_train, y_train "
-            "(and x_test, y_test)."
+            f"{path} is no data set: give a table (.csv, .tsv, .parquet, .feather), .npz or .zip, or a folder with idx "
+            "files or images."
         )
-    pairs: dict[str, tuple[Any, Any] | None] = {}
-    for split, pair in found.items():
-        images_of, labels_of = read_npz(path, pair)
-        pairs[split] = (images_of, labels_of)
-    return assemble(path.name, pairs)
+
+    def folder(self, path: Path, name: str) -> Dataset:
+        names = sorted(p for p in path.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX")
+        files, folders = [p for p in names if p.is_file()], [p for p in names if p.is_dir()]
+        idx = [p for p in files if not p.name.lower().removesuffix(".gz").endswith(_NO_IDX)]
+        ways = (
+            (_pairs(idx), self.idx),
+            (_pairs([p for p in files if p.suffix.lower() == ".npy"]), self.npy),
+            (_pairs([p for p in files if p.suffix.lower() == ".npz"]), self.npy),
+        )
+        for pairs, read in ways:
+            if pairs:
+                return read(name, path, pairs, _aside(names, pairs))
+        if len(archives := [p for p in files if p.suffix.lower() == ".npz"]) == 1:
+            return self.npz(archives[0], _aside(names, {"train": {"file": archives[0]}}))
+        if tables := _tables(files):
+            joined = {split: _joined([read_table(p) for p in parts]) for split, parts in tables.items()}
+            used = {split: dict(enumerate(parts)) for split, parts in tables.items()}
+            return self.tables(name, joined, _aside(names, used))
+        if len(folders) == 1 and not any(_pictures(folders[0])) and any(folders[0].iterdir()):
+            return self.folder(folders[0], name)
+        if folders:
+            return self.pictures(path, name, folders, files)
+        if pickles := [p for p in files if p.suffix.lower() in PICKLES]:
+            raise _pickled(pickles[0])
+        if len(archives := [p for p in files if p.suffix.lower() == ".zip"]) == 1:
+            return self.zip(archives[0])
+        several = [p.name for p in files if is_table_file(p)]
+        if len(several) > 1:
+            raise DataError(
+                f"{path} holds the tables {some(several)}, and none is named train; name it so, or give one file."
+            )
+        raise DataError(
+            f"{path} holds no data set: looked for train-images and train-labels idx files, .npy pairs, one .npz, "
+            "train.csv, or one folder of images per class."
+        )
+
+    def zip(self, path: Path) -> Dataset:
+        """A folder or file packed as .zip; unpacked into a temporary folder while it is read."""
+        import zipfile
+        import zlib
+
+        with tempfile.TemporaryDirectory(prefix="gpunet-") as folder:
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    total = sum(member.file_size for member in archive.infolist())
+                    if total > MAX_BYTES:
+                        raise DataError(f"{path} claims {total:,} bytes, more than the {MAX_BYTES:,} that are read.")
+                    archive.extractall(folder)  # which keeps to the folder whatever the names in it say
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+                raise DataError(f"{path} is damaged or no .zip file: {str(error).rstrip('.')}.") from None
+            try:
+                return self.folder(Path(folder), path.stem)
+            except DataError as error:
+                raise DataError(str(error).replace(f"{folder}", str(path))) from None
+
+    # ---- tables
+
+    def tables(self, name: str, tables: dict[str, Table], aside: list[tuple[str, str]]) -> Dataset:
+        if self.preparation is not None and self.preparation.column_names is not None:
+            data = apply_tables(name, tables, self.preparation)
+        else:
+            options = self.options
+            if self.preparation is not None:  # of an earlier version, which took tables as they stand
+                scale = "none" if self.preparation.input_scale == 1 else "pixels"
+                options = dataclasses.replace(options, scale=scale, test=None)
+            data = load_tables(name, tables, options)
+        data.facts += aside
+        return data
+
+    # ---- arrays
+
+    def idx(self, name: str, folder: Path, found: Pairs, aside: list[tuple[str, str]]) -> Dataset:
+        pairs = {}
+        if "train" not in found:
+            raise DataError(f"{folder} has {some(_names(found))} but no train-images file to go with it.")
+        for split, files in found.items():
+            inputs, targets = _both(folder, split, files)
+            images, labels = read_idx(inputs), read_idx(targets)
+            if len(images) != len(labels):
+                raise DataError(
+                    f"{inputs} has {len(images):,} images but {targets.name} {len(labels):,} labels; they belong to "
+                    "different data sets or one is damaged."
+                )
+            if "emnist" in inputs.name.lower() and images.ndim == 3:
+                images = images.swapaxes(1, 2)
+            pairs[split] = (images, labels)
+        if "emnist" in str(next(iter(found.values()))).lower():
+            aside = [*aside, ("pictures", "turned upright: EMNIST's files hold them transposed")]
+        return self.arrays(name, pairs, aside, folder)
+
+    def npy(self, name: str, folder: Path, found: Pairs, aside: list[tuple[str, str]]) -> Dataset:
+        pairs = {}
+        if "train" not in found:
+            raise DataError(f"{folder} has {some(_names(found))} but no training arrays, such as X_train.npy.")
+        for split, files in found.items():
+            pairs[split] = tuple(map(_read_array, _both(folder, split, files)))
+        return self.arrays(name, pairs, aside, folder)
+
+    def npz(self, path: Path, aside: list[tuple[str, str]] | None = None) -> Dataset:
+        keys = npz_names(path)
+        found = _pairs(keys)
+        if not all(set(roles) == {"inputs", "targets"} for roles in found.values()) or "train" not in found:
+            raise DataError(
+                f"{path} has the arrays {', '.join(keys) or '(none)'}; needed are images and labels, or x_train, "
+                "y_train (and x_test, y_test)."
+            )
+        pairs = {split: tuple(read_npz(path, [roles["inputs"], roles["targets"]])) for split, roles in found.items()}
+        return self.arrays(path.name, pairs, aside or [], path)
+
+    def arrays(self, name: str, pairs: dict[str, Any], aside: list[tuple[str, str]], path: Path) -> Dataset:
+        """The data set in arrays; classes numbered from 1 keep their numbers as names."""
+        options = self.options
+        if wrong := [each for each in options.given if each not in ("task", "image_size")]:
+            option = "--" + wrong[0].replace("_", "-")
+            raise UsageError(f"{option} is for tables, and {path} holds arrays; leave it out.")
+        train = np.asarray(pairs["train"][1])
+        given = self.preparation
+        task = given.task if given is not None else options.task
+        if task == "auto":
+            # Files of arrays have types: whole numbers are classes, whatever numbers are missing among them.
+            task = "regression" if train.dtype.kind == "f" and (train != np.floor(train)).any() else "classification"
+            if train.ndim == 2 and train.shape[1] > 1 and not (train.sum(axis=1) == 1).all():
+                task = "multi-label" if np.isin(train, (0, 1)).all() else task
+        class_names = None
+        flat = train.reshape(-1) if train.ndim == 2 and train.shape[1] == 1 else train
+        if task == "classification" and flat.ndim == 1 and flat.dtype.kind in "iuf" and len(flat) and flat.min() == 1:
+            class_names = [str(number) for number in range(1, int(flat.max()) + 1)]
+            pairs = {split: (images, np.asarray(labels, np.int64) - 1) for split, (images, labels) in pairs.items()}
+            aside = [*aside, ("classes", f"numbered from 1 to {len(class_names)}, as in the file")]
+        if options.image_size is not None:
+            pairs = {s: (_in_shape(path, images, options.image_size), labels) for s, (images, labels) in pairs.items()}
+        return assemble(name, pairs, class_names=class_names, task=task, facts=aside)
+
+    # ---- pictures
+
+    def pictures(self, root: Path, name: str, folders: list[Path], files: list[Path]) -> Dataset:
+        aside = _aside(files, {})
+        named = {SPLIT_NAMES[p.name.lower()]: p for p in folders if p.name.lower() in SPLIT_NAMES}
+        if "train" in named:
+            aside += [("left aside", f"{p.name}/") for p in folders if p not in named.values()]
+        else:
+            named = {"train": root}
+        by_class: dict[str, dict[str, list[Path]]] = {}
+        for split, folder in named.items():
+            if split != "train" and (loose := list(_pictures(folder))) and not _has_folders(folder):
+                aside.append(("left aside", f"{folder.name}/, whose {len(loose):,} pictures have no classes"))
+                continue
+            by_class[split] = _images_by_class(folder)
+        given = self.preparation
+        names = sorted(by_class["train"], key=lambda each: (0, int(each), each) if each.isdecimal() else (1, 0, each))
+        if given is not None and given.class_names is not None:
+            names = list(given.class_names)
+        if not by_class["train"]:
+            raise DataError(f"{named['train']} has no folders of images, one per class.")
+        paths: dict[str, list[tuple[Path, int]]] = {}
+        for split, classes in by_class.items():
+            if unknown := sorted(set(classes) - set(names)):
+                where = named["train"] if given is None else "the network"
+                raise DataError(f"{named[split] / unknown[0]} is a class that {where} does not have.")
+            paths[split] = [(path, names.index(each)) for each in names for path in classes.get(each, [])]
+        made = None if given is None else given.pictures
+        if made is None:
+            made = fit_pictures([path for split in paths.values() for path, _ in split], self.options.image_size)
+        pairs = {}
+        for split, members in paths.items():
+            images = read_pictures([path for path, _ in members], made)
+            pairs[split] = (images, np.array([label for _, label in members], np.int32))
+        shape = (made.rows, made.columns, *((3,) if made.colour else ()))
+        told = f"{made.rows} x {made.columns}, {'in colour' if made.colour else 'grey'}"
+        told += ", dark on light and turned light on dark" if made.inverted else ""
+        return assemble(
+            name,
+            pairs,
+            classes=len(names),
+            class_names=names,
+            image_shape=shape,
+            preparation=Preparation(input_scale=1 / 255, pictures=made),
+            facts=[("pictures", told), *aside],
+        )
 
 
-# ---- images
+# ---- what files are called
 
 
-def _load_images(root: Path, folders: list[Path]) -> Dataset:
-    splits = {SPLIT_NAMES[p.name.lower()]: p for p in folders if p.name.lower() in SPLIT_NAMES}
-    if "train" not in splits:
-        splits = {"train": root}
-    files = {split: _images_by_class(folder) for split, folder in splits.items()}
-    names = sorted(files["train"], key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
-    if not names:
-        raise DataError(f"{splits['train']} has no folders of PNG or JPEG images, one per class.")
-    pairs: dict[str, tuple[Any, Any] | None] = {}
-    size: tuple[int, int] | None = None
-    for split in sorted(files, key=lambda split: split != "train"):
-        if unknown := sorted(set(files[split]) - set(names)):
-            raise DataError(f"{splits[split] / unknown[0]} is a class that {splits['train']} does not have.")
-        paths = [(path, names.index(name)) for name in names for path in files[split].get(name, [])]
-        images, size = _read_images([path for path, _ in paths], size)
-        pairs[split] = (images, np.array([label for _, label in paths], np.int32))
-    return assemble(root.resolve().name, pairs, classes=len(names), class_names=names)
+def _role(name: str) -> tuple[str, str | None]:
+    """The split that a file's (or an array's) name says, train unless another, and "inputs", "targets" or None."""
+    stem = re.sub(r"(\.gz|\.npy|\.npz|\.csv|\.tsv|\.parquet|[-_.]?idx\d?([-_.]ubyte)?)+$", "", name.lower())
+    words = re.split(r"[-_. ]+", re.sub(r"^([xy])(train|test|val|valid|validation)$", r"\1_\2", stem))
+    split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "train")
+    roles = ["inputs" if word in _INPUTS else "targets" for word in words if word in (*_INPUTS, *_TARGETS)]
+    return split, roles[-1] if roles else None
+
+
+def _pairs(names: list[Any]) -> Pairs:
+    """Split -> role -> file (or array), of those whose names say their role; {} where nothing does."""
+    found: Pairs = {}
+    for each in names:
+        split, role = _role(each if isinstance(each, str) else each.name)
+        if role is not None:
+            # A file beside its .gz: the names are sorted, so the unpacked one comes first and counts.
+            found.setdefault(split, {}).setdefault(role, each)
+    return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def _names(found: Pairs) -> list[str]:
+    return [path.name for roles in found.values() for path in roles.values()]
+
+
+def _both(folder: Path, split: str, files: dict[str, Path]) -> tuple[Path, Path]:
+    if len(files) < 2:
+        there = next(iter(files.values())).name
+        lacking = "labels" if "inputs" in files else "images"
+        raise DataError(f"{folder} has {there} but no {split}-{lacking} file to go with it.")
+    return files["inputs"], files["targets"]
+
+
+def _aside(names: list[Path], used: Pairs) -> list[tuple[str, str]]:
+    """The fact that names what of a folder was not read."""
+    taken = {str(path) for roles in used.values() for path in roles.values()}
+    left = [p.name + ("/" if p.is_dir() else "") for p in names if str(p) not in taken]
+    return [("left aside", some(left))] if left else []
+
+
+def _tables(files: list[Path]) -> dict[str, list[Path]]:
+    """The tables among files by split, inputs before targets, or {} where there is no telling which is which."""
+    tables = [path for path in files if is_table_file(path)]
+    found: dict[str, list[Path]] = {}
+    for path in tables:
+        words = re.split(r"[-_. ]", path.name.lower())
+        named = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
+        split, role = _role(path.name)
+        if named is None and role is None:
+            continue
+        found.setdefault(split, [])
+        if role == "targets":
+            found[split].append(path)
+        elif not any(_role(p.name)[1] != "targets" for p in found[split]):
+            found[split].insert(0, path)
+    found = {split: parts for split, parts in found.items() if _role(parts[0].name)[1] != "targets"}
+    if "train" in found:
+        return {split: found[split] for split in ("train", "validation", "test") if split in found}
+    sure = [path for path in tables if suffix_of(path) not in (".txt", ".data")]  # which may be anything
+    return {"train": sure} if len(sure) == 1 else {}
+
+
+def _joined(tables: list[Table]) -> Table:
+    """Tables of the same rows side by side, such as X_train.csv and y_train.csv."""
+    first = tables[0]
+    for other in tables[1:]:
+        if len(other) != len(first):
+            raise DataError(f"{first.name} has {len(first):,} rows and {other.name} {len(other):,}; they do not fit.")
+        if both := set(first.names) & set(other.names):
+            other = other.without(
+                [name for name in both if other[name].values.tobytes() == first[name].values.tobytes()]
+            )
+            if both := set(first.names) & set(other.names):
+                raise DataError(f"{first.name} and {other.name} both have a column {sorted(both)[0]}; drop one.")
+        first = Table(
+            first.name, [*first.columns, *other.columns], first.line, first.facts, first.header and other.header
+        )
+    return first
+
+
+def _pictures(folder: Path) -> Any:
+    return (p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith("."))
+
+
+def _has_folders(folder: Path) -> bool:
+    return any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir())
 
 
 def _images_by_class(folder: Path) -> dict[str, list[Path]]:
     classes: dict[str, list[Path]] = {}
-    for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        classes[sub.name] = sorted(
-            p for p in sub.iterdir() if p.suffix.lower() in _IMAGES and not p.name.startswith(".")
-        )
+    for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX"))):
+        classes[sub.name] = sorted(_pictures(sub))
         if not classes[sub.name]:
-            raise DataError(f"The class folder {sub} has no PNG or JPEG images.")
+            raise DataError(f"The class folder {sub} has no images ({', '.join(PICTURES)}).")
     return classes
 
 
-def _read_images(paths: list[Path], size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
-    """(n, height, width) uint8 grey images, all of one size (width, height), and that size."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtra("Pillow", "images", "Reading image files") from error
-
-    images: np.ndarray | None = None
-    for number, path in enumerate(paths):
-        with contextlib.ExitStack() as opened:
-            with _reading_image(path):
-                image = opened.enter_context(Image.open(path, formats=("PNG", "JPEG")))
-            # The size is in the header: compared before anything is unpacked.
-            size = size or image.size
-            if size[0] * size[1] > MAX_PIXELS:
-                raise DataError(f"{path} has {size[0]} x {size[1]} pixels, more than the {MAX_PIXELS:,} allowed.")
-            if image.size != size:
-                raise DataError(
-                    f"{path} is {image.size[0]} x {image.size[1]} pixels, the ones before are {size[0]} x "
-                    f"{size[1]}; bring all images to one size."
-                )
-            if images is None:
-                if len(paths) * size[0] * size[1] > MAX_BYTES:
-                    raise DataError(f"{path.parent.parent} has more images than {MAX_BYTES:,} bytes can hold.")
-                images = np.empty((len(paths), size[1], size[0]), np.uint8)
-            with _reading_image(path):
-                check_sums(path, image)
-                images[number] = _grey(image)
-    assert images is not None
-    assert size is not None
-    return images, size
+# ---- arrays in files
 
 
-@contextlib.contextmanager
-def _reading_image(path: Path) -> Iterator[None]:
-    """Any error of Pillow's readers, which damage leads to whatever it may, is a sentence."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        raise DataError(f"{path} is damaged or no PNG or JPEG image.") from error
+def _pickled(path: Path) -> DataError:
+    return DataError(
+        f"{path} is a pickle, which can run any program when it is opened, and is never read; write its arrays with "
+        "numpy.savez(file, images=..., labels=...) where you trust it."
+    )
 
 
-def _grey(image: Any) -> np.ndarray:
-    if image.mode.startswith("I"):  # 16 bits a pixel: convert("L") would clip instead of scaling
-        return (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-    return np.asarray(image.convert("L"))
+def _in_shape(path: Path, images: Any, size: tuple[int, int]) -> Any:
+    array = np.asarray(images)
+    if array[0].size != size[0] * size[1]:
+        raise UsageError(
+            f"--image-size: {path} has {array[0].size} numbers an example, and {size[0]} x {size[1]} pixels are others."
+        )
+    return array.reshape(len(array), *size)
+
+
+def _read_array(path: Path) -> np.ndarray:
+    if path.suffix.lower() == ".npy":
+        return read_npy(path)
+    names = npz_names(path)
+    if len(names) != 1:
+        raise DataError(f"{path} has the arrays {some(names)}; needed is one.")
+    return read_npz(path, names)[0]

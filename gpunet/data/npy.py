@@ -19,14 +19,18 @@ from gpunet.errors import DataError
 MAX_BYTES = 8 << 30  # what the arrays of one file may take
 
 
-def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
+def read_npy(path: str | os.PathLike[str], mapped: bool = False) -> np.ndarray:
     """The array of a .npy file.
+
+    Args:
+        path: the file.
+        mapped: whether it is mapped into memory instead of read, so that only what is looked at is read.
 
     Raises:
         DataError: the file cannot be read, is damaged, or holds pickled objects or several arrays.
     """
     with _reading(path, ".npy"):
-        array: Any = np.load(path, allow_pickle=False)
+        array: Any = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     if not isinstance(array, np.ndarray):
         array.close()
         raise DataError(f"{path} is an archive of arrays and no single one; give a .npy file.")

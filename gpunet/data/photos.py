@@ -1,12 +1,15 @@
-"""Pictures of one's own made into what a network was trained on: light ink on dark ground, centred, in the right size.
+"""Picture files as examples of a network: for training, and prepared the very same way for prediction.
 
-The digits of MNIST were scaled to fit a box of 20 x 20 pixels with their shape kept, which made them grey at the
-edges, and laid into 28 x 28 pixels so that their centre of mass is at the centre (LeCun et al. 1998). The same is
-done here, in the same proportion for other sizes.
+What is done with a picture says `Pictures`, fitted on the training pictures. A network trained on pictures like MNIST's
+takes any picture of a digit: its ink is found, turned light on dark and centred. The digits of MNIST were scaled to fit
+a box of 20 x 20 pixels with their shape kept, which made them grey at the edges, and laid into 28 x 28 pixels so that
+their centre of mass is at the centre (LeCun et al. 1998). The same is done here, in the same proportion for other
+sizes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Sequence
@@ -15,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.data.preparation import Pictures
 from gpunet.errors import DataError, MissingExtra
 
 #: Pictures of more pixels are refused; a small file can claim any number of them.
@@ -25,39 +29,166 @@ BOX = 20 / 28
 NOISE = 0.15
 #: Pictures whose pixels differ by less than this (of 255) show nothing.
 CONTRAST = 16
+#: How many pictures are looked at to find out what they have in common.
+SAMPLE = 200
+#: Bytes that all pictures together may take.
+MAX_BYTES = 8 << 30
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def load_picture(path: str | os.PathLike[str], shape: Sequence[int]) -> np.ndarray:
+def fit_pictures(paths: Sequence[Path], size: tuple[int, int] | None = None) -> Pictures:
+    """What training pictures have in common.
+
+    Args:
+        paths: the training pictures, at least one.
+        size: (rows, columns) that all are brought to; by default they are of one size already.
+
+    Raises:
+        DataError: the pictures are of different sizes, too large, or one cannot be read.
+        MissingExtra: Pillow is not installed.
+    """
+    seen: list[float] = []
+    first: tuple[int, int] | None = None
+    colour = False
+    for path in paths:
+        image = open_picture(path)
+        if first is None:
+            first = image.size
+        if size is None and image.size != first:
+            raise DataError(
+                f"{path} is {image.size[0]} x {image.size[1]} pixels, the ones before are {first[0]} x {first[1]}; "
+                "bring all images to one size with --image-size ROWSxCOLUMNS."
+            )
+        colour = colour or _is_coloured(image)
+        if len(seen) < SAMPLE and _is_transparent(image):
+            seen.append(_seen(image))
+    assert first is not None
+    rows, columns = size or (first[1], first[0])
+    ground = 255 if not seen or float(np.mean(seen)) < 128 else 0
+    made = Pictures(rows, columns, colour, False, ground)
+    some = paths[:: max(len(paths) // SAMPLE, 1)][:SAMPLE]
+    light = sum(_on_light(np.asarray(_flat(open_picture(path), made))) for path in some)
+    return dataclasses.replace(made, inverted=not colour and light >= 0.9 * len(some))
+
+
+def read_pictures(paths: Sequence[Path], pictures: Pictures) -> np.ndarray:
+    """Picture files as examples: (n, rows, columns) uint8, or (n, rows, columns, 3) in colour.
+
+    Raises:
+        DataError: a picture cannot be read, or all together take more than MAX_BYTES.
+        MissingExtra: Pillow is not installed.
+    """
+    shape = (pictures.rows, pictures.columns, *((3,) if pictures.colour else ()))
+    if len(paths) * int(np.prod(shape)) > MAX_BYTES:
+        raise DataError(f"{paths[0].parent.parent} has more images than {MAX_BYTES:,} bytes can hold.")
+    images = np.empty((len(paths), *shape), np.uint8)
+    for number, path in enumerate(paths):
+        images[number] = load_picture(path, pictures).reshape(shape)
+    return images
+
+
+def load_picture(path: str | os.PathLike[str], pictures: Pictures) -> np.ndarray:
     """A picture file as an example of a network: (rows * columns,) or (rows * columns * 3,) uint8.
 
     Args:
         path: a PNG, JPEG or other file that Pillow reads; grey, coloured, transparent or of 16 bits.
-        shape: the shape of the network's images: (rows, columns), for which the ink is found, turned light on
-            dark, scaled and centred as in MNIST; or (rows, columns, 3), for which the picture is only scaled.
+        pictures: what it is made into.
 
     Raises:
         MissingExtra: Pillow is not installed.
         DataError: the file is no picture, is damaged or too large, or there is nothing to see in it.
     """
-    image = _open(Path(path))
-    if len(shape) == 3 and shape[2] == 3:
-        return np.asarray(_resized(image.convert("RGB"), shape[1], shape[0]), np.uint8).reshape(-1)
-    if len(shape) != 2:
-        raise DataError(f"{path}: pictures cannot be made into examples of shape {tuple(shape)}; give a .npy file.")
-    frame = (int(shape[0]), int(shape[1]))
-    try:
-        brightness = grey(image)
-        amount = ink(brightness)
-        if is_ready(amount, frame):
-            light = brightness if brightness[0, 0] < 128 else 255 - brightness
-            return np.round(light).astype(np.uint8).reshape(-1)
-        return centred(amount, frame).reshape(-1)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+    image = open_picture(Path(path))
+    size = (pictures.columns, pictures.rows)
+    if pictures.centred and not pictures.colour:
+        frame = (pictures.rows, pictures.columns)
+        try:
+            brightness = grey(image)
+            amount = ink(brightness)
+            if is_ready(amount, frame):
+                light = brightness if brightness[0, 0] < 128 else 255 - brightness
+                return np.round(light).astype(np.uint8).reshape(-1)
+            return centred(amount, frame).reshape(-1)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+    pixels = np.asarray(_resized(_flat(image, pictures), *size), np.uint8).reshape(-1)
+    return 255 - pixels if pictures.inverted else pixels
 
 
-def _open(path: Path) -> Any:
-    """The picture, upright and whole in memory."""
+def _on_light(pixels: np.ndarray) -> bool:
+    """Whether a picture (rows, columns) has a ground of even light along its edges, and something dark on it."""
+    if pixels.ndim != 2:
+        return False
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    return bool((edge > 255 - 2 * CONTRAST).mean() >= 0.75 and pixels.min() < 128)
+
+
+def look_centred(images: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether examples are pictures as MNIST's: light on dark, their ink in a box and centred by its mass.
+
+    Args:
+        images: (n, rows * columns) uint8; the first SAMPLE are looked at.
+        shape: (rows, columns).
+    """
+    if len(shape) != 2 or images.dtype != np.uint8 or min(shape) < 8:
+        return False
+    fitting = 0
+    some = images[:SAMPLE]
+    for image in some:
+        brightness = image.reshape(shape).astype(np.float32)
+        try:
+            fitting += bool(brightness[0, 0] < 128 and is_ready(ink(brightness), (shape[0], shape[1])))
+        except DataError:  # nothing to see
+            continue
+    return fitting >= 0.9 * len(some)
+
+
+def _is_transparent(image: Any) -> bool:
+    return "A" in image.mode or "transparency" in image.info
+
+
+def _is_coloured(image: Any) -> bool:
+    """Whether the colours of some pixel differ by more than a careless conversion makes them."""
+    if image.mode in ("1", "L", "LA") or image.mode.startswith(("I", "F")):
+        return False
+    pixels = np.asarray(image.convert("RGBA"), np.int16)
+    spread = pixels[..., :3].max(axis=2) - pixels[..., :3].min(axis=2)
+    return bool((spread * (pixels[..., 3] > 0) > CONTRAST).any())
+
+
+def _seen(image: Any) -> float:
+    """The mean brightness of what is not transparent."""
+    pixels = np.asarray(image.convert("RGBA"), np.float32)
+    share = pixels[..., 3] / 255
+    return float((pixels[..., :3] @ _LUMA * share).sum() / max(float(share.sum()), 1e-6))
+
+
+def _flat(image: Any, pictures: Pictures) -> Any:
+    """A picture of any mode as one of 8 bits, grey or in colour, what is transparent laid on the ground."""
+    from PIL import Image
+
+    mode = "RGB" if pictures.colour else "L"
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, np.float64)
+        if image.mode == "F" and values.max() <= 1:
+            values = values * 255
+        elif image.mode != "F" and (image.mode != "I" or values.max() > 255):  # 16 bits
+            values = np.floor(values / 256)
+        return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert(mode)
+    if _is_transparent(image):
+        clear = image.convert("RGBA")
+        ground = Image.new("RGBA", clear.size, (pictures.ground,) * 3 + (255,))
+        image = Image.alpha_composite(ground, clear)
+    return image.convert(mode)
+
+
+def open_picture(path: Path) -> Any:
+    """The picture, upright and whole in memory.
+
+    Raises:
+        DataError: it cannot be read, or is too large.
+        MissingExtra: Pillow is not installed.
+    """
     try:
         from PIL import Image, ImageOps
     except ImportError:
@@ -104,7 +235,7 @@ def grey(image: Any) -> np.ndarray:
     if not ("A" in image.mode or "transparency" in image.info):
         return np.asarray(image.convert("L"), np.float32)
     pixels = np.asarray(image.convert("RGBA"), np.float32)
-    brightness = pixels[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32)
+    brightness = pixels[..., :3] @ _LUMA
     share = pixels[..., 3] / 255
     seen = float((brightness * share).sum() / max(float(share.sum()), 1e-6))
     ground = 255.0 if seen < 128 else 0.0

@@ -20,6 +20,8 @@ import numpy as np
 
 from gpunet.backend import as_numpy
 from gpunet.data.arrays import natural
+from gpunet.data.columns import TEXT, Table, as_table, is_table, some
+from gpunet.data.columns import Column as TableColumn
 from gpunet.errors import DataError, UsageError, one_line
 from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH, Encoding
 from gpunet.notebook import changed
@@ -105,12 +107,16 @@ class Pictures:
         rows, columns: its size in pixels.
         colour: whether its three colours are kept; otherwise it is grey.
         centred: whether the ink is found, turned light on dark, scaled to a box and centred, as in MNIST.
+        ground: the grey, 0 to 255, on which transparent pictures are laid.
+        inverted: whether dark is turned light, because the training pictures are dark on light.
     """
 
     rows: int
     columns: int
     colour: bool = False
     centred: bool = False
+    ground: int = 255
+    inverted: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,11 +192,15 @@ class Preparation:
         """Examples as an array as of `Split.inputs`, on whatever device they are.
 
         Args:
-            x: such an array, or lists of numbers.
+            x: such an array, lists of numbers, or a table with named columns: a frame of pandas or polars, an Arrow
+                table, a dict of arrays.
 
         Raises:
+            DataError: the table lacks a column, or has something else in it.
             UsageError: it is something else, or a single number.
         """
+        if is_table(x):
+            return self.apply(as_table(x))
         wanted = f"examples are needed, and this is a {type(x).__name__}"
         if hasattr(x, "splits"):
             raise UsageError(f"{wanted}; give those of a split, as in data.test.inputs.")
@@ -201,10 +211,89 @@ class Preparation:
             raise UsageError(f"examples are needed, an array of (n, features), and this is {reprlib.repr(x)}.")
         return rows
 
+    def apply(self, table: Table) -> np.ndarray:
+        """The inputs of a table's rows, (n, columns) as of `Split.inputs`; columns are found by their names.
+
+        Args:
+            table: the table; columns that are not asked for are passed over.
+
+        Raises:
+            DataError: a column is missing, or has a text where there were numbers in training, or a number that is
+                not finite.
+        """
+        names = self.column_names
+        if names is None:
+            raise DataError(f"{table.name}: the network was not trained on named columns; give an array.")
+        if absent := [name for name in names if name not in table]:
+            raise DataError(
+                f"{table.name} lacks the column{'s' if len(absent) > 1 else ''} {some(absent)}, which the network was "
+                f"trained on; it has {some(table.names)}."
+            )
+        if self.columns is None:
+            return self._pixels(table, names)
+        inputs = np.empty((len(table), len(names)), np.float32)
+        for at, column in enumerate(self.columns):
+            given = table[column.name]
+            if isinstance(column, Number):
+                inputs[:, at] = numbers_of(table, given) - column.origin
+            else:
+                inputs[:, at] = _codes(given.as_text(), column)
+        return inputs
+
+    def _pixels(self, table: Table, names: Sequence[str]) -> np.ndarray:
+        """Columns of bytes as uint8; scaled here already where one of them is no byte."""
+        inputs = np.empty((len(table), len(names)), np.float32)
+        for at, name in enumerate(names):
+            inputs[:, at] = numbers_of(table, table[name])
+        if np.isnan(inputs).any():
+            row, at = np.argwhere(np.isnan(inputs))[0]
+            raise DataError(f"{table.name} has no value in the column {names[at]} in {table.place(int(row))}.")
+        if are_bytes(inputs):
+            return inputs.astype(np.uint8)
+        return inputs * np.float32(self.input_scale)
+
+    def known(self, table: Table) -> list[str]:
+        """What in a table's categories training never saw, as remarks: a column and its new values."""
+        remarks = []
+        for column in self.columns or ():
+            if isinstance(column, Category) and column.name in table:
+                given = table[column.name].as_text()
+                seen = set(np.unique(given.values[given.values >= 0]).tolist())
+                if new := sorted({given.texts[code] for code in seen} - set(column.values)):
+                    remarks.append(f"{column.name}: {some(new, 5)}")
+        return remarks
+
+    def classes_of(self, column: TableColumn, table: Table) -> np.ndarray:
+        """The class (n,) int32 of each row, matched by name.
+
+        Raises:
+            DataError: a class is missing, or none of those trained on.
+        """
+        texts, names = column.as_text(), self.class_names or ()
+        index = {name: number for number, name in enumerate(names)}
+        numbers = np.array([index.get(text, UNKNOWN) for text in texts.texts] + [UNKNOWN])[texts.values]
+        if (numbers < 0).any():
+            row = int(np.argmax(numbers < 0))
+            text = repr(texts.texts[texts.values[row]]) if texts.values[row] >= 0 else "no class"
+            raise DataError(
+                f"{table.name} has {text} in the column {column.name} in {table.place(row)}, which is none of the "
+                f"classes {some(names)}."
+            )
+        return numbers.astype(np.int32)
+
     @property
     def column_names(self) -> tuple[str, ...] | None:
         """The names of the input columns in their order, or None where they have none."""
         return self.names if self.columns is None else tuple(column.name for column in self.columns)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The names of the target columns, () where they have none."""
+        if self.targets is not None:
+            return self.targets.names
+        if self.task == "multi-label":
+            return self.class_names or ()
+        return () if self.target is None else (self.target,)
 
     def encoding(self) -> Encoding | None:
         """How rows of `Split.inputs` become network input, or None where they are only scaled."""
@@ -276,6 +365,37 @@ class Preparation:
     def with_changes(self, **changes: Any) -> Preparation:
         """A copy with some attributes changed."""
         return dataclasses.replace(self, **changes)
+
+
+def numbers_of(table: Table, column: TableColumn) -> np.ndarray:
+    """The numbers (n,) float64 of a column, NaN where a value is missing.
+
+    Raises:
+        DataError: there is a text, or a number that is not finite.
+    """
+    wrong = column.not_numbers()
+    values = column.as_numbers()
+    wrong |= np.isinf(values)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        what = repr(column.texts[column.values[row]]) if column.kind == TEXT else f"{values[row]:g}"
+        raise DataError(
+            f"{table.name} has {what} in the column {column.name} in {table.place(row)}, where a number is needed; "
+            f"repair it, or leave the column out with --drop {column.name}."
+        )
+    return values
+
+
+def are_bytes(values: np.ndarray) -> bool:
+    """Whether all are whole numbers from 0 to 255."""
+    return bool(((values >= 0) & (values <= 255) & (values == np.floor(values))).all())
+
+
+def _codes(column: TableColumn, category: Category) -> np.ndarray:
+    """The number of each row's category; NaN where it is missing, UNKNOWN where training never saw it."""
+    index = {text: number for number, text in enumerate(category.values)}
+    numbers = np.array([*(index.get(text, UNKNOWN) for text in column.texts), np.nan], np.float32)
+    return numbers[column.values]
 
 
 def _column_to_dict(column: Number | Category) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from gpunet.backend import SYNONYMS as DEVICE_SYNONYMS
 from gpunet.data.catalog import DATASETS
 from gpunet.data.dataset import Dataset
 from gpunet.data.load import load_dataset
+from gpunet.data.preparation import SCALES, TASKS, Preparation
 from gpunet.errors import DataError, UsageError
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.losses import LOSSES, Loss
@@ -46,6 +47,13 @@ NETWORK = "Network"
 GROUPS = (DATA, NETWORK, TRAINING, REGULARISATION, RUN)
 
 #: Hyperparameters of a loss and of an optimizer that are options of their own.
+#: The loss of each task where none is asked for.
+LOSS_OF_TASK = {
+    "classification": "softmax-cross-entropy",
+    "multi-label": "binary-cross-entropy",
+    "regression": "mse",
+}
+
 _WITH_LOSS = ("label_smoothing", "class_weights")
 _WITH_OPTIMIZER = ("momentum", "weight_decay")
 
@@ -83,14 +91,36 @@ class Settings(Recipe):
         "Training examples held out for validation: a count, a fraction, auto for the data"
         " set's own, or none.")  # fmt: skip
 
+    target: tuple[str, ...] | None = setting(None, read.optional(read.listing(read.name, "price")), DATA,
+        "NAME", "Target column of a table, by name or by position (from 0; -1 is the last), or several.",
+        "found by its name")  # fmt: skip
+    features: tuple[str, ...] | None = setting(None, read.optional(read.listing(read.name, "age,sex")), DATA,
+        "A,B", "Columns of a table that are inputs.", "all but the target")  # fmt: skip
+    drop: tuple[str, ...] | None = setting(None, read.optional(read.listing(read.name, "id")), DATA, "A,B",
+        "Columns of a table to leave out.", "none")  # fmt: skip
+    task: str = setting("auto", read.choice(("auto", *TASKS), "task"), DATA, "NAME",
+        f"What is learned: auto (by the target), {', '.join(TASKS)}.", names=("auto", *TASKS))  # fmt: skip
+    scale: str = setting("auto", read.choice(SCALES, "scale"), DATA, "NAME",
+        f"How numbers of a table are scaled: {', '.join(SCALES)}; fitted on the training rows.",
+        names=SCALES)  # fmt: skip
+    missing: str = setting("impute", read.choice(("impute", "flag"), "treatment"), DATA, "NAME",
+        "Missing values of a table become the median or the most frequent one; flag adds a column that says where.",
+        names=("impute", "flag"))  # fmt: skip
+    test: float | None = setting(0.2, read.optional(read.number(above=0, below=1, example="0.2, or none")), DATA,
+        "X", "Share of a table without a test split that is kept for testing, or none.")  # fmt: skip
+    group: str | None = setting(None, read.optional(read.name), DATA, "NAME",
+        "Column of a table whose rows stay together when a test split is drawn; it is no feature.", "none")  # fmt: skip
+    image_size: tuple[int, int] | None = setting(None, read.image_size, DATA, "RxC",
+        "Size that pictures are brought to, or shape of the pixels in a row.", "their own")  # fmt: skip
+
     hidden: tuple[int, ...] = setting((50, 30), read.hidden_layers, NETWORK, "N,N",
         "Neurons in each hidden layer; none for softmax or logistic regression.", "50,30")  # fmt: skip
     activation: str | tuple[str, ...] = setting("relu", read.one_or_each(read.entry(ACTIVATIONS), "relu,tanh"), NETWORK,
         "NAME", f"Activation of all hidden layers, or one for each: {ACTIVATIONS.offer()}.",
         names=ACTIVATIONS)  # fmt: skip
-    loss: str = setting("softmax-cross-entropy",
-        read.specification(LOSSES, _WITH_LOSS), NETWORK,
-        "NAME", f"Loss, the mean over the batch: {LOSSES.offer(_WITH_LOSS)}.", names=LOSSES)  # fmt: skip
+    loss: str = setting("auto", read.automatic(read.specification(LOSSES, _WITH_LOSS)), NETWORK,
+        "NAME", f"Loss, the mean over the batch: {LOSSES.offer(_WITH_LOSS)}.",
+        "by the task: softmax-cross-entropy, binary-cross-entropy or mse", names=LOSSES)  # fmt: skip
     init: str = setting("truncated-normal", read.specification(INITIALIZERS), NETWORK,
         "NAME", f"Initial weights: {INITIALIZERS.offer()}.", names=INITIALIZERS)  # fmt: skip
     init_from: str | None = setting(None, read.optional(read.text), NETWORK, "RUN",
@@ -192,21 +222,32 @@ class Settings(Recipe):
         return self.with_changes(**changes)
 
     @property
+    def data_options(self) -> dict[str, Any]:
+        """How data of one's own is read, as `load_dataset` takes it; only what is not as it is by default."""
+        given = {name: getattr(self, name) for name in DATA_OPTIONS}
+        return {name: value for name, value in given.items() if value != FIELDS[name].default}
+
+    @property
     def learning_rate(self) -> float:
         """`lr`, or the optimizer's own learning rate where none was given."""
         return self.lr if self.lr is not None else default_learning_rate(self.optimizer)
+
+    def loss_of(self, task: str) -> str:
+        """`loss`, or that of the task where none was asked for."""
+        return LOSS_OF_TASK.get(task, LOSS_OF_TASK["classification"]) if self.loss == "auto" else self.loss
 
     def make_loss(self, data: Dataset | None = None) -> Loss:
         """The loss with its hyperparameters; balanced class weights are counted in the training labels of `data`."""
         extra: dict[str, Any] = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
         if self.class_weights is not None:
             extra["class_weights"] = _class_weights(self.class_weights, data)
-        name = self.loss.partition(":")[0]
+        loss = self.loss_of(self.task if data is None else data.task)
+        name = loss.partition(":")[0]
         for key in extra:
             if key not in LOSSES.parameters(name):
                 read.refuse(option(key), getattr(self, key),
                     f"the loss {name} has none; {_takers('--loss', LOSSES, key)}.")  # fmt: skip
-        return construct("--loss", self.loss, LOSSES, **extra)
+        return construct("--loss", loss, LOSSES, **extra)
 
     def make_optimizer(self) -> Optimizer:
         """The optimizer with its schedule and hyperparameters."""
@@ -244,6 +285,10 @@ def construct(option: str, spec: str, table: Registry[Any, T], **extra: Any) -> 
         return table.make(spec, **extra)
     except UsageError as error:
         read.refuse(option, spec, str(error))
+
+
+#: Settings that say how data of one's own is read.
+DATA_OPTIONS = ("target", "features", "drop", "task", "scale", "missing", "test", "group", "image_size")
 
 
 def check_keys(given: Any) -> dict[str, Any]:
@@ -309,15 +354,26 @@ def _class_weights(weights: str | tuple[float, ...], data: Dataset | None) -> tu
     return tuple(len(data.train) / (data.classes * max(int(count), 1)) for count in data.train.class_counts())
 
 
-def build_dataset(settings: Settings, progress: Callable[[str, int, int | None], None] | None = None) -> Dataset:
+def build_dataset(
+    settings: Settings,
+    progress: Callable[[str, int, int | None], None] | None = None,
+    preparation: Preparation | None = None,
+) -> Dataset:
     """Load the data set, keep the classes asked for and hold out the validation examples.
+
+    Args:
+        settings: what to load.
+        progress: called as progress(file name, bytes done, bytes total or None) while a file is fetched.
+        preparation: that of a network that was trained already, to which the data is brought.
 
     Raises:
         DataError: the data cannot be had or is damaged.
         UsageError: the settings do not fit the data.
     """
-    data = load_dataset(settings.data, data_dir=settings.data_dir, progress=progress)
-    if settings.classes is not None:
+    options = settings.data_options
+    data = load_dataset(settings.data, settings.data_dir, progress, preparation=preparation, **options)
+    known = preparation is not None and preparation.class_names is not None
+    if settings.classes is not None and not known:
         try:
             data = data.select_classes(list(settings.classes))
         except UsageError as error:
@@ -329,6 +385,8 @@ def build_dataset(settings: Settings, progress: Callable[[str, int, int | None],
             data = data.hold_out(settings.validation)  # type: ignore[arg-type]
         except UsageError as error:
             read.refuse("--validation", settings.validation, str(error))
+    if preparation is not None:
+        data = data.with_preparation(preparation)
     if data.validation is None:
         if settings.validate_every is not None:
             read.refuse("--validate-every", settings.validate_every,

@@ -18,7 +18,7 @@ import numpy as np
 from gpunet.errors import UsageError
 
 #: Settings whose values have commas of their own: without a semicolon 50,30 is one network and not two.
-LISTS = frozenset({"hidden", "classes", "class_weights", "metrics"})
+LISTS = frozenset({"hidden", "classes", "class_weights", "metrics", "target", "features", "drop"})
 #: A comma that starts a new value, and not the next key=value of an optimizer or a schedule.
 _SEPARATOR = re.compile(r",(?![^,:;]*=)")
 

@@ -25,12 +25,12 @@ from gpunet.network.initializers import INITIALIZERS
 from gpunet.registry import Registry
 from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import as_json
-from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
+from gpunet.runs.settings import DATA_OPTIONS, Settings, build_dataset, build_model, build_trainer
 from gpunet.training.records import Record
 from gpunet.training.schedules import SCHEDULES
 
 #: Settings that make the data of a run.
-OF_THE_DATA = ("data", "data_dir", "classes", "validation")
+OF_THE_DATA = ("data", "data_dir", "classes", "validation", *DATA_OPTIONS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,8 @@ RUN = "Device and log"
 
 #: The write-up's number of steps.
 DEFAULT_ITERATIONS = 5000
+#: Examples per step; a smaller training set is taken whole.
+DEFAULT_BATCH = 100
 
 
 #: Other names of options that people use, as in a table's synonyms.
@@ -94,7 +96,7 @@ class Recipe:
         UsageError: a value cannot be used; the sentence names the option, the value and the remedy.
     """
 
-    batch_size: int | str = option(100, read.batch_size, TRAINING, "N",
+    batch_size: int | str = option(DEFAULT_BATCH, read.batch_size, TRAINING, "N",
         "Examples per iteration; all for the whole training set.", identity="batch size")  # fmt: skip
     iterations: int | None = option(None, read.optional(read.whole(1, example="5000")), TRAINING, "N",
         "Length of the run in iterations (batches).", shown=f"{DEFAULT_ITERATIONS}", identity="iterations")  # fmt: skip
@@ -199,7 +201,8 @@ class Recipe:
             UsageError: the batch is larger than the training set, or there are no validation examples to judge by.
         """
         examples = len(data.train)
-        if self.batch_size != "all" and self.batch_size > examples:  # type: ignore[operator]
+        asked = self.batch_size not in ("all", DEFAULT_BATCH)
+        if asked and self.batch_size > examples:  # type: ignore[operator]
             read.refuse(self.named("batch_size"), self.batch_size,
                 f"the training set has only {examples} examples; take at most as many, or all.")  # fmt: skip
         if data.validation is None and self.early_stopping is not None:
@@ -223,6 +226,8 @@ class Recipe:
         self.check(data)
         examples = len(data.train)
         batch = examples if self.batch_size == "all" else int(self.batch_size)
+        if self.batch_size == DEFAULT_BATCH:  # nobody asked for it
+            batch = min(batch, examples)
         iterations = DEFAULT_ITERATIONS if self.iterations is None else self.iterations
         if self.epochs is not None:
             # Rounded first: 0.07 epochs of 100 examples are 7, and 7.000000000000001 in binary.

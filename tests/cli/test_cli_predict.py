@@ -15,6 +15,7 @@ from command_line import gpunet
 
 import gpunet as gn
 from gpunet.data import idx
+from gpunet.data.preparation import Pictures
 
 pytestmark = pytest.mark.host
 
@@ -29,6 +30,9 @@ def model(tmp_path_factory, mnist_5k) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     model.save(path)
     return path
+
+
+DIGIT = Pictures(28, 28, centred=True)
 
 
 def digit(mnist_5k, index: int) -> np.ndarray:
@@ -55,7 +59,7 @@ def test_pictures_look_to_the_network_like_the_digits_they_show(tmp_path, model,
     pictures = []
     for index in range(count):
         drawn(digit(mnist_5k, index), light=index % 2 == 0, corner=(5 + index, 100 - index)).save(tmp_path / "a.png")
-        pictures.append(load_picture(tmp_path / "a.png", (28, 28)))
+        pictures.append(load_picture(tmp_path / "a.png", DIGIT))
     originals = mnist_5k.test.images[:count]
     same = (network.predict(np.array(pictures)) == network.predict(originals)).mean()
     assert same >= 0.95
@@ -76,10 +80,10 @@ def test_a_digit_that_is_ready_stays_as_it_is(tmp_path, mnist_5k):
     for index in range(20):
         image = digit(mnist_5k, index)
         Image.fromarray(image).save(tmp_path / "a.png")
-        ready = load_picture(tmp_path / "a.png", (28, 28)).reshape(28, 28)
+        ready = load_picture(tmp_path / "a.png", DIGIT).reshape(28, 28)
         assert (ready == image).all()
         Image.fromarray(255 - image).save(tmp_path / "a.png")
-        assert (load_picture(tmp_path / "a.png", (28, 28)).reshape(28, 28) == image).all()
+        assert (load_picture(tmp_path / "a.png", DIGIT).reshape(28, 28) == image).all()
 
 
 def modes(image: Image.Image) -> dict[str, Image.Image]:
@@ -101,19 +105,19 @@ def test_every_mode_gives_the_same_digit(tmp_path, mnist_5k):
 
     picture = drawn(digit(mnist_5k, 3))
     picture.save(tmp_path / "plain.png")
-    wanted = load_picture(tmp_path / "plain.png", (28, 28)).astype(int)
+    wanted = load_picture(tmp_path / "plain.png", DIGIT).astype(int)
     for name, image in modes(picture).items():
         suffix = "tif" if name in ("CMYK", "32 bits", "floats") else "png"
         image.save(tmp_path / f"mode.{suffix}")
-        got = load_picture(tmp_path / f"mode.{suffix}", (28, 28)).astype(int)
+        got = load_picture(tmp_path / f"mode.{suffix}", DIGIT).astype(int)
         assert np.abs(got - wanted).mean() < (12 if name == "1" else 1.5), name
     picture.convert("RGB").save(tmp_path / "a.jpg", quality=60)
-    assert np.abs(load_picture(tmp_path / "a.jpg", (28, 28)).astype(int) - wanted).mean() < 4
+    assert np.abs(load_picture(tmp_path / "a.jpg", DIGIT).astype(int) - wanted).mean() < 4
     turned = picture.rotate(90, expand=True)
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held sideways
     turned.save(tmp_path / "turned.jpg", exif=exif)
-    assert np.abs(load_picture(tmp_path / "turned.jpg", (28, 28)).astype(int) - wanted).mean() < 4
+    assert np.abs(load_picture(tmp_path / "turned.jpg", DIGIT).astype(int) - wanted).mean() < 4
 
 
 def test_lines_keep_their_shape_and_stay_in_the_frame(tmp_path):
@@ -123,7 +127,7 @@ def test_lines_keep_their_shape_and_stay_in_the_frame(tmp_path):
         canvas = np.full((500, 500), 255, np.uint8)
         canvas[20 : 20 + size[0], 30 : 30 + size[1]] = 0
         Image.fromarray(canvas).save(tmp_path / "line.png")
-        frame = load_picture(tmp_path / "line.png", (28, 28)).reshape(28, 28)
+        frame = load_picture(tmp_path / "line.png", DIGIT).reshape(28, 28)
         assert (frame.any(axis=1).sum(), frame.any(axis=0).sum()) == box
         assert frame.max() == 255
 
@@ -132,9 +136,8 @@ def test_a_colour_network_gets_colours(tmp_path):
     from gpunet.data.photos import load_picture
 
     Image.new("RGB", (50, 40), (200, 100, 50)).save(tmp_path / "a.png")
-    assert load_picture(tmp_path / "a.png", (4, 5, 3)).reshape(4, 5, 3)[2, 2].tolist() == [200, 100, 50]
-    with pytest.raises(gn.DataError, match="examples of shape"):
-        load_picture(tmp_path / "a.png", (4,))
+    picture = load_picture(tmp_path / "a.png", Pictures(4, 5, colour=True))
+    assert picture.reshape(4, 5, 3)[2, 2].tolist() == [200, 100, 50]
 
 
 def test_predictions_of_pictures_and_arrays(tmp_path, model, mnist_5k):
@@ -207,7 +210,7 @@ REFUSED = {
     "wide.npy": (lambda path: np.save(path, np.zeros((3, 785))), "785 features, and the network takes 784 (28 x 28)"),
     "empty.npy": (lambda path: np.save(path, np.zeros((0, 784))), "no example"),
     "words.npy": (lambda path: np.save(path, np.array(["a", "b"])), "no array of numbers"),
-    "object.npy": (lambda path: np.save(path, np.array([{}, 1], dtype=object)), "pickled objects"),
+    "object.npy": (lambda path: np.save(path, np.array([{}, 1], dtype=object)), "objects"),
     "scalar.npy": (lambda path: np.save(path, np.float32(1)), "no array of numbers"),
     "nan.npy": (lambda path: np.save(path, np.full((1, 784), np.nan)), "not finite"),
     "huge.npy": (lambda path: np.save(path, np.full((1, 784), 1e300)), "too large for float32"),
@@ -246,4 +249,4 @@ def test_without_pillow_there_is_a_sentence(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(gn.MissingExtra, match=r"gpunet\[images\]"):
-        load_picture(tmp_path / "a.png", (28, 28))
+        load_picture(tmp_path / "a.png", DIGIT)

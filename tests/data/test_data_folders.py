@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import sys
 import zipfile
@@ -26,9 +25,9 @@ PIXELS = RNG.integers(0, 256, (12, 5, 4), dtype=np.uint8)
 LABELS = np.arange(12, dtype=np.uint8) % 3
 
 
-def refused(path, *words, error=DataError):
+def refused(path, *words, error=DataError, **options):
     with pytest.raises(error) as caught:
-        load_dataset(path)
+        load_dataset(path, **options)
     text = str(caught.value)
     assert "\n" not in text
     for word in words:
@@ -75,7 +74,8 @@ def test_idx_refused(tmp_path):
     write_idx(labels, LABELS[:-1])
     refused(tmp_path, "12 images", "11 labels")
     write_idx(labels, LABELS.astype(np.float32) + 0.5)
-    refused(tmp_path, "train labels", "whole")
+    refused(tmp_path, "train labels", "whole", task="classification")
+    assert load_dataset(tmp_path).task == "regression"
     labels.write_bytes(b"not idx")
     refused(tmp_path, str(labels), "no idx file")
     write_idx(labels, LABELS)
@@ -122,87 +122,6 @@ def test_npz_refused(tmp_path):
         archive.writestr("images.npy", npy((1 << 40, 28), b"\0" * 10))
         archive.writestr("labels.npy", npy((1 << 40,), b"\0" * 10))
     refused(path, "claims more data than it has")
-
-
-# ---- csv
-
-
-def table(header: str | None, column: int, labels=LABELS, images=PIXELS) -> str:
-    lines = [header] if header else []
-    for label, image in zip(labels, images.reshape(len(images), -1), strict=True):
-        cells = [str(value) for value in image]
-        cells.insert(column, str(label))
-        lines.append(",".join(cells))
-    return "\n".join(lines) + "\n"
-
-
-PIXEL_NAMES = [f"pixel{number}" for number in range(20)]
-
-
-@pytest.mark.parametrize(
-    ("header", "column"),
-    [(None, 0), ("label," + ",".join(PIXEL_NAMES), 0), ("digit," + ",".join(PIXEL_NAMES), 0),
-     (",".join(PIXEL_NAMES) + ",label", 20), (",".join(PIXEL_NAMES[:3]) + ',"Label",' + ",".join(PIXEL_NAMES[3:]), 3),
-     ("label," + ",".join(map(str, range(20))), 0)],
-)  # fmt: skip
-@pytest.mark.parametrize("name", ["mine.csv", "mine.csv.gz"])
-def test_csv(tmp_path, header, column, name):
-    content = table(header, column).encode()
-    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    check(load_dataset(tmp_path / name))
-    check(load_dataset(tmp_path))
-
-
-def test_csv_in_the_wild(tmp_path):
-    content = "\ufeff" + table(None, 0).replace("\n", "\r\n") + "\r\n\r\n"
-    (tmp_path / "mnist_train.csv").write_text(content, encoding="utf-8", newline="")
-    (tmp_path / "mnist_test.csv").write_text(table(None, 0))
-    check(load_dataset(tmp_path), test=True)
-
-
-def test_csv_with_named_classes_and_real_features(tmp_path):
-    (tmp_path / "train.csv").write_text("species,a,b\nsetosa,1.5,2\nvirginica,3,-4e-1\nsetosa,0,0\n")
-    (tmp_path / "test.csv").write_text("species,a,b\nvirginica,1,2\n")
-    data = load_dataset(tmp_path)
-    assert data.class_names == ["setosa", "virginica"]
-    assert data.train.labels.tolist() == [0, 1, 0]
-    assert data.test.labels.tolist() == [1]
-    assert data.train.images.dtype == np.float32
-    np.testing.assert_allclose(data.train.images, [[1.5, 2], [3, -0.4], [0, 0]])
-    (tmp_path / "test.csv").write_text("species,a,b\nrose,1,2\n")
-    refused(tmp_path, "rose")
-
-
-@pytest.mark.parametrize("high", [1, 16, 127])
-def test_small_whole_numbers_are_no_pixels(tmp_path, high):
-    (tmp_path / "a.csv").write_text(f"0,{high},0\n1,0,{high}\n")
-    data = load_dataset(tmp_path / "a.csv")
-    assert data.scale == 1.0
-    np.testing.assert_array_equal(data.train.images, [[high, 0], [0, high]])
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", ["empty"]),
-        (b"label,a,b\n", ["no rows"]),
-        (b"1\n2\n", ["single column"]),
-        (b"0,1,2\n1,3\n", ["2 columns in line 2"]),
-        (b"0,1,2\n1,x,4\n0,1,2\n", ["line 2", "x"]),
-        (b"label,a,b\n0,1,2\n1,,4\n", ["line 3"]),
-        (b"0,1,2\n,3,4\n", ["no label in line 2"]),
-        (b"0,1,2\n-1,3,4\n", ["-1"]),
-        (b"0,1,2\n0.5,3,4\n", ["0.5"]),
-        (b"0,nan,2\n1,3,4\n", ["NaN"]),
-        (b"0,1e99,2\n1,3,4\n", ["row 0"]),
-        (b"\x89PNG\r\n\x1a\n\xff\xfe,1\n", ["UTF-8"]),
-        (gzip.compress(b"0,1,2\n1,3,4\n", mtime=0)[:-9], ["gzip"]),
-    ],
-)
-def test_csv_refused(tmp_path, content, words):
-    path = tmp_path / "mine.csv"
-    path.write_bytes(content)
-    refused(path, *words)
 
 
 # ---- folders of images
@@ -272,7 +191,7 @@ def test_folders_that_hold_nothing(tmp_path):
     refused(tmp_path, "no data set")
     (tmp_path / "notes.txt").write_text("hello")
     refused(tmp_path, "no data set")
-    refused(tmp_path / "notes.txt", "no data set")
+    refused(tmp_path / "notes.txt", "no rows under its header")
     (tmp_path / "sub").mkdir()
     refused(tmp_path, "sub")
     assert Path(tmp_path, "sub").is_dir()
@@ -296,7 +215,7 @@ def test_a_wrong_checksum_in_a_picture_is_damage(pictures):
     sum_of_pixels = whole.index(b"IEND") - 8
     spoiled.write_bytes(whole[:sum_of_pixels] + bytes([whole[sum_of_pixels] ^ 1]) + whole[sum_of_pixels + 1 :])
     try:
-        with pytest.raises(gn.DataError, match="is damaged or no PNG or JPEG image"):
+        with pytest.raises(gn.DataError, match="it is damaged"):
             gn.load_dataset(folder)
         with pytest.raises(gn.DataError, match="it is damaged"):
             load_picture(spoiled, (28, 28))
