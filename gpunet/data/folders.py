@@ -42,7 +42,7 @@ _INPUTS = ("x", "images", "image", "imgs", "inputs", "features", "data")
 _TARGETS = ("y", "labels", "label", "targets", "target", "classes")
 _NO_IDX = (".npz", ".npy", ".csv", ".tsv", ".txt", ".part", ".md", ".json", ".parquet", ".zip", *PICTURES, *PICKLES)
 
-Pairs = dict[str, dict[str, Any]]
+Pairs = dict[str, dict[Any, Any]]
 
 
 def load_path(path: Path, options: DataOptions | None = None, preparation: Preparation | None = None) -> Dataset:

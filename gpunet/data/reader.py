@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import functools
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -107,9 +108,12 @@ def read_parts(path: Path, types: Mapping[str, str]) -> Iterator[Table]:
         batch = _parse(text, lambda: next(stream, None))
         if batch is None:
             return
-        first = done
+        yield Table(str(path), from_arrow(batch, str(path)), functools.partial(_line, text, done))
         done += batch.num_rows
-        yield Table(str(path), from_arrow(batch, str(path)), lambda row, first=first: text.line(first + row))
+
+
+def _line(text: _Text, first: int, row: int) -> int:
+    return text.line(first + row)
 
 
 def names_of(path: Path) -> list[str]:
