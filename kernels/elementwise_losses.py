@@ -14,7 +14,7 @@ import numpy as np
 from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels.build import one_line
-from gpunet.kernels.loss import Loss, one_hot
+from gpunet.kernels.loss import LOSSES, Loss, one_hot
 
 
 class ElementwiseLoss(Loss):
@@ -70,6 +70,7 @@ class ElementwiseLoss(Loss):
         )
 
 
+@LOSSES.register
 class BinaryCrossEntropy(ElementwiseLoss):
     """Binary cross-entropy of the sigmoid of each output, summed over the outputs.
 
@@ -92,6 +93,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
         return half * np.tanh(half * z) + (half - t)
 
 
+@LOSSES.register
 class MeanSquaredError(ElementwiseLoss):
     """The mean over the outputs of the squared difference."""
 
@@ -110,6 +112,7 @@ class MeanSquaredError(ElementwiseLoss):
         return 2 * (z - t)
 
 
+@LOSSES.register
 class MeanAbsoluteError(ElementwiseLoss):
     """The mean over the outputs of the absolute difference; its slope is 0 where there is none."""
 
@@ -128,6 +131,7 @@ class MeanAbsoluteError(ElementwiseLoss):
         return np.sign(z - t)
 
 
+@LOSSES.register
 class Huber(ElementwiseLoss):
     """Squared error near the target and absolute error beyond `delta` (Huber 1964), the mean over the outputs."""
 
@@ -161,6 +165,7 @@ class Huber(ElementwiseLoss):
         return np.clip(z - t, -limit, limit)
 
 
+@LOSSES.register
 class Hinge(ElementwiseLoss):
     """The support vector machine's loss (Cortes & Vapnik 1995), one-vs-all, the sum over the outputs.
 
@@ -181,6 +186,7 @@ class Hinge(ElementwiseLoss):
         return -t * (t * z < 1)
 
 
+@LOSSES.register
 class SquaredHinge(ElementwiseLoss):
     """The square of the hinge (Tang 2013), one-vs-all, the sum over the outputs; its slope has no jump."""
 
@@ -198,6 +204,7 @@ class SquaredHinge(ElementwiseLoss):
         return -2 * t * np.maximum(1 - t * z, 0)
 
 
+@LOSSES.register
 class Perceptron(ElementwiseLoss):
     """What Rosenblatt's learning rule descends (1958), one-vs-all, the sum over the outputs.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunet.errors import UsageError
 from gpunet.kernels.build import Ready
-from gpunet.registry import Entry
+from gpunet.registry import Entry, Registry
 
 
 class Loss(Entry):
@@ -117,6 +117,21 @@ class Loss(Entry):
     def values(self, logits: Any, xp: Any) -> Any:
         """The numbers (n, outputs) that are answered."""
         return logits
+
+
+LOSSES: Registry[type[Loss], Loss] = Registry(
+    "loss",
+    Loss,
+    synonyms={
+        "softmax-cross-entropy": "cross-entropy crossentropy ce nll log-loss categorical-cross-entropy "
+        "categorical-crossentropy sparse-categorical-crossentropy cross-entropy-loss crossentropyloss",
+        "binary-cross-entropy": "bce log-loss binary-crossentropy logistic bce-with-logits bceloss bcewithlogitsloss",
+        "mse": "l2 mean-squared-error squared-error quadratic least-squares mseloss",
+        "mae": "l1 mean-absolute-error absolute-error l1loss",
+        "huber": "smooth-l1 smoothl1loss huberloss",
+        "hinge": "svm",
+    },
+)
 
 
 def one_hot(targets: np.ndarray, classes: int, dtype: Any) -> np.ndarray:

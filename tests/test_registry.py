@@ -12,15 +12,26 @@ import pytest
 import gpunet as gn
 from gpunet.network.container import plain
 from gpunet.registry import Entry, Registry, suggestion
+from gpunet.runs.logs import LOGS
 
 pytestmark = pytest.mark.host
 
 TABLES = {
     table.what: table
-    for table in (gn.ACTIVATIONS, gn.LOSSES, gn.OPTIMIZERS, gn.SCHEDULES, gn.INITIALIZERS, gn.DATASETS)
+    for table in (
+        gn.ACTIVATIONS,
+        gn.LOSSES,
+        gn.OPTIMIZERS,
+        gn.SCHEDULES,
+        gn.INITIALIZERS,
+        gn.DATASETS,
+        gn.METRICS,
+        LOGS,
+    )
 }
-ENTRIES = [(what, name) for what, table in TABLES.items() for name in table]
-APART = {"schedule": {"initial": 0.1}}
+# A log for TensorBoard needs its package.
+ENTRIES = [(what, name) for what, table in TABLES.items() for name in table if name != "tensorboard"]
+APART = {"schedule": {"initial": 0.1}, "log": {"path": "a"}}
 
 
 @pytest.mark.parametrize(("what", "name"), ENTRIES)
