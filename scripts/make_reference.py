@@ -44,7 +44,8 @@ SECTIONS: dict[str, list[str]] = {
     "Data": ["load_dataset", "Dataset", "Split"],
     "Model": ["MLP", "activations.Activation", "activation", "check_activation"],
     "Training": [
-        "train", "training_steps", "train_together", "steps_together", "Trainer", "Recipe", "Callback", "ProgressBar", "TrainingResult", "StepRecord",
+        "train", "training_steps", "train_together", "steps_together",
+        "Trainer", "Recipe", "Callback", "ProgressBar", "TrainingResult", "StepRecord",
         "ResultRecord", "find_learning_rate",
     ],
     "Evaluation": ["evaluate", "Evaluation", "metrics.Metric", "metrics.Answers"],
