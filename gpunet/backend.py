@@ -8,7 +8,6 @@ exist twice.
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import os
 import re
@@ -24,6 +23,10 @@ from gpunet.registry import suggestion
 
 #: Other names of the devices, as in a table's synonyms.
 SYNONYMS = {"cuda": "gpu nvidia cupy", "cuda:1": "gpu:1", "cpu": "host numpy"}
+
+
+#: Arrays of at least so many bytes go to a device without page-locked memory.
+LARGE_UPLOAD = 1 << 26
 
 
 class Backend:
@@ -104,26 +107,30 @@ class Backend:
     def capture(self, work: Callable[[], None]) -> Any:
         """A CUDA graph of what `work` asks of the device, with a method `launch`; nothing is computed yet.
 
-        To be called inside `use`. Every kernel must have been launched before, so that it is compiled, and
-        every array must outlive the graph.
+        To be called inside `use`; the graph is launched on the stream that is current then. Every kernel must have
+        been launched before, so that it is compiled, and every array must outlive the graph.
 
         Raises:
             DeviceError: the work cannot be captured: it waits for the device, copies from or to the host,
                 allocates device memory, or calls a library that CuPy does not capture.
         """
-        stream = self.xp.cuda.get_current_stream()
-        with self._queue.capturing:
-            stream.begin_capture()
+        # On a stream that does not wait for the default stream: what another thread gives to that one meanwhile (as
+        # torch does) would end the capture of any other.
+        stream = self.xp.cuda.Stream(non_blocking=True)
+        with self._queue.capturing, stream:
             try:
+                stream.begin_capture()
                 # An array made now would be freed after the capture, and the graph would go on writing to it.
                 with self.xp.cuda.using_allocator(_refuse_allocation):
                     work()
-            except Exception as error:
-                # A capture that failed must still be ended, or the stream stays unusable.
+                return stream.end_capture()
+            except BaseException as error:
+                # A capture that failed must still be ended, after Ctrl-C too, or the thread goes on capturing.
                 with contextlib.suppress(Exception):
                     stream.end_capture()
+                if not isinstance(error, Exception):
+                    raise
                 raise DeviceError(f"the step cannot be captured as a CUDA graph ({_first_line(error)}).") from error
-            return stream.end_capture()
 
     def to_device(self, array: Any, dtype: Any = None) -> Any:
         """An array on this device (copied only if it is not there already).
@@ -138,14 +145,26 @@ class Backend:
         array = _detached(array)
         with self.use():
             if self.name == "cuda" and hasattr(array, "__cuda_array_interface__"):
-                place = getattr(getattr(array, "device", None), "id", self.ordinal)
+                place = self._place(array)
                 if place != self.ordinal:
                     raise DeviceError(
                         f"the array lives on cuda:{place} and is wanted on {self.device}; move it through the host "
                         "with backend.to_host, or work on its own device."
                     )
                 return self.xp.asarray(array, dtype=dtype)
-            return self.xp.asarray(as_numpy(array), dtype=dtype)
+            host = as_numpy(array)
+            if self.name == "cpu" or host.nbytes < LARGE_UPLOAD:
+                return self.xp.asarray(host, dtype=dtype)
+            # CuPy copies through page-locked memory, rounded up to a power of two, and keeps that for later; an upload
+            # that happens once goes straight.
+            uploaded = self.xp.empty(host.shape, host.dtype if dtype is None else dtype)
+            uploaded.set(np.ascontiguousarray(host, uploaded.dtype))
+            return uploaded
+
+    def _place(self, array: Any) -> int:
+        """The CUDA device that an array of any library lives on."""
+        pointer = array.__cuda_array_interface__["data"][0]
+        return int(self.xp.cuda.runtime.pointerGetAttributes(pointer).device) if pointer else self.ordinal
 
     def to_host(self, array: Any) -> np.ndarray:
         """The array in host memory, as NumPy; waits for the device to have computed it."""
@@ -252,9 +271,12 @@ def _refuse_fork() -> None:
         )
 
 
-@functools.cache
+_queues: dict[int, _Queue] = {}
+
+
 def _queue(ordinal: int) -> _Queue:
-    return _Queue()
+    # One for each device, also where two threads ask at once: `setdefault` is one step of the interpreter.
+    return _queues.setdefault(ordinal, _Queue())
 
 
 def _refuse_allocation(size: int) -> Any:

@@ -51,6 +51,9 @@ class Compiler:
     """NVRTC through ctypes: source in, what the assembler says of each kernel out."""
 
     def __init__(self, library: str) -> None:
+        # The compiler looks for its builtins by their name alone; once they are loaded it finds them.
+        for builtins in pathlib.Path(library).parent.glob("libnvrtc-builtins.so.*"):
+            ctypes.CDLL(str(builtins))
         self._library = ctypes.CDLL(library)
         major, minor = ctypes.c_int(), ctypes.c_int()
         self._library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
@@ -272,7 +275,7 @@ def count_steps() -> list[list[str]]:
     trainer.backend.synchronize()
     with trainer._running():
         cusim.reset()
-        trainer.step.read()
+        trainer.step.read(trainer.metrics)
         trainer._check_finite()
         columns.append(cusim.stats())
         run_to(trainer, trainer.step.boundary)

@@ -7,13 +7,14 @@ import pathlib
 import subprocess
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import gpunet as gn
 from gpunet import backend as backends
-from gpunet.backend import as_numpy, explain, readable
+from gpunet.backend import _queue, as_numpy, explain, readable
 from gpunet.devices import older_wheel
 
 
@@ -275,13 +276,20 @@ def test_arrays_of_torch(backend: gn.Backend) -> None:
     assert backend.to_host(backend.to_device(torch.arange(3))).tolist() == [0, 1, 2]
 
 
-def test_an_array_of_another_cuda_device_is_refused(cuda: gn.Backend) -> None:
-    class Elsewhere:
-        __cuda_array_interface__ = property(lambda self: {})
-        device = types.SimpleNamespace(id=5)
+def test_large_arrays_are_uploaded_without_page_locked_memory(
+    cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr("gpunet.backend.LARGE_UPLOAD", 1000)
+    for array, dtype in ((rng.random((40, 30)), np.float32), (np.arange(2400).reshape(40, 60)[:, ::2], None)):
+        there = cuda.to_device(array, dtype)
+        assert there.dtype == (dtype or array.dtype)
+        np.testing.assert_array_equal(cuda.to_host(there), array.astype(dtype or array.dtype))
 
-    with pytest.raises(gn.DeviceError, match="lives on cuda:5 and is wanted on cuda:0"):
-        cuda.to_device(Elsewhere())
+
+def test_two_threads_that_ask_at_once_share_a_queue() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        queues = list(pool.map(lambda _: _queue(77), range(64)))
+    assert len(set(map(id, queues))) == 1
 
 
 def test_two_devices(cuda: gn.Backend) -> None:
@@ -293,6 +301,10 @@ def test_two_devices(cuda: gn.Backend) -> None:
     assert not cuda.owns(there)
     with pytest.raises(gn.DeviceError, match="cuda:1"):
         cuda.to_device(there)
+    # As a tensor of torch, whose device has another form.
+    tensor = types.SimpleNamespace(__cuda_array_interface__=there.__cuda_array_interface__, device="cuda:1")
+    with pytest.raises(gn.DeviceError, match="lives on cuda:1 and is wanted on cuda:0"):
+        cuda.to_device(tensor)
     with pytest.raises(gn.DeviceError, match="different devices"):
         gn.softmax_cross_entropy(cuda.zeros((3, 2), np.float32), other.zeros(3, np.int32))
 

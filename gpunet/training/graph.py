@@ -21,6 +21,10 @@ from gpunet.errors import DeviceError, UsageError
 GRAPH_FLOP = 500e6
 
 
+#: Steps after which a capture that failed is tried again for the first time.
+RETRY = 100
+
+
 @dataclass(frozen=True)
 class LaunchMode:
     """How steps are carried out.
@@ -74,18 +78,19 @@ class StepGraph:
     """A training step that is captured as a CUDA graph when it is done for the second time.
 
     The first time it runs as it is, which compiles every kernel it needs. All addresses that a graph holds belong
-    to arrays that `step` keeps alive, and what changes from step to step lies in them.
+    to arrays that `step` keeps alive, and what changes from step to step lies in them. A capture that fails is tried
+    again later, each time after twice as many steps.
 
     Attributes:
-        refused: why the step could not be captured; None if it was, or was not tried yet.
+        refused: why the step could not be captured the last time; None if it was, or was not tried yet.
     """
 
     def __init__(self, backend: Any, step: Callable[[], None], required: bool) -> None:
         self._backend = backend
         self._step = step
         self._required = required
-        self._warm = False
         self._graph: Any = None
+        self._pause, self._next_pause = 1, RETRY  # steps before the next try
         self.refused: str | None = None
 
     def launch(self) -> None:
@@ -96,9 +101,9 @@ class StepGraph:
         """
         if self._graph is not None:
             self._graph.launch()
-        elif not self._warm or self.refused is not None:
+        elif self._pause:
             self._step()
-            self._warm = True
+            self._pause -= 1
         else:
             self._capture()
             self.launch()
@@ -106,7 +111,9 @@ class StepGraph:
     def _capture(self) -> None:
         try:
             self._graph = self._backend.capture(self._step)
+            self.refused = None
         except DeviceError as error:
             self.refused = str(error)
+            self._pause, self._next_pause = self._next_pause, 2 * self._next_pause
             if self._required:
                 raise

@@ -96,6 +96,7 @@ class Step:
             self._ready = {want_losses: list(self.operations(want_losses)) for want_losses in (False, True)}
         self._graph = StepGraph(backend, self._run_operations, mode.required) if mode.captured else None
         self.penalty: Any = 0.0
+        self._warm = False
         self.boundary = self.done = 0
 
     def __reduce__(self) -> Any:
@@ -157,13 +158,39 @@ class Step:
         """
         if self.done >= self.boundary:
             self.refill()
+        self._launch(want_losses)
+        self.done += 1
+
+    def _launch(self, want_losses: bool) -> None:
         if want_losses and (self.recipe.l2 or self.recipe.l1):
             self.penalty = penalty(self.model.flat, self.model.weight_count, self.recipe.l2, self.recipe.l1)
         if self._graph is not None:
             self._graph.launch()
         else:
             self._run_operations(want_losses)
-        self.done += 1
+
+    def warm_up(self, metrics: Sequence[Metric]) -> None:
+        """Compile, load and capture what steps and their reading need, which may take seconds the first time.
+
+        It does two steps on CUDA and undoes them; on the CPU there is nothing to do.
+
+        Raises:
+            DeviceError: the step cannot be captured, and a graph was asked for.
+        """
+        if self.backend.name == "cpu" or self._warm or self.done >= self.iterations:
+            return
+        if self.done >= self.boundary:
+            self.refill()
+        changed = (self.model.flat, *self.optimizer_state, self.control)
+        kept = [array.copy() for array in changed]
+        for _ in range(2):  # the second one captures the graph
+            try:
+                self._launch(want_losses=True)
+                self.read(metrics)
+            finally:
+                for array, before in zip(changed, kept, strict=True):
+                    array[...] = before
+        self._warm = True
 
     @property
     def refused(self) -> str | None:

@@ -182,6 +182,8 @@ class Trainer:
 
     def _steps(self, goals: bool) -> Iterator[Record | int]:
         since = self.iteration, self.seconds
+        with self._running():
+            self.step.warm_up(self.metrics)  # not on the clock
         self.checkpoints.restart()
         while not (self._ended or self._stop_asked):
             goal = self._next_stop()

@@ -197,6 +197,80 @@ def test_a_step_that_cannot_be_captured(cuda: gn.Backend) -> None:
         assert float(kept[0]) == 4
 
 
+def test_a_capture_is_tried_again_later(cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpunet.training.graph.RETRY", 3)
+    kept, left = cuda.zeros(4, np.float32), cuda.zeros(4, np.float32)
+    disturbed = [True]
+
+    def work() -> None:
+        np.add(kept, 1, out=kept if not disturbed[0] else None)
+        if disturbed[0]:
+            left.sum()
+            np.add(kept, 1, out=kept)
+
+    with cuda.use():
+        graph = StepGraph(cuda, work, required=False)
+        for _ in range(4):
+            graph.launch()
+        assert graph.refused
+        disturbed[0] = False
+        for _ in range(4):
+            graph.launch()
+        assert graph.refused is None
+        assert float(kept[0]) == 8
+
+
+def test_ctrl_c_in_a_capture_ends_it(cuda: gn.Backend) -> None:
+    kept = cuda.zeros(4, np.float32)
+
+    def interrupted() -> None:
+        np.add(kept, 1, out=kept)
+        raise KeyboardInterrupt
+
+    with cuda.use():
+        np.add(kept, 1, out=kept)
+        with pytest.raises(KeyboardInterrupt):
+            cuda.capture(interrupted)
+        assert float(kept[0]) == 1
+        graph = cuda.capture(lambda: np.add(kept, 1, out=kept))
+        graph.launch()
+        assert float(kept[0]) == 2
+
+
+def test_work_on_the_default_stream_does_not_end_a_capture(cuda: gn.Backend) -> None:
+    kept, other = cuda.zeros(4, np.float32), cuda.zeros(4, np.float32)
+
+    def beside() -> None:
+        with cuda.xp.cuda.Device(cuda.ordinal), cuda.xp.cuda.Stream.null:
+            np.add(other, 1, out=other)
+
+    def work() -> None:
+        np.add(kept, 1, out=kept)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(beside).result()
+        np.add(kept, 1, out=kept)
+
+    with cuda.use():
+        work()
+        cuda.capture(work).launch()
+        assert float(kept[0]) == 4
+        assert float(other[0]) == 2
+
+
+@pytest.mark.parametrize("graph", ["on", "off"])
+def test_warming_up_changes_nothing(cuda: gn.Backend, small: gn.Dataset, graph: str) -> None:
+    options = {"graph": graph, "optimizer": "adam", "dropout": 0.3, "l2": 1e-3, "iterations": 1}
+    cold, warm = (trainer(small, cuda, **options) for _ in range(2))
+    with warm._running():
+        warm.step.warm_up(warm.metrics)
+    with cold._running():
+        cold.step.run()
+    with warm._running():
+        warm.step.run()
+    for one, other in ((cold.model.flat, warm.model.flat), (cold.step.control, warm.step.control)):
+        assert np.array_equal(cuda.to_host(one), cuda.to_host(other))
+
+
 def test_the_refusal_is_told(cuda: gn.Backend, small: gn.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(work: object) -> None:
         raise gn.DeviceError("the step cannot be captured as a CUDA graph (not here).")
@@ -246,7 +320,8 @@ def test_what_a_step_asks_of_the_device(cuda: gn.Backend, mnist_5k: gn.Dataset) 
         with one._running():
             one._run_to(3)
             cusim.reset()
-            one._run_to(5)
+            for _ in range(2):
+                one.step.run(want_losses=False)
             counts = cusim.stats()
         assert counts["launches"] == 2 * launches
         assert counts["gemms"] == 2 * gemms
@@ -269,7 +344,8 @@ def test_the_host_reads_at_log_steps_only(cuda: gn.Backend, small: gn.Dataset) -
         for _ in range(40 // every - 1):
             next(steps)
         reads[every] = cusim.stats()["d2h"]["count"]
-    assert reads == {5: 2 * 7, 20: 2 * 1}  # the losses, and the step at which one was not finite
+    # The losses, what the accuracy is made of, and the step at which a loss was not finite.
+    assert reads == {5: 3 * 7, 20: 3 * 1}
 
 
 # --- faults ----------------------------------------------------------------------------------------------
