@@ -19,9 +19,12 @@ import gpunet
 
 home = Path(gpunet.__file__).parent
 assert Path(sysconfig.get_path("purelib")) in home.parents, f"{home} is not the installed package"
-for module in pkgutil.walk_packages(gpunet.__path__, "gpunet."):
+for module in pkgutil.walk_packages(gpunet.__path__, "gpunet.", onerror=lambda name: None):
     if module.name != "gpunet.__main__":
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except gpunet.errors.MissingExtra as error:
+            print(f"{module.name}: {error}")
 wings = sorted(name for name in sys.modules if name.startswith("gpunet.") and hasattr(sys.modules[name], "__path__"))
 print("imported", *wings)
 END

@@ -111,10 +111,10 @@ class Curves(Picture):
         axes.set_title(f"{told} (training thin)" if told.startswith("Validation") and not crowded else told)
         axes.grid(axis="y")
         if name == "loss" and self.log and any((line.y > 0).any() for line in lines):
-            from matplotlib.ticker import FuncFormatter, NullFormatter
+            from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
         elif falls(name):
             axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0] if any((line.y < 0).any() for line in lines) else 0.0))
@@ -386,12 +386,12 @@ def panel_title(name: str, histories: Sequence[History]) -> str:
 
 
 def _iterations(axes: Any, histories: Sequence[History], labelled: bool = True) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     last = max(history.steps[-1]["iteration"] for history in histories)
     axes.set_xlim(0, max(last, 1))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     if labelled:
         lengths = {round(length, 6) for history in histories if (length := history.epoch_length)}
         notes = [f"an epoch is {lengths.pop():,.4g}"] if len(lengths) == 1 else []

@@ -31,8 +31,6 @@ class Rates(Picture):
     def figure(self) -> Any:
         """The rate on a logarithmic axis."""
         with style():
-            from matplotlib.ticker import FuncFormatter
-
             from gpunet.pictures.figure import Figure
 
             figure = Figure(figsize=(6.4, 3.6), layout="constrained")
@@ -42,7 +40,7 @@ class Rates(Picture):
             if self.test.suggestion is not None:
                 axes.axvline(self.test.suggestion, color=VERMILION, linestyle="--")
             axes.set_ylim(*self._limits())
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.set_xlabel("learning rate")
             axes.set_ylabel("loss")
             axes.set_title(self.title)

@@ -218,7 +218,7 @@ def _ticks(axes: Any, places: dict[str, float], numeric: bool, across: int) -> N
 
     `across` is how many panels stand beside each other.
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     texts, values = [legible(text, 24) for text in places], np.array(list(places.values()))
     room = 50 if across == 1 else 22  # characters
@@ -238,7 +238,7 @@ def _ticks(axes: Any, places: dict[str, float], numeric: bool, across: int) -> N
     elif log:
         decades = math.log10(values.max() / values.min())
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 and across == 1 else (1,)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.locator_params(axis="x", nbins=room // 6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import pickle
 import subprocess
 import sys
 import warnings
@@ -221,6 +222,13 @@ def test_a_notebook_shows_a_figure_as_the_last_line():
     picture, size = plots.curves(steps())._repr_png_()
     assert picture.startswith(b"\x89PNG")
     assert size["width"] == round(96 * 9.6)
+
+
+def test_a_figure_can_be_pickled():
+    figure = plots.curves(steps())
+    again = pickle.loads(pickle.dumps(figure))
+    assert type(again) is type(figure)
+    assert texts(again) == texts(figure)
 
 
 def test_the_learning_rate_gets_a_panel_when_it_changes():
