@@ -31,6 +31,8 @@ class Rates(Picture):
     def figure(self) -> Any:
         """The rate on a logarithmic axis."""
         with style():
+            from matplotlib.ticker import StrMethodFormatter
+
             from gpunet.pictures.figure import Figure
 
             figure = Figure(figsize=(6.4, 3.6), layout="constrained")
