@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,13 @@ class Interrupted(GpunetError):
         super().__init__(message)
         self.exit_code = 143 if isinstance(cause, Terminated) else 130
 
+
+#: Other names of commands that people use.
+COMMAND_SYNONYMS = {
+    "train": "fit learn run", "evaluate": "test eval score validate", "predict": "infer inference classify",
+    "lr-find": "lr-finder lr-range-test find-lr", "sweep": "grid search tune hyperopt", "runs": "list ls compare",
+    "plot": "draw figure report", "export": "convert onnx", "data": "dataset datasets download", "devices": "gpu info",
+}  # fmt: skip
 
 _running = False  # whether a command is at work, and may have something to save
 
@@ -139,12 +147,29 @@ def report(sentence: str, error: bool = True) -> None:
 
 
 def _usage_sentence(error: Any) -> str:
-    """The option parser's message as a sentence that ends with where to read more."""
+    """The option parser's message as a sentence that ends with what may have been meant, or where to read more."""
     message = " ".join(str(error.format_message()).split()).rstrip(".")
     context = getattr(error, "ctx", None)
-    if message.endswith("?"):
-        return message
-    return f"{message}; see {context.command_path if context is not None else 'gpunet'} --help."
+    if context is None:
+        return f"{message}; see gpunet --help."
+    unknown = re.match(r"No such (option|command):? '?([^\s']+)", message)
+    if unknown is None:
+        return f"{message}; see {context.command_path} --help."
+    kind, given = unknown.groups()
+    from gpunet.registry import suggestion
+
+    if kind == "command":
+        names, synonyms = context.command.list_commands(context), COMMAND_SYNONYMS
+    else:
+        from gpunet.training.recipe import SYNONYMS
+
+        names = [each for parameter in context.command.params for each in parameter.opts if each.startswith("--")]
+        synonyms = {
+            "--" + name.replace("_", "-"): " ".join(f"--{other}" for other in others.split())
+            for name, others in SYNONYMS.items()
+        }
+    hint = suggestion(given, names, synonyms).strip() or f"see {context.command_path} --help."
+    return f"there is no {kind} {given}; {hint}"
 
 
 def _forget_output() -> None:

@@ -12,7 +12,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import Opened, open_run
-from gpunet.cli.options import at_least
+from gpunet.cli.options import DEVICES, at_least, choices
 from gpunet.network.evaluation import CONFUSION_CLASSES, Evaluation
 from gpunet.pictures.confusion import Confusion
 from gpunet.pictures.mistakes import Mistake, worst_mistakes
@@ -31,7 +31,12 @@ def command(
         None, "--data-dir", metavar="DIR", help="Folder that holds the data set's files.", show_default=False
     ),
     split: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--split", metavar="NAME", help="train, validation or test. [default: test]", show_default=False
+        None,
+        "--split",
+        metavar="NAME",
+        help="train, validation or test. [default: test]",
+        show_default=False,
+        autocompletion=choices("train", "validation", "test"),
     ),
     mistakes: int = typer.Option(
         10, "--mistakes", parser=at_least(0, "--mistakes"), metavar="N", help="How many of the worst mistakes to list."
@@ -43,7 +48,9 @@ def command(
         help="Draw the confusion matrix into a file (.png, .svg).",
         show_default=False,
     ),
-    device: str = typer.Option("cpu", "--device", metavar="NAME", help="Device to compute on."),
+    device: str = typer.Option(
+        "cpu", "--device", metavar="NAME", help="Device to compute on.", autocompletion=choices(*DEVICES)
+    ),
     json: bool = typer.Option(False, "--json", help="Write one line of JSON and nothing else."),
 ) -> None:
     """Measure a trained network: loss, accuracy, precision and recall of each class, confusions, worst mistakes.

@@ -10,8 +10,12 @@ import typer
 
 from gpunet import readers
 from gpunet.errors import GpunetError, UsageError
+from gpunet.registry import Registry
 from gpunet.runs.initial import hidden_layers
 from gpunet.runs.settings import FIELDS, Settings, layered, option, read_file
+
+#: What completion offers for a device.
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,10 +77,26 @@ def _parameter(name: str, field: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=Optional[str])  # noqa: UP045
 
 
-def _completion(names: tuple[str, ...]) -> Callable[[str], list[str]] | None:
+def choices(*names: str) -> Callable[[str], list[str]]:
+    """What completes one of a few names."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+def _completion(names: Any) -> Callable[[str], list[str]] | None:
+    """What completes a name, each further name of a list, and the hyperparameters of an entry behind its colon."""
     if not names:
         return None
-    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+    def complete(incomplete: str) -> list[str]:
+        entry, colon, values = incomplete.partition(":")
+        if colon and isinstance(names, Registry):
+            before, comma, last = values.rpartition(",")
+            known = names.parameters(entry) if entry in names else ()
+            return [f"{entry}:{before}{comma}{key}=" for key in known if key.startswith(last)]
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
+
+    return complete
 
 
 def resolve(given: dict[str, Any], config: str | None) -> Settings:

@@ -15,7 +15,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
-from gpunet.cli.options import at_least
+from gpunet.cli.options import DEVICES, at_least, choices
 from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.pictures.picture import Options, Subject
@@ -135,6 +135,7 @@ def command(
         None,
         "--split",
         metavar="SPLIT",
+        autocompletion=choices("train", "validation", "test"),
         help="Which part of it. [default: test, else validation, else train]",
         show_default=False,
         rich_help_panel=DATA,
@@ -143,6 +144,7 @@ def command(
         "cpu",
         "--device",
         metavar="NAME",
+        autocompletion=choices(*DEVICES),
         help="Device to compute on. [default: cpu]",
         show_default=False,
         rich_help_panel=DATA,

@@ -13,7 +13,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
-from gpunet.cli.options import at_least
+from gpunet.cli.options import DEVICES, at_least, choices
 from gpunet.files import check_place
 from gpunet.network.prediction import Answers, Part, Writer, answer, class_names, parts_of
 
@@ -39,7 +39,9 @@ def command(
     center: bool = typer.Option(
         False, "--center", help="Find the ink of pictures, turn it light on dark and centre it, as in MNIST."
     ),
-    device: str = typer.Option("cpu", "--device", metavar="NAME", help="Device to compute on."),
+    device: str = typer.Option(
+        "cpu", "--device", metavar="NAME", help="Device to compute on.", autocompletion=choices(*DEVICES)
+    ),
     json: bool = typer.Option(False, "--json", help="Write a line of JSON for each example and nothing else."),
 ) -> None:
     """Say what a network answers for files of one's own, with probabilities.

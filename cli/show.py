@@ -8,7 +8,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
-from gpunet.cli.options import at_least
+from gpunet.cli.options import at_least, choices
 from gpunet.data.load import load_dataset
 from gpunet.errors import UsageError
 from gpunet.pictures.examples import Examples, rows_of
@@ -35,6 +35,7 @@ def command(
         None,
         "--split",
         metavar="NAME",
+        autocompletion=choices("train", "validation", "test"),
         help="train, validation or test. [default: train; for --mistakes test, if there is one]",
         show_default=False,
     ),

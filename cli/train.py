@@ -19,12 +19,12 @@ import typer
 from gpunet.backend import Backend, get_backend, readable
 from gpunet.cli import display, keep
 from gpunet.cli.errors import Interrupted, Terminated
-from gpunet.cli.options import at_least, resolve, setting_options
+from gpunet.cli.options import at_least, choices, resolve, setting_options
 from gpunet.data.dataset import Dataset
 from gpunet.errors import UsageError
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.initial import begin_from
-from gpunet.runs.logs import as_json
+from gpunet.runs.logs import LOGS, as_json
 from gpunet.runs.recording import Recording
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer, layer_sizes
 from gpunet.training.callbacks import Callback
@@ -316,6 +316,7 @@ def command(
         help="Log the records as csv, jsonl or tensorboard, in the run folder or at PATH; may be given several times.",
         show_default=False,
         rich_help_panel=KEEPING,
+        autocompletion=choices(*LOGS),  # noqa: B008
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be done, its memory and time, and stop."),
     json: bool = typer.Option(False, "--json", help="Write JSON lines to standard output and nothing else."),

@@ -72,7 +72,7 @@ def option(
         identity: what a checkpoint calls it; None where the numbers of a run do not depend on it.
     """
     details = {"reader": reader, "group": group, "metavar": metavar, "help": help, "shown": shown}
-    return dataclasses.field(default=default, metadata={**details, "names": tuple(names), "identity": identity})
+    return dataclasses.field(default=default, metadata={**details, "names": names, "identity": identity})
 
 
 def metric_list(option: str, value: Any) -> tuple[Any, ...]:

@@ -41,6 +41,20 @@ def test_commands_options_and_names_are_completed(shell):
 
 
 @pytest.mark.skipif(COMMAND is None, reason="the command gpunet is not installed")
+@pytest.mark.parametrize(("line", "found"), [
+    ("train --activation relu,ta", ["relu,tanh"]),
+    ("train --optimizer adam:be", ["adam:beta1=", "adam:beta2="]),
+    ("train --optimizer adam:beta1=0.8,e", ["adam:beta1=0.8,epsilon="]),
+    ("train --schedule cosine:w", ["cosine:warmup="]),
+    ("evaluate runs/a --split ", ["train", "validation", "test"]),
+    ("train --log t", ["tensorboard"]),
+    ("train --device cu", ["cuda"]),
+])  # fmt: skip
+def test_items_of_lists_hyperparameters_and_choices_are_completed(line, found):
+    answer = asked_by("zsh", f"gpunet {line}").replace("\\\\:", ":")
+    assert re.findall(r'"([^"]*)"', answer) == found
+
+
 @pytest.mark.parametrize(
     ("shell", "code"),
     [

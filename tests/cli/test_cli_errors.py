@@ -89,6 +89,17 @@ def test_unknown_command():
     check(gpunet("trian"), 2, "train")
 
 
+@pytest.mark.parametrize(("arguments", "meant"), [
+    ("train --learning-rate 1", "--lr"), ("train --layers 3", "--hidden"), ("train --epoch 3", "--epochs"),
+    ("train --batch 3", "--batch-size"), ("train --hiden 3", "--hidden"), ("evaluate --splt x", "--split"),
+    ("fit", "train"), ("trian", "train"), ("eval", "evaluate"), ("lr-finder", "lr-find"),
+])  # fmt: skip
+def test_options_and_commands_that_were_meant(arguments, meant):
+    told = gpunet(*arguments.split(), code=2).stderr
+    assert told.startswith("Error: there is no ")
+    assert told.endswith(f"; did you mean {meant}?\n")
+
+
 def test_an_error_is_a_sentence_beside_json_too():
     done = gpunet("train", "--json", "--lr", "nan")
     check(done, 2, "--lr nan")
