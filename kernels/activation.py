@@ -37,6 +37,7 @@ class Activation:
         onnx: how a file for ONNX has it, or None: a function of the graph and the name of its input that gives the name
             of its output, as `lambda graph, x: graph("Mul", x, graph("Sigmoid", x))`; `graph.constant(value)` is a
             number's name.
+        torch: its class in `torch.nn`, and the arguments that make that the same function; or None.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Activation:
     source: str = ""
     kinks: tuple[float, ...] = ()
     onnx: Callable[[Any, str], Any] | None = None
+    torch: tuple[str, dict[str, Any]] | None = None
 
     def __repr__(self) -> str:
         return f"Activation({self.name!r}{f': {self.formula}' if self.formula else ''})"

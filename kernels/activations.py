@@ -62,6 +62,7 @@ register(
         "relu", _relu, _relu_backward, "x < ACC(0) ? ACC(0) : x", "y > ACC(0) ? ACC(1) : ACC(0)",
         formula="max(x, 0)", source="Nair & Hinton 2010", kinks=(0.0,),
         onnx=lambda graph, x: graph("Relu", x),
+        torch=("ReLU", {}),
     )
 )  # fmt: skip
 
@@ -91,6 +92,7 @@ register(
         "sigmoid", blockwise(_sigmoid_piece), _sigmoid_backward, "ACC(1) / (ACC(1) + exp(-x))", "y * (ACC(1) - y)",
         formula="1 / (1 + exp(-x))", source="Rumelhart, Hinton & Williams 1986",
         onnx=lambda graph, x: graph("Sigmoid", x),
+        torch=("Sigmoid", {}),
     )
 )  # fmt: skip
 
@@ -108,6 +110,7 @@ register(
         "tanh", blockwise(lambda x, out: np.tanh(x, out=out)), _tanh_backward, "tanh(x)", "ACC(1) - y * y",
         formula="(exp(x) - exp(-x)) / (exp(x) + exp(-x))", source="LeCun et al. 1998, Efficient BackProp",
         onnx=lambda graph, x: graph("Tanh", x),
+        torch=("Tanh", {}),
     )
 )  # fmt: skip
 
@@ -135,6 +138,7 @@ register(
         "leaky-relu", *_leaky_relu(0.01), "x < ACC(0) ? ACC(0.01) * x : x", "y > ACC(0) ? ACC(1) : ACC(0.01)",
         formula="x if x > 0 else 0.01 x", source="Maas, Hannun & Ng 2013", kinks=(0.0,),
         onnx=lambda graph, x: graph("LeakyRelu", x, alpha=0.01),
+        torch=("LeakyReLU", {"negative_slope": 0.01}),
     )
 )  # fmt: skip
 
@@ -176,6 +180,7 @@ register(
         "elu", _elu, _elu_backward, "x > ACC(0) ? x : expm1(x)", "y > ACC(0) ? ACC(1) : y + ACC(1)",
         formula="x if x > 0 else exp(x) - 1", source="Clevert, Unterthiner & Hochreiter 2016",
         onnx=lambda graph, x: graph("Elu", x, alpha=1.0),
+        torch=("ELU", {"alpha": 1.0}),
     )
 )  # fmt: skip
 
@@ -212,6 +217,7 @@ register(
         f"y > ACC(0) ? ACC({_SELU_SCALE}) : y + ACC({_SELU_LEFT})",
         formula="1.0507 x if x > 0 else 1.7581 (exp(x) - 1)", source="Klambauer et al. 2017", kinks=(0.0,),
         onnx=lambda graph, x: graph("Selu", x),
+        torch=("SELU", {}),
     )
 )  # fmt: skip
 
@@ -261,6 +267,7 @@ register(
         " + ACC(0.39894228040143268) * x * exp(ACC(-0.5) * x * x)",
         saves="input", formula="x Phi(x) = x (1 + erf(x / sqrt(2))) / 2", source="Hendrycks & Gimpel 2016",
         onnx=_gelu_onnx,
+        torch=("GELU", {"approximate": "none"}),
     )
 )  # fmt: skip
 
@@ -317,6 +324,7 @@ register(
         f"x > ACC({_FAR}) ? ACC(1) : x < ACC(-{_FAR}) ? ACC(0) : {_NEAR_SLOPE}",
         saves="input", formula="x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2", source="Hendrycks & Gimpel 2016",
         onnx=_gelu_tanh_onnx,
+        torch=("GELU", {"approximate": "tanh"}),
     )
 )  # fmt: skip
 
@@ -346,6 +354,7 @@ register(
         "(ACC(1) + x / (ACC(1) + exp(x))) / (ACC(1) + exp(-x))",
         saves="input", formula="x / (1 + exp(-x))", source="Elfwing, Uchibe & Doya 2018; swish",
         onnx=lambda graph, x: graph("Mul", x, graph("Sigmoid", x)),
+        torch=("SiLU", {}),
     )
 )  # fmt: skip
 
@@ -378,6 +387,8 @@ register(
         "(x > ACC(0) ? x : ACC(0)) + log1p(exp(-fabs(x)))", "ACC(1) / (ACC(1) + exp(-x))",
         saves="input", formula="log(1 + exp(x))", source="Dugas et al. 2001",
         onnx=lambda graph, x: graph("Softplus", x),
+        # From its threshold on, torch's is linear: where float64 no longer knows the difference.
+        torch=("Softplus", {"beta": 1.0, "threshold": 40.0}),
     )
 )  # fmt: skip
 
@@ -425,6 +436,7 @@ register(
         "tanh(log1p(exp(x))) + x / (ACC(1) + exp(-x)) * (ACC(1) - tanh(log1p(exp(x))) * tanh(log1p(exp(x))))",
         saves="input", formula="x tanh(log(1 + exp(x)))", source="Misra 2019",
         onnx=lambda graph, x: graph("Mul", x, graph("Tanh", graph("Softplus", x))),
+        torch=("Mish", {}),
     )
 )  # fmt: skip
 
@@ -452,6 +464,7 @@ register(
         "softsign", _softsign, _softsign_backward, "x / (ACC(1) + fabs(x))", "(ACC(1) - fabs(y)) * (ACC(1) - fabs(y))",
         formula="x / (1 + |x|)", source="Turian, Bergstra & Bengio 2009",
         onnx=lambda graph, x: graph("Softsign", x),
+        torch=("Softsign", {}),
     )
 )  # fmt: skip
 
@@ -479,6 +492,7 @@ register(
         "y > ACC(-1) && y < ACC(1) ? ACC(1) : ACC(0)",
         formula="min(max(x, -1), 1)", source="Collobert 2004", kinks=(-1.0, 1.0),
         onnx=lambda graph, x: graph("Clip", x, graph.constant(-1.0), graph.constant(1.0)),
+        torch=("Hardtanh", {"min_val": -1.0, "max_val": 1.0}),
     )
 )  # fmt: skip
 register(
@@ -487,6 +501,7 @@ register(
         "y > ACC(0) && y < ACC(6) ? ACC(1) : ACC(0)",
         formula="min(max(x, 0), 6)", source="Krizhevsky 2010", kinks=(0.0, 6.0),
         onnx=lambda graph, x: graph("Clip", x, graph.constant(0.0), graph.constant(6.0)),
+        torch=("ReLU6", {}),
     )
 )  # fmt: skip
 
@@ -500,6 +515,7 @@ register(
     Activation(
         "identity", _copy, lambda grad, y, out: _copy(grad, out), "x", "ACC(1)", formula="x",
         onnx=lambda graph, x: x,
+        torch=("Identity", {}),
     )
 )  # fmt: skip
 

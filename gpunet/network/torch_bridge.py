@@ -13,26 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.errors import MissingExtra, UsageError
-
-#: For each activation its class in `torch.nn` and the arguments that make it the same function.
-FORMS: dict[str, tuple[str, dict[str, Any]]] = {
-    "relu": ("ReLU", {}),
-    "sigmoid": ("Sigmoid", {}),
-    "tanh": ("Tanh", {}),
-    "leaky-relu": ("LeakyReLU", {"negative_slope": 0.01}),
-    "elu": ("ELU", {"alpha": 1.0}),
-    "selu": ("SELU", {}),
-    "gelu": ("GELU", {"approximate": "none"}),
-    "gelu-tanh": ("GELU", {"approximate": "tanh"}),
-    "silu": ("SiLU", {}),
-    # From its threshold on, torch's is linear: where float64 no longer knows the difference.
-    "softplus": ("Softplus", {"beta": 1.0, "threshold": 40.0}),
-    "mish": ("Mish", {}),
-    "softsign": ("Softsign", {}),
-    "hard-tanh": ("Hardtanh", {"min_val": -1.0, "max_val": 1.0}),
-    "relu6": ("ReLU6", {}),
-    "identity": ("Identity", {}),
-}
+from gpunet.kernels.activations import ACTIVATIONS
 
 
 def to_module(model: Any) -> Any:
@@ -61,9 +42,9 @@ def to_module(model: Any) -> Any:
         modules.append(linear)
         if index == len(model.layers) - 1:
             break
-        if layer.activation.name not in FORMS:
+        if layer.activation.torch is None:
             raise UsageError(f"torch has no activation {layer.activation.name}; write a module of your own for it.")
-        name, arguments = FORMS[layer.activation.name]
+        name, arguments = layer.activation.torch
         modules.append(getattr(torch.nn, name)(**arguments))
         if layer.dropout:
             modules.append(torch.nn.Dropout(layer.dropout))
@@ -161,13 +142,14 @@ def _flat(module: Any) -> Iterator[Any]:
 
 def _activation(module: Any) -> str:
     """The name of the activation that a module is."""
-    found = [(name, arguments) for name, (kind, arguments) in FORMS.items() if kind == type(module).__name__]
+    forms = {name: entry.torch for name, entry in ACTIVATIONS.items() if entry.torch is not None}
+    found = [(name, arguments) for name, (kind, arguments) in forms.items() if kind == type(module).__name__]
     for name, arguments in found:
         # A threshold further out is only closer to the function.
         given = {key: getattr(module, key) for key in arguments}
         if all(given[key] == value or (key == "threshold" and given[key] >= 20) for key, value in arguments.items()):
             return name
-    known = ", ".join(sorted({kind for kind, _ in FORMS.values()}))
+    known = ", ".join(sorted({kind for kind, _ in forms.values()}))
     reason = f"only {found[0][1]} has a form here" if found else f"there are Linear, Dropout and {known}"
     raise UsageError(f"the module has {module!r}, which is no layer of an MLP; {reason}.")
 
