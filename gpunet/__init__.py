@@ -25,7 +25,7 @@ _NAMES = {
     "gpunet.data.load": "load_dataset",
     "gpunet.errors": "GpunetError TrainingDiverged UsageError",
     "gpunet.kernels.activations": "ACTIVATIONS activation=from_functions",
-    "gpunet.kernels.check": "check_activation",
+    "gpunet.kernels.check": "check_activation check_loss",
     "gpunet.kernels.losses": "LOSSES",
     "gpunet.kernels.optimizers": "OPTIMIZERS SGD Adagrad Adam AdamW Lion Momentum Nesterov RMSprop",
     "gpunet.network.evaluation": "Evaluation evaluate",

@@ -18,6 +18,7 @@ from gpunet.kernels.activations import ACTIVATIONS as ACTIVATIONS
 from gpunet.kernels.activations import Activation as Activation
 from gpunet.kernels.activations import from_functions as activation
 from gpunet.kernels.check import check_activation as check_activation
+from gpunet.kernels.check import check_loss as check_loss
 from gpunet.kernels.losses import BinaryCrossEntropy as BinaryCrossEntropy
 from gpunet.kernels.losses import Hinge as Hinge
 from gpunet.kernels.losses import Huber as Huber
@@ -147,6 +148,7 @@ __all__ = [
     "activation",
     "activations",
     "check_activation",
+    "check_loss",
     "errors",
     "evaluate",
     "export",

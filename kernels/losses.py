@@ -23,6 +23,7 @@ from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.cross_entropy import SoftmaxCrossEntropy
 from gpunet.kernels.elementwise_losses import (
     BinaryCrossEntropy,
+    ElementwiseLoss,
     Hinge,
     Huber,
     MeanAbsoluteError,
@@ -33,8 +34,9 @@ from gpunet.kernels.elementwise_losses import (
 from gpunet.kernels.loss import LOSSES, Loss
 
 __all__ = [
-    "LOSSES", "BinaryCrossEntropy", "Hinge", "Huber", "Loss", "MeanAbsoluteError", "MeanSquaredError", "Perceptron",
-    "SoftmaxCrossEntropy", "SquaredHinge", "loss_step", "softmax", "softmax_cross_entropy",
+    "LOSSES", "BinaryCrossEntropy", "ElementwiseLoss", "Hinge", "Huber", "Loss", "MeanAbsoluteError",
+    "MeanSquaredError", "Perceptron", "SoftmaxCrossEntropy", "SquaredHinge", "loss_step", "softmax",
+    "softmax_cross_entropy",
 ]  # fmt: skip
 
 #: Threads of a block of the CUDA kernel, which share out its rows.

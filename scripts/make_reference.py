@@ -49,7 +49,7 @@ SECTIONS: dict[str, list[str]] = {
         "ResultRecord", "find_learning_rate",
     ],
     "Evaluation": ["evaluate", "Evaluation", "metrics.Metric", "metrics.Answers"],
-    "Losses": ["losses.Loss", "losses.softmax_cross_entropy"],
+    "Losses": ["losses.Loss", "losses.softmax_cross_entropy", "check_loss"],
     "Optimizers, schedules, initial weights": [
         "optimizers.Optimizer", "schedules.Schedule", "initializers.Initializer",
     ],

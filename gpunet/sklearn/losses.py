@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.elementwise_losses import ElementwiseLoss
+from gpunet.kernels.losses import ElementwiseLoss
 
 
 class HalfSquaredError(ElementwiseLoss):

@@ -9,6 +9,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.kernels import control as at
+from gpunet.kernels.elementwise_losses import ElementwiseLoss
 from gpunet.kernels.losses import LOSSES, loss_step
 
 ELEMENTWISE = sorted(set(gn.LOSSES) - {"softmax-cross-entropy"})
@@ -146,3 +147,60 @@ def test_two_classes_are_learned_with_every_loss(backend: gn.Backend, name: str,
         assert result.train_accuracy > 0.97
         predictions = model.backend.to_host(model.predict(data.train.images))
         assert (predictions == labels).mean() == pytest.approx(result.train_accuracy)
+
+
+class LogCosh(ElementwiseLoss):
+    """A loss of one's own, right unless an attribute is made wrong."""
+
+    name = "log-cosh"
+    cuda_value = "log(cosh(z - t))"
+    cuda_slope = "tanh(z - t)"
+    factor = 1.0
+
+    def value(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return np.log(np.cosh(z - t))
+
+    def slope(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
+        return self.factor * np.tanh(z - t)
+
+
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_the_check_of_a_loss_passes_every_entry(backend: gn.Backend, name: str) -> None:
+    assert gn.check_loss(name, backend) <= 1e-6
+
+
+def test_the_check_of_a_loss_passes_one_of_ones_own_and_hyperparameters(backend: gn.Backend) -> None:
+    for loss in (LogCosh(), "huber:delta=0.3", gn.losses.SoftmaxCrossEntropy(0.1, class_weights=[1, 2, 3])):
+        assert 0 < gn.check_loss(loss, backend) <= 1e-6
+
+
+@pytest.mark.parametrize("factor", [1.001, float("nan")])
+def test_the_check_of_a_loss_tells_a_wrong_gradient(factor: float) -> None:
+    loss = LogCosh()
+    loss.factor = factor
+    with pytest.raises(gn.UsageError, match="loss 'log-cosh': its gradient differs from the finite difference at"):
+        gn.check_loss(loss)
+
+
+def test_the_check_of_a_loss_tells_what_cannot_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LogCosh, "value", lambda self, z, t: z + 1 / 0)
+    with pytest.raises(gn.UsageError, match="loss 'log-cosh': its NumPy form cannot be run"):
+        gn.check_loss(LogCosh())
+    with pytest.raises(gn.UsageError, match="unknown loss 'log-cos'"):
+        gn.check_loss("log-cos")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "formula", "sentence"),
+    [
+        ("cuda_value", "log(cosh(z - t)) + ACC(0.001)", "its CUDA value differs"),
+        ("cuda_slope", "tanh(z + t)", "its CUDA gradient differs"),
+        ("cuda_slope", "tanh(z - u)", "its CUDA form cannot be run"),
+    ],
+)
+def test_the_check_of_a_loss_tells_a_wrong_cuda_form(
+    cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch, attribute: str, formula: str, sentence: str
+) -> None:
+    monkeypatch.setattr(LogCosh, attribute, formula)
+    with pytest.raises(gn.UsageError, match=f"loss 'log-cosh': {sentence}"):
+        gn.check_loss(LogCosh(), cuda)
