@@ -13,7 +13,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,6 +132,19 @@ class Backend:
                     raise
                 raise DeviceError(f"the step cannot be captured as a CUDA graph ({_first_line(error)}).") from error
 
+    def beside(self, works: Sequence[Callable[[], None]]) -> None:
+        """Ask for several pieces of work that do not depend on each other, inside of `capture`: each becomes a branch
+        of the graph, on a stream of its own."""
+        main, events = self.xp.cuda.get_current_stream(), []
+        events.append(main.record())
+        for work, stream in zip(works, self._queue.branches(self.xp, len(works)), strict=True):
+            stream.wait_event(events[0])
+            with stream:
+                work()
+            events.append(stream.record())
+        for event in events[1:]:
+            main.wait_event(event)
+
     def to_device(self, array: Any, dtype: Any = None) -> Any:
         """An array on this device (copied only if it is not there already).
 
@@ -237,6 +250,13 @@ class _Queue:
         self.lock = threading.RLock()
         self.capturing = threading.Lock()
         self._stream: Any = None
+        self._branches: list[Any] = []
+
+    def branches(self, cupy: Any, count: int) -> list[Any]:
+        """Streams for the branches of a graph that is captured; to be asked for with the device as the current one."""
+        while len(self._branches) < count:
+            self._branches.append(cupy.cuda.Stream(non_blocking=True))
+        return self._branches[:count]
 
     def stream(self, cupy: Any) -> Any:
         """The stream; to be asked for with the device as the current one."""

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
 
 from gpunet.kernels.random import generator
+
+#: Inputs that lie on a device, of each split by device and dtype, as long as a step needs them.
+_inputs: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def on_device(split: Any, backend: Any, dtype: np.dtype[Any]) -> Any:
+    """The inputs (n, columns) of a split on a device, uint8 or `dtype`; once for all networks that train on them."""
+    arrays = _inputs.setdefault(split, weakref.WeakValueDictionary())
+    place = backend.device, dtype.name
+    inputs = arrays.get(place)
+    if inputs is None:
+        inputs = split.inputs if split.inputs.dtype == np.uint8 else split.inputs.astype(dtype, copy=False)
+        inputs = arrays[place] = backend.to_device(inputs)
+    return inputs
 
 
 class Order:

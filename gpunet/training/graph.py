@@ -8,6 +8,7 @@ Large products are left to cuBLAS, launched one by one, because there the librar
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -117,3 +118,43 @@ class StepGraph:
             self._pause, self._next_pause = self._next_pause, 2 * self._next_pause
             if self._required:
                 raise
+
+
+class Branches:
+    """Steps of several networks as parallel branches of one CUDA graph, which is captured anew for other networks.
+
+    Attributes:
+        graphs: those that were captured for the networks of the last launch, by the steps that they do of each.
+    """
+
+    #: Steps of each network in one launch, where so many follow each other without the host.
+    STEPS = 10
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self._networks: list[Any] = []
+        self.graphs: dict[int, Any] = {}
+
+    def launch(self, networks: Sequence[Any], count: int) -> int:
+        """Do up to `count` steps of each network, on the backend's stream, which must be the current one.
+
+        Args:
+            networks: the `Step` of each, warm, with nothing for the host to do for `count` steps.
+            count: at least 1.
+
+        Returns:
+            How many steps were done.
+
+        Raises:
+            DeviceError: a step cannot be captured.
+        """
+        if self._networks != networks:
+            self._networks, self.graphs = list(networks), {}
+        count = self.STEPS if count >= self.STEPS else 1
+        if count not in self.graphs:
+            works = [functools.partial(network.capture, count) for network in networks]
+            self.graphs[count] = self._backend.capture(lambda: self._backend.beside(works))
+        self.graphs[count].launch()
+        for network in networks:
+            network.done += count
+        return count

@@ -22,7 +22,7 @@ from gpunet.kernels.losses import loss_step
 from gpunet.kernels.optimizers import update
 from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns, penalty
 from gpunet.network.metrics import Answers, Measurement, Metric, mean
-from gpunet.training.batches import Order
+from gpunet.training.batches import Order, on_device
 from gpunet.training.coefficients import Coefficients
 from gpunet.training.graph import LaunchMode, StepGraph
 from gpunet.training.recipe import Recipe
@@ -64,10 +64,7 @@ class Step:
         backend, train = model.backend, data.train
         self.backend = backend
         with backend.use():
-            images = train.images
-            if images.dtype != np.uint8:
-                images = images.astype(model.dtype, copy=False)
-            self.images = backend.to_device(images)
+            self.images = on_device(train, backend, model.dtype)
             targets = data.preparation.scale_targets(train.targets)
             self.labels = backend.to_device(targets, np.int32 if targets.ndim == 1 else model.dtype)
             weights = loss.example_weights(targets, train.weights, model.outputs, np)
@@ -156,14 +153,11 @@ class Step:
             DeviceError: the step cannot be captured, and a graph was asked for.
             UsageError: all steps of the run are done.
         """
-        if self.done >= self.boundary:
-            self.refill()
+        self.ahead(self.done + (1 if want_losses else 2))
         self._launch(want_losses)
         self.done += 1
 
     def _launch(self, want_losses: bool) -> None:
-        if want_losses and (self.recipe.l2 or self.recipe.l1):
-            self.penalty = penalty(self.model.flat, self.model.weight_count, self.recipe.l2, self.recipe.l1)
         if self._graph is not None:
             self._graph.launch()
         else:
@@ -179,8 +173,7 @@ class Step:
         """
         if self.backend.name == "cpu" or self._warm or self.done >= self.iterations:
             return
-        if self.done >= self.boundary:
-            self.refill()
+        self.ahead(self.done + 1)
         changed = (self.model.flat, *self.optimizer_state, self.control)
         kept = [array.copy() for array in changed]
         for _ in range(2):  # the second one captures the graph
@@ -191,6 +184,34 @@ class Step:
                 for array, before in zip(changed, kept, strict=True):
                     array[...] = before
         self._warm = True
+
+    def ahead(self, goal: int) -> int:
+        """Have the host do what the next step needs of it.
+
+        Args:
+            goal: how many steps will be done when `read` is called.
+
+        Returns:
+            How many steps towards the goal need nothing more of the host.
+
+        Raises:
+            UsageError: all steps of the run are done.
+        """
+        if self.done >= goal:
+            return 0
+        if self.done >= self.boundary:
+            self.refill()
+        free = min(goal, self.boundary) - self.done
+        if self.recipe.l2 or self.recipe.l1:  # the penalty is that of the weights before the last step
+            if self.done < goal - 1:
+                return min(free, goal - 1 - self.done)
+            self.penalty = penalty(self.model.flat, self.model.weight_count, self.recipe.l2, self.recipe.l1)
+        return free
+
+    def capture(self, count: int) -> None:
+        """Ask for `count` steps, for a graph that is captured by someone else, who counts them in `done`."""
+        for _ in range(count):
+            self._run_operations()
 
     @property
     def refused(self) -> str | None:

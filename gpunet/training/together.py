@@ -8,11 +8,13 @@ the others.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gpunet.errors import UsageError
+from gpunet.errors import DeviceError, UsageError
 from gpunet.training.callbacks import as_callbacks
+from gpunet.training.graph import Branches
 from gpunet.training.progress import ProgressRows
 from gpunet.training.records import Record, TrainingResult
 from gpunet.training.trainer import Trainer
@@ -49,9 +51,46 @@ class Course:
                     return
                 yield found
 
+    @property
+    def arrived(self) -> bool:
+        """Whether there is something to do for the host."""
+        return self.trainer.iteration >= self.goal or self.trainer.stopping
+
     def close(self) -> None:
         """Leave training here, and tell the callbacks so."""
         self._course.close()  # type: ignore[attr-defined]
+
+
+class Joint:
+    """The steps of the networks on one CUDA device, launched together: the networks are branches of one graph.
+
+    Attributes:
+        branches: the graph.
+        refused: why the steps cannot be launched together; None where they can, or were not yet.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self.branches = Branches(backend)
+        self.refused: str | None = None
+
+    def run(self, courses: Sequence[Course]) -> None:
+        """Do steps of all until the first has arrived; the host waits for them only then."""
+        steps = [course.trainer.step for course in courses]
+        before, clock = [step.done for step in steps], time.perf_counter()
+        try:
+            with self.backend.use():
+                while free := min(step.ahead(course.goal) for course, step in zip(courses, steps, strict=True)):
+                    while free and not any(course.trainer.stopping for course in courses):
+                        free -= self.branches.launch(steps, free)
+                    if free:
+                        break
+                self.backend.synchronize()
+        except DeviceError as error:
+            self.refused = str(error)
+        spent = time.perf_counter() - clock
+        for course, step, done in zip(courses, steps, before, strict=True):
+            course.trainer.took(step.done - done, spent)
 
 
 def steps_together(trainers: Sequence[Trainer]) -> Iterator[tuple[Trainer, Record | Exception]]:
@@ -70,15 +109,35 @@ def steps_together(trainers: Sequence[Trainer]) -> Iterator[tuple[Trainer, Recor
     if len({id(trainer.model) for trainer in trainers}) < len(trainers):
         raise UsageError("two of the trainers change the same model; give each a model of its own.")
     courses = [Course(trainer) for trainer in trainers]
+    joints: dict[str, Joint] = {}
     try:
         while courses:
-            for course in courses:
+            for course in _bring_on(courses, joints):
                 for found in course.go_on():
                     yield course.trainer, found
             courses = [course for course in courses if not course.over]
     finally:
         for course in courses:
             course.close()
+
+
+def _bring_on(courses: Sequence[Course], joints: dict[str, Joint]) -> list[Course]:
+    """Have the steps done that are launched together, each device's up to the first goal there, and give the courses
+    whose turn it is: those that have arrived, and all those that do their steps by themselves."""
+    turns = []
+    together: dict[str, list[Course]] = {}
+    for course in courses:
+        backend = course.trainer.backend
+        joint = joints.setdefault(backend.device, Joint(backend))
+        if course.trainer.joins and joint.refused is None:
+            together.setdefault(backend.device, []).append(course)
+        else:
+            turns.append(course)
+    for device, those in together.items():
+        if not any(course.arrived for course in those):
+            joints[device].run(those)
+        turns += [course for course in those if course.arrived]
+    return turns
 
 
 def train_together(

@@ -244,11 +244,25 @@ class Trainer:
                 if self._stop_asked:
                     break
             found = self.step.read(self.metrics)
-        spent = time.perf_counter() - clock
-        self.seconds += spent
-        self._pace = spent / max(self.iteration - first, 1)
+        self.took(self.iteration - first, time.perf_counter() - clock)
         self._check_finite()
         return found
+
+    def took(self, steps: int, seconds: float) -> None:
+        """Note how long some steps took."""
+        self.seconds += seconds
+        if steps:
+            self._pace = seconds / steps
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called, and training has not ended yet."""
+        return self._stop_asked
+
+    @property
+    def joins(self) -> bool:
+        """Whether its steps can be done together with those of others, as branches of one graph."""
+        return self.mode.captured and self.step.refused is None and not self.callbacks.each_step
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:

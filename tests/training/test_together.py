@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import re
+import weakref
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.training.progress import ProgressRows
+from gpunet.training.together import Course, Joint
 
 
 def data(seed: int = 1, size: int = 240) -> gn.Dataset:
@@ -215,3 +219,113 @@ def test_the_best_network_stands_on_top() -> None:
     assert lines[1].split()[0] == "2"
     assert "40/40" in lines[1]
     assert lines[3].strip() == "and 1 more"
+
+
+# --- on CUDA: branches of one graph ---------------------------------------------------------------------
+
+
+def many(backend: gn.Backend, iterations: int = 24) -> list[gn.Trainer]:
+    """32 networks of four shapes and three optimizers; the sixth diverges, the tenth stops early."""
+    shapes = [[12, 8, 3], [12, 3], [12, 5, 4, 3], [12, 16, 3]]
+    made = []
+    for index in range(32):
+        optimizer = (gn.SGD, gn.Momentum, gn.Adam)[index % 3](0.01 * (1 + index))
+        options: dict[str, Any] = {"log_every": 5 + index % 2}
+        if index == 5:
+            optimizer = gn.SGD(1e30)
+            options["loss"] = "mse"
+        if index == 9:
+            optimizer = gn.SGD(1e-9)
+            options.update(early_stopping=1, validate_every=4)
+        model = gn.MLP(shapes[index % 4], backend=backend, seed=index, dropout=0.2 * (index == 7))
+        made.append(gn.Trainer(model, DATA, optimizer=optimizer, batch_size=16, iterations=iterations, **options))
+    return made
+
+
+def test_32_networks_in_one_graph(cuda: gn.Backend) -> None:
+    wanted = [alone(trainer) for trainer in many(cuda)]
+    found = together(many(cuda))
+    assert "not a finite number" in found[5][0][-1]
+    assert found[9][1] == "early stopping"
+    assert found == wanted
+
+
+def waiting(trainers: list[gn.Trainer]) -> tuple[Joint, list[Course]]:
+    """Trainers that have begun, and have nothing to do for the host."""
+    courses = [Course(trainer) for trainer in trainers]
+    for course in courses:
+        assert list(course.go_on()) == []
+    return Joint(trainers[0].backend), courses
+
+
+def test_branches_do_not_wait_for_each_other(cuda: gn.Backend) -> None:
+    joint, courses = waiting(many(cuda)[:8])
+    joint.run(courses)
+    (graph,) = joint.branches.graphs.values()
+    text = graph.debug_dot_str()
+    branch = {node: node for node in re.findall(r'^"(\w+)"\[', text, flags=re.MULTILINE)}
+
+    def root(node: str) -> str:
+        while branch[node] != node:
+            node = branch[node]
+        return node
+
+    for start, end in re.findall(r'"(\w+)" -> "(\w+)"', text):
+        branch[root(start)] = root(end)
+    roots = [root(node) for node in branch]
+    assert len(set(roots)) == len(courses)
+    assert min(roots.count(each) for each in set(roots)) >= 5
+
+
+def test_what_a_stretch_asks_of_the_device(cuda: gn.Backend) -> None:
+    cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
+    whole = data(3, 2400)
+    made = [
+        gn.Trainer(
+            gn.MLP(sizes, backend=cuda), whole, optimizer=optimizer, batch_size=16, iterations=100, log_every=25,
+            validate_every=100,
+        )
+        for sizes in ([12, 8, 3], [12, 3])
+        for optimizer in (gn.SGD(0.1), gn.Adam(0.01))
+    ]  # fmt: skip
+    joint, courses = waiting(made)
+    for _ in range(2):
+        joint.run(courses)
+        for course in courses:
+            assert len(list(course.go_on())) == 1
+    cusim.reset()
+    joint.run(courses)
+    counts = cusim.stats()
+    assert [trainer.iteration for trainer in made] == [75] * 4
+    assert counts["graph_launches"] == 25 // 10 + 25 % 10
+    assert counts["graph_nodes"] == 25 * (2 * 7 + 2 * 5)
+    assert counts["launches"] == 0
+    for kind in ("h2d", "d2h", "d2d", "h2h"):
+        assert counts[kind]["count"] == 0
+    for kind in ("device_syncs", "event_syncs", "implicit_syncs", "mallocs", "memsets"):
+        assert counts[kind] == 0
+    assert counts["stream_syncs"] == 1  # at the end, where the host reads
+
+
+def test_the_inputs_lie_on_the_device_once(cuda: gn.Backend) -> None:
+    made = [gn.Trainer(gn.MLP([12, 3], backend=cuda), DATA, batch_size=16) for _ in range(2)]
+    assert made[0].step.images is made[1].step.images
+    gone = weakref.ref(made[0].step.images)
+    made.clear()
+    gc.collect()
+    assert gone() is None
+
+
+def test_without_a_graph_each_does_its_own_steps(cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [alone(trainer) for trainer in many(cuda)[:3]]
+
+    def refuse(self: gn.Backend, works: Any) -> None:
+        raise RuntimeError("no branches here")
+
+    monkeypatch.setattr(gn.Backend, "beside", refuse)
+    assert together(many(cuda)[:3]) == wanted
+
+
+def test_both_devices_at_once(cuda: gn.Backend) -> None:
+    wanted = [alone(trainer) for device in ("cpu", cuda) for trainer in many(device, 12)[:3]]
+    assert together([trainer for device in ("cpu", cuda) for trainer in many(device, 12)[:3]]) == wanted
