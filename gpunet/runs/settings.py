@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gpunet import readers as read
+import gpunet.readers as read
 from gpunet.backend import SYNONYMS as DEVICE_SYNONYMS
 from gpunet.data.catalog import DATASETS
 from gpunet.data.dataset import Dataset

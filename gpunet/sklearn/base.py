@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from gpunet import readers as read
+import gpunet.readers as read
 from gpunet.backend import Backend, as_numpy
 from gpunet.data.dataset import Dataset, Split
 from gpunet.data.preparation import Preparation

@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 
-from gpunet import readers as read
+import gpunet.readers as read
 from gpunet.data.preparation import Preparation, Targets
 from gpunet.errors import UsageError
 from gpunet.network.mlp import MLP

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import readers as read
+import gpunet.readers as read
 from gpunet.data.dataset import Dataset
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD

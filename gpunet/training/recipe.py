@@ -13,7 +13,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
-from gpunet import readers as read
+import gpunet.readers as read
 from gpunet.errors import UsageError
 from gpunet.network.metrics import METRICS, Metric, chosen
 from gpunet.notebook import changed

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gpunet import readers as read
+import gpunet.readers as read
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.kernels.losses import LOSSES, Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD

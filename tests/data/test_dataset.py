@@ -414,7 +414,7 @@ def test_full_mnist(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from ru_maxrss in KiB")
 def test_full_mnist_stays_small():
     code = (
-        "import resource, gpunet.data.dataset; gpunet.data.dataset.load_dataset('mnist', data_dir=%r);"
+        "import resource, gpunet.data.load; gpunet.data.load.load_dataset('mnist', data_dir=%r);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     # A child starts with its parent's peak; an interpreter in between keeps that small.

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gpunet.runs.folder import FORMAT
+from gpunet.runs.config import FORMAT
 from gpunet.runs.labels import labels
 
 pytestmark = pytest.mark.host
