@@ -87,7 +87,10 @@ def open_run(
         if settings is not None and data is None:
             if data_dir is not None:
                 settings = settings.with_changes(data_dir=data_dir)
-            whole = build_dataset(settings, progress, model.preparation)
+            # As in training, so that no row of the test split was trained on; brought to the network where it changed.
+            whole = build_dataset(settings, progress)
+            if whole.preparation != model.preparation:
+                whole = build_dataset(settings, progress, model.preparation)
         elif data is not None:
             whole = load_dataset(data, data_dir, progress, preparation=model.preparation)
         else:
