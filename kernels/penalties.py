@@ -41,7 +41,8 @@ def _add_penalty_cuda(gradients: Any, parameters: Any, decayed: int, l2: float, 
 def penalty(parameters: Any, decayed: int, l2: float, l1: float) -> Any:
     """The value of the penalty, l2 / 2 * sum(w^2) + l1 * sum(|w|), on the device of the parameters."""
     weights = parameters[:decayed]
-    return 0.5 * l2 * (weights * weights).sum() + l1 * abs(weights).sum()
+    squares = 0.5 * l2 * (weights * weights).sum() if l2 else 0.0
+    return squares + l1 * abs(weights).sum() if l1 else squares
 
 
 @operation

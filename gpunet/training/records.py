@@ -116,7 +116,7 @@ class ResultRecord(Record):
         device: "cpu" or "cuda:N".
         iterations: steps done.
         train_seconds: training time, without evaluations.
-        stopped: "completed", "early stopping", or "stopped" by a callback.
+        stopped: "completed", "early stopping", "stopped" by a callback, or "interrupted" by Ctrl-C.
         best_iteration: the step whose weights were given back, with early stopping.
     """
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import reprlib
+import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -402,10 +404,22 @@ def train(model: MLP, data: Any, *, progress: bool = False, **options: Unpack[Tr
 
     With `progress` a bar is drawn on standard error, if that is a terminal (see `ProgressBar`).
 
+    In an interactive session Ctrl-C, and a notebook's stop, end the training with a warning, and what was trained so
+    far is the result; a script is ended by it as ever.
+
     Returns:
         The final accuracies and losses, the history of records, and the model.
     """
     trainer = Trainer(model, data, **options)
     if progress:
         trainer.callbacks.append(ProgressBar())
-    return trainer.gathered(list(trainer.steps()))
+    records: list[Record] = []
+    try:
+        for record in trainer.steps():
+            records.append(record)
+    except KeyboardInterrupt:
+        if not hasattr(sys, "ps1"):
+            raise
+        trainer.stopped = "interrupted"
+        warnings.warn(f"training was interrupted after {trainer.iteration:,} steps; this is its result.", stacklevel=2)
+    return trainer.gathered(records)

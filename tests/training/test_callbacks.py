@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -151,3 +152,29 @@ def test_a_step_asks_for_losses_only_where_somebody_looks(monkeypatch: pytest.Mo
     monkeypatch.setattr(run.step, "run", lambda want_losses: (asked.append(want_losses), step(want_losses)))
     list(run.steps())
     assert asked == [False, False, True] * 2
+
+
+def interrupted(at: int) -> Any:
+    def on_record(record: gn.Record) -> None:
+        if record.event == "step" and record.iteration == at:
+            raise KeyboardInterrupt
+
+    return on_record
+
+
+def test_an_interrupted_training_of_an_interactive_session_is_a_result(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    data, model = gn.load_dataset("mnist-5k"), gn.MLP([784, 5, 10], seed=1)
+    with pytest.warns(UserWarning, match="interrupted after 4 steps"):
+        result = gn.train(model, data, iterations=9, log_every=2, callbacks=[interrupted(4)])
+    assert (result.iterations, result.stopped) == (4, "interrupted")
+    assert [record.iteration for record in result.history] == [2]
+    other = gn.MLP([784, 5, 10], seed=1)
+    gn.train(other, data, iterations=4)
+    assert model.flat.tobytes() == other.flat.tobytes()
+
+
+def test_an_interrupted_script_ends(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(sys, "ps1", raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        gn.train(gn.MLP([784, 5, 10]), gn.load_dataset("mnist-5k"), iterations=9, callbacks=[interrupted(9)])
