@@ -7,7 +7,10 @@ import dataclasses
 import functools
 import importlib
 import json
+import os
 import statistics
+import threading
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -177,6 +180,19 @@ def entries_of(settings: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     return tuple({name: table[name] for name in names & table.keys()} for table in TABLES)
 
 
+@functools.cache
+def end_with_parent() -> None:
+    """Have this process end when the one that started it is gone, killed for one, and can end it no more."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="gpunet parent watch", daemon=True).start()
+
+
 def run_trial(
     key: str, given: dict[str, Any], device: str, data: Dataset | None, own_process: bool = False, entries: Any = ()
 ) -> tuple[str, dict[str, Any], list[np.ndarray]]:
@@ -191,6 +207,7 @@ def run_trial(
         # Ctrl-C reaches the whole process group; this process is ended by the one that started it.
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end_with_parent()
     for table, sent in zip(TABLES, entries, strict=False):
         table.update(sent)
     try:

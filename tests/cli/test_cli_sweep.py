@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import json
@@ -128,6 +129,39 @@ def test_ctrl_c_leaves_a_sweep_that_goes_on(tmp_path: Path, jobs: str) -> None:
     again = gpunet(*arguments)
     assert again.returncode == 0, again.stderr
     assert "2 done before" in again.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups of POSIX")
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """Whoever is killed can end nobody, so its workers and their trackers have to see to it."""
+    out = tmp_path / "sweep"
+    arguments = ["--hidden", "5", "--device", "cpu", "--out", str(out), "--jobs", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpunet", "sweep", *arguments, "--iterations", "20,21,2000000,2000001"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    results = out / "results.jsonl"
+    try:
+        for _ in range(6000):
+            assert process.poll() is None
+            if results.exists() and results.read_text().count("\n") == 2:
+                break
+            time.sleep(0.1)
+        time.sleep(1)  # until the workers have their next trials
+        process.kill()
+        process.wait()
+        for _ in range(600):
+            try:
+                os.killpg(process.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.1)
+        pytest.fail("processes of the sweep are still there a minute after it was killed")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_failed_runs_do_not_count_among_the_runs() -> None:
