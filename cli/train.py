@@ -21,7 +21,7 @@ from gpunet.cli import display, keep
 from gpunet.cli.errors import Interrupted, Terminated
 from gpunet.cli.options import at_least, choices, resolve, setting_options
 from gpunet.data.dataset import Dataset
-from gpunet.errors import UsageError
+from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import LOGS, as_json
@@ -219,6 +219,8 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
         if isinstance(record, ResultRecord):
             return record
         raise signals[0]
+    except TrainingDiverged as error:  # with the option as it is typed here
+        raise TrainingDiverged(str(error).replace("clip_norm", "--clip-norm"), error.iteration) from None
     except KeyboardInterrupt as error:
         told = [f"Stopped at iteration {trainer.iteration:,} of {trainer.iterations:,}."]
         if isinstance(record, StepRecord):
@@ -365,6 +367,8 @@ def command(
     else:
         settings = resolve(given, config)
     backend = get_backend(settings.device)
+    if folder is not None and "device" not in given:
+        backend.reason = folder.config().get("device_reason", backend.reason)  # why it was taken at first
     with display.DownloadBar(quiet=quiet) as progress:
         data = build_dataset(settings, progress)
     told = not quiet and (not json or display.can_redraw(sys.stderr))

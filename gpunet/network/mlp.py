@@ -393,6 +393,9 @@ class MLP:
             folder, path = path, path / "model.safetensors"
             if not path.exists():
                 raise CheckpointError(f"{folder}: there is no model in this folder; a run that has ended leaves one.")
+        if not path.exists():
+            advice = f"one is kept with: gpunet train --out {path}"
+            raise CheckpointError(f"{path}: there is no such run or model; {advice}")
         arrays, facts = container.read(path, container.MODEL)
         model = cls.from_description(
             path, facts, arrays, get_backend("cpu" if backend is None else backend), activations

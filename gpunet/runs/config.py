@@ -82,6 +82,7 @@ def describe(trainer: Trainer) -> dict[str, Any]:
         versions["blas"] = " ".join(str(library.get(key, "")) for key in ("internal_api", "version", "architecture"))
     return {
         "device": trainer.backend.device,
+        "device_reason": trainer.backend.reason,
         "network": model.description,
         "parameters": model.parameter_count,
         "data": {

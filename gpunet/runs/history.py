@@ -73,8 +73,8 @@ class History:
         try:
             text = file.read_text(encoding="utf-8")
         except FileNotFoundError:
-            missing = f"it has no {METRICS}" if path.is_dir() else "there is no such run"
-            raise DataError(f"{path}: {missing}; a run folder is made by: gpunet train --out {path}") from None
+            missing = f"it has no {METRICS}" if path.is_dir() else "there is no such run or model"
+            raise DataError(f"{path}: {missing}; one is kept with: gpunet train --out {path}") from None
         except OSError as error:
             raise DataError(f"{file}: {error.strerror or error}.") from None
         except UnicodeDecodeError:

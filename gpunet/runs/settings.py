@@ -295,7 +295,11 @@ def check_keys(given: Any) -> dict[str, Any]:
     """`given` if it is a dict whose keys are settings, else a sentence that names the nearest setting."""
     if not isinstance(given, Mapping):
         raise UsageError(f"settings are a table of names and values, not {read.shown(given)}.")
-    for key in given:
+    for key, value in given.items():
+        if key not in FIELDS and isinstance(value, Mapping):
+            raise UsageError(
+                f"[{key}] is a section; settings stand above all sections, or in a single one called [settings]."
+            )
         if key not in FIELDS:
             hint = suggestion(str(key), FIELDS, SYNONYMS).rstrip() or f"there are {', '.join(FIELDS)}."
             raise UsageError(f"unknown setting {read.shown(key)}; {hint}")
@@ -323,6 +327,10 @@ def read_file(path: str | Path) -> dict[str, Any]:
         CheckpointError: it is the config.json of a run of another version of the format.
     """
     path = Path(path)
+    if path.is_dir():
+        inside = path / "config.json"
+        advice = f"its settings are in {inside}." if inside.exists() else "give a TOML or JSON file of settings."
+        raise DataError(f"{path}: this is a folder; {advice}")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -137,6 +137,7 @@ def test_a_loss_that_is_no_number():
     done = gpunet("train", "--lr", "1e6", "--device", "cpu")
     check(done, 1, "learning rate")
     assert "iteration" in done.stderr
+    assert "with --clip-norm" in done.stderr  # as it is typed here
 
 
 def test_warnings_of_numpy_are_not_shown():

@@ -134,7 +134,7 @@ def file(tmp_path):
 def test_missing_and_foreign_files(tmp_path, file):
     from safetensors.numpy import save_file
 
-    with pytest.raises(gn.CheckpointError, match="No such file"):
+    with pytest.raises(gn.CheckpointError, match="there is no such run or model"):
         gn.MLP.load(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()
     with pytest.raises(gn.CheckpointError, match="no model in this folder"):

@@ -104,5 +104,5 @@ def test_what_does_not_begin_alike_is_refused(data: gn.Dataset, tmp_path: Path) 
     kept(data, tmp_path / "a")
     with pytest.raises(gn.UsageError, match=r"its network 6-5-4-3 does not begin like this one, 6-7-3"):
         begin_from(trainer(data, [6, 7, 3]), str(tmp_path / "a"))
-    with pytest.raises(gn.CheckpointError, match="No such file"):
+    with pytest.raises(gn.CheckpointError, match="there is no such run or model"):
         begin_from(trainer(data), str(tmp_path / "nothing"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,3 +228,16 @@ def test_whatever_the_tables_offer_trains(name, choice):
     assert result.iterations == 30
     assert result.train_loss == result.train_loss  # a number
     assert 0 <= result.test_accuracy <= 1
+
+
+def test_a_folder_and_sections_are_no_settings(tmp_path: Path) -> None:
+    with pytest.raises(gn.DataError, match="this is a folder; give a TOML or JSON file"):
+        read_file(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(gn.DataError, match=r"its settings are in .*config.json"):
+        read_file(tmp_path)
+    (tmp_path / "a.toml").write_text("[training]\nlr = 0.1\n")
+    with pytest.raises(gn.UsageError, match=r"\[training\] is a section; settings stand above all sections"):
+        read_file(tmp_path / "a.toml")
+    (tmp_path / "a.toml").write_text("[settings]\nlr = 0.1\n")
+    assert read_file(tmp_path / "a.toml") == {"lr": 0.1}
