@@ -6,14 +6,17 @@ its own there, as Gelu and Mish, is put together of those that have. Dropout is 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from typing import Any
 
 import numpy as np
 
+from gpunet.data.preparation import Targets
 from gpunet.errors import MissingExtra, UsageError
 from gpunet.kernels.activations import ACTIVATIONS
+from gpunet.kernels.encoding import EQUAL, MISSING, SMOOTH, Encoding
 from gpunet.version import __version__
 
 #: Version of the ONNX operators, and of the file format that goes with it.
@@ -48,13 +51,16 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
     """The model as an `onnx.ModelProto`.
 
     Its input is `images` (n, features): float32 as the network takes them (pixels from 0 to 1), or with `pixels` uint8
-    from 0 to 255, which the graph scales itself. Its outputs are `logits` (n, outputs) float32, `probabilities`
-    (n, classes) float32 if the model's loss gives any, and `class` (n,) int64. The number n is free. A float64 model
-    is written in float32. Class names, image shape and scale are in the metadata, as JSON.
+    from 0 to 255, which the graph scales itself. Of a network trained on a table they are its columns as
+    `Preparation.apply` gives them, with NaN for what is missing; their encoding is part of the graph. Its outputs are
+    `logits` (n, outputs) float32, `probabilities` (n, classes) float32 if the model's loss gives any, and by its task
+    `class` (n,) int64, `labels` (n, labels) int64, or `values` (n, targets) float32 in the units of the targets. The
+    number n is free. A float64 model is written in float32. Class names, image shape, scale and the whole preparation
+    are in the metadata, as JSON.
 
     Raises:
         MissingExtra: onnx is not installed.
-        UsageError: an activation has no ONNX form.
+        UsageError: an activation has no ONNX form, or `pixels` are asked of a network of a table.
     """
     try:
         from onnx import TensorProto, checker, helper
@@ -66,6 +72,11 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
             raise UsageError(f"the activation {activation.name!r} has no ONNX form; those that have one are {able}.")
     graph = Graph()
     x = "images"
+    encoding = model.preparation.encoding()
+    if encoding is not None and pixels:
+        raise UsageError("the network was trained on the columns of a table, which are no pixels; leave pixels out.")
+    if encoding is not None:
+        x = _encoded(graph, encoding, x)
     if pixels:
         x = graph("Mul", graph("Cast", x, to=TensorProto.FLOAT), graph.constant(model.input_scale, "scale"))
     parameters = [np.asarray(model.backend.to_host(array)) for array in model.parameters]
@@ -77,21 +88,30 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
         if index < last:
             x = model.activations[index].onnx(graph, x)
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", model.outputs])]
-    classes = max(model.outputs, 2)
-    if model.loss.gives_probabilities:
+    task = model.preparation.task
+    classes = max(model.outputs, 2) if task == "classification" else model.outputs
+    if model.loss.gives_probabilities and task != "regression":
         _probabilities(graph, model)
         outputs.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes]))
-    if model.outputs == 1:
+    if task == "regression":
+        _values(graph, model.preparation.targets)
+        outputs.append(helper.make_tensor_value_info("values", TensorProto.FLOAT, ["n", model.outputs]))
+    elif task == "multi-label":
         above = graph("Greater", "logits", graph.constant(model.loss.threshold))
-        graph("Squeeze", graph("Cast", above, to=TensorProto.INT64), _axis(graph), name="class")
+        graph("Cast", above, to=TensorProto.INT64, name="labels")
+        outputs.append(helper.make_tensor_value_info("labels", TensorProto.INT64, ["n", model.outputs]))
     else:
-        graph("ArgMax", "logits", axis=1, keepdims=0, name="class")
-    outputs.append(helper.make_tensor_value_info("class", TensorProto.INT64, ["n"]))
+        if model.outputs == 1:
+            above = graph("Greater", "logits", graph.constant(model.loss.threshold))
+            graph("Squeeze", graph("Cast", above, to=TensorProto.INT64), _axis(graph), name="class")
+        else:
+            graph("ArgMax", "logits", axis=1, keepdims=0, name="class")
+        outputs.append(helper.make_tensor_value_info("class", TensorProto.INT64, ["n"]))
     kind = TensorProto.UINT8 if pixels else TensorProto.FLOAT
     body = helper.make_graph(
         graph.nodes,
         "gpunet",
-        [helper.make_tensor_value_info("images", kind, ["n", model.sizes[0]])],
+        [helper.make_tensor_value_info("images", kind, ["n", encoding.columns if encoding else model.sizes[0]])],
         outputs,
         graph.constants,
         doc_string=model.description,
@@ -108,6 +128,52 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
     return proto
 
 
+def _encoded(graph: Graph, encoding: Encoding, x: str) -> str:
+    """The features of a table's columns, a block of each kind after the other (see `kernels/encoding.py`)."""
+    from onnx import TensorProto, numpy_helper
+
+    parts = []
+    for kind, (first, after) in enumerate(itertools.pairwise(encoding.blocks)):
+        if first == after:
+            continue
+        part = slice(first, after)
+        graph.constants.append(numpy_helper.from_array(encoding.source[part].astype(np.int64), f"columns_{kind}"))
+        v = graph("Gather", x, f"columns_{kind}", axis=1)
+        if kind == MISSING:
+            parts.append(graph("Cast", graph("IsNaN", v), to=TensorProto.FLOAT))
+            continue
+        v = graph("Where", graph("IsNaN", v), graph.constant(encoding.fill[part]), v)
+        z = graph("Sub", v, graph.constant(encoding.shift[part]))
+        if kind == EQUAL:
+            parts.append(graph("Cast", graph("Equal", z, graph.constant(0.0)), to=TensorProto.FLOAT))
+            continue
+        z = graph("Mul", z, graph.constant(encoding.factor[part]))
+        if kind == SMOOTH:
+            root = graph("Add", graph("Mul", graph("Mul", z, z), graph.constant(1 / 9)), graph.constant(1.0))
+            parts.append(graph("Div", z, graph("Sqrt", root)))
+        else:
+            limits = (np.clip(each[part], *_FLOATS) for each in (encoding.low, encoding.high))
+            low, high = map(graph.constant, limits)
+            parts.append(graph("Min", graph("Max", z, low), high))
+    return graph("Concat", *parts, axis=1)
+
+
+#: The numbers of float32, in the place of infinities, which not every runtime takes as constants.
+_FLOATS = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
+
+
+def _values(graph: Graph, targets: Targets | None) -> None:
+    """The values that logits stand for, in the units of the targets."""
+    if targets is None:
+        graph("Identity", "logits", name="values")
+        return
+    scaled = graph("Mul", "logits", graph.constant(np.array(targets.scale)))
+    values = graph("Add", scaled, graph.constant(np.array(targets.shift)), name=None if targets.low else "values")
+    if targets.low:
+        above = graph("Max", values, graph.constant(np.array(targets.low)))
+        graph("Min", above, graph.constant(np.array(targets.high)), name="values")
+
+
 def _axis(graph: Graph) -> str:
     from onnx import numpy_helper
 
@@ -118,7 +184,7 @@ def _axis(graph: Graph) -> str:
 def _probabilities(graph: Graph, model: Any) -> None:
     if model.loss.compares:
         graph("Softmax", "logits", axis=1, name="probabilities")
-    elif model.outputs > 1:
+    elif model.outputs > 1 or model.preparation.task == "multi-label":
         graph("Sigmoid", "logits", name="probabilities")
     else:
         one = graph("Sigmoid", "logits")
@@ -133,6 +199,7 @@ def facts(model: Any) -> dict[str, Any]:
         "input_scale": model.input_scale,
         "image_shape": None if model.image_shape is None else list(model.image_shape),
         "class_names": model.class_names,
+        "preparation": model.preparation.to_dict(),
     }
 
 
@@ -140,7 +207,10 @@ def to_arrays(model: Any) -> dict[str, np.ndarray]:
     """The model as arrays without pickles.
 
     W1, b1, W2, b2 …, `activations`, `input_scale` and `class_names`; `output`, what turns logits into probabilities
-    ("softmax", "sigmoid", or "identity" for nothing); and `threshold`, above which a single output means class 1.
+    ("softmax", "sigmoid", or "identity" for nothing); and `threshold`, above which a single output means class 1. Of a
+    network trained on a table also `encoding_source`, `encoding_kind`, `encoding_fill`, `encoding_shift`,
+    `encoding_factor`, `encoding_low` and `encoding_high` (see `kernels/encoding.py`), and of a regression
+    `target_shift`, `target_scale`, `target_low` and `target_high`; `preparation` is the whole of it as JSON.
     """
     host = [np.asarray(model.backend.to_host(array)) for array in model.parameters]
     arrays = dict(zip(model.parameter_names, host, strict=True))
@@ -150,6 +220,13 @@ def to_arrays(model: Any) -> dict[str, np.ndarray]:
     arrays["output"] = np.array(told["output"], np.str_)
     arrays["threshold"] = np.array(model.loss.threshold, np.float64)
     arrays["class_names"] = np.array(told["class_names"] or [], np.str_)
+    arrays["preparation"] = np.array(json.dumps(told["preparation"]), np.str_)
+    if (encoding := model.preparation.encoding()) is not None:
+        for name in ("source", "kind", "fill", "shift", "factor", "low", "high"):
+            arrays[f"encoding_{name}"] = getattr(encoding, name)
+    if (targets := model.preparation.targets) is not None:
+        for name in ("shift", "scale", "low", "high"):
+            arrays[f"target_{name}"] = np.array(getattr(targets, name), np.float64)
     return arrays
 
 

@@ -171,3 +171,52 @@ def test_a_file_without_a_preparation_opens(tmp_path: Path) -> None:
     container.write(path, container.MODEL, arrays, facts)
     with pytest.raises(CheckpointError, match="damaged"):
         gn.MLP.load(path)
+
+
+def table_network(task: str) -> tuple[gn.MLP, np.ndarray]:
+    """A network of an encoded table, and some of its rows."""
+    rows = RNG.normal(0, 2, (60, 3)).astype(np.float32)
+    rows[:, 2] = np.arange(60) % 4 - 1
+    rows[::7, 0] = rows[::5, 2] = np.nan
+    wide = rows.astype(float)
+    columns = (
+        fit_number("a", wide[:, 0], "robust", flag=True, bins=5), fit_number("b", wide[:, 1], "standard"),
+        Category("k", ("x", "y", "z"), 1, True),
+    )  # fmt: skip
+    targets = fit_targets(["p", "q"], RNG.normal(50, 9, (60, 2)), clip=True) if task == "regression" else None
+    preparation = Preparation(task=task, columns=columns, targets=targets)
+    loss = {"regression": "mse", "multi-label": "binary-cross-entropy"}.get(task, "softmax-cross-entropy")
+    return gn.MLP([preparation.width(3), 6, 2], loss=loss, initializer="he-normal", preparation=preparation), rows
+
+
+@pytest.mark.parametrize("task", ["classification", "multi-label", "regression"])
+def test_the_encoding_is_part_of_an_exported_graph(tmp_path: Path, task: str) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    from gpunet.network.export import export
+
+    model, rows = table_network(task)
+    export(model, tmp_path / "m.onnx")
+    session = runtime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    found = dict(zip([each.name for each in session.get_outputs()], session.run(None, {"images": rows}), strict=True))
+    np.testing.assert_allclose(found["logits"], model.forward(rows), rtol=1e-4, atol=1e-5)
+    name = {"classification": "class", "multi-label": "labels", "regression": "values"}[task]
+    np.testing.assert_allclose(found[name], model.predict(rows), rtol=1e-4, atol=1e-4)
+    assert ("probabilities" in found) == (task != "regression")
+    with pytest.raises(UsageError, match="no pixels"):
+        export(model, tmp_path / "m.onnx", pixels=True)
+
+
+def test_the_encoding_in_numpy_alone_as_the_page_says(tmp_path: Path) -> None:
+    from gpunet.network.export import export
+
+    model, rows = table_network("regression")
+    export(model, tmp_path / "m.npz")
+    page = (Path(__file__).parents[2] / "docs" / "inference.md").read_text()
+    scope: dict = {"np": np}
+    exec(page[page.index("def encoded(") :].split("```")[0], scope)
+    file = np.load(tmp_path / "m.npz")
+    np.testing.assert_allclose(scope["encoded"](file, rows), model.as_inputs(rows), rtol=1e-4, atol=1e-5)
+    logits = model.forward(rows)
+    values = np.clip(logits * file["target_scale"] + file["target_shift"], file["target_low"], file["target_high"])
+    np.testing.assert_allclose(values, model.predict(rows), rtol=1e-5)
