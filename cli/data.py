@@ -215,12 +215,14 @@ def _contents(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "images": {title: len(splits[title]) if title in splits else 0 for title in ("train", "validation", "test")},
+        "task": dataset.task,
         "classes": dataset.classes,
         "class_names": dataset.class_names,
         "features": dataset.features,
         "image_shape": None if dataset.image_shape is None else list(dataset.image_shape),
         "dtype": str(dataset.train.images.dtype),
         "class_counts": {title: split.class_counts().tolist() for title, split in splits.items()},
+        "taken": [{"what": label, "as": text} for label, text in dataset.facts],
         "checksum": dataset.checksum,
     }
 
@@ -247,13 +249,22 @@ def _content_rows(dataset: Dataset) -> list[tuple[str, str]]:
     return [
         ("images", sizes),
         ("each", kind),
-        ("classes", str(dataset.classes)),
+        ("targets" if dataset.task == "regression" else "classes", _told_targets(dataset)),
+        *dataset.facts,
         ("checksum", dataset.checksum),
     ]
 
 
+def _told_targets(dataset: Dataset) -> str:
+    if dataset.task == "regression":
+        return f"{dataset.outputs} to be predicted"
+    return f"{dataset.classes} labels, several of an example" if dataset.task == "multi-label" else str(dataset.classes)
+
+
 def _count_rows(dataset: Dataset) -> list[list[str]]:
     """A table of the examples of each class in each split, for at most a hundred classes."""
+    if dataset.task == "regression":
+        return []
     splits = dataset.splits()
     names = dataset.class_names or [str(number) for number in range(dataset.classes)]
     counts = [split.class_counts() for split in splits.values()]

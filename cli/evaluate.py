@@ -13,7 +13,9 @@ import typer
 from gpunet.cli import display
 from gpunet.cli.opened import Opened, open_run
 from gpunet.cli.options import DEVICES, at_least, choices
+from gpunet.errors import UsageError
 from gpunet.network.evaluation import CONFUSION_CLASSES, Evaluation
+from gpunet.network.prediction import class_names
 from gpunet.pictures.confusion import Confusion
 from gpunet.pictures.mistakes import Mistake, worst_mistakes
 from gpunet.pictures.style import check_format, save
@@ -67,16 +69,19 @@ def command(
     opened = open_run(run, data, data_dir, device)
     part, name = opened.split(split)
     found = opened.evaluate(part)
+    if picture is not None and found.confusion is None:
+        raise UsageError(f"--picture {picture}: there is no confusion matrix of these answers to draw.")
     confusion = None if found.confusion is None else Confusion(found, opened.class_names)
     worst = worst_mistakes(opened.model, part, found, mistakes)
     assert opened.data is not None
     if json:
-        classes = [{"class": title, **row} for title, row in zip(opened.class_names, found.per_class(), strict=True)]
+        names = class_names(opened.model)
+        classes = [{"class": title, **row} for title, row in zip(names, found.per_class(), strict=False)]
         record = {
             "event": "evaluation", "data": opened.data.name, "split": name, "examples": len(part),
-            "loss": _finite(found.loss), "accuracy": found.accuracy,
+            "loss": _finite(found.loss), **{key: _finite(value) for key, value in found.metrics.items()},
             "classes": classes, "confusion": None if found.confusion is None else found.confusion.tolist(),
-            "mistakes": [_as_json(each, opened.class_names) for each in worst],
+            "mistakes": [_as_json(each, names) for each in worst],
         }  # fmt: skip
         sys.stdout.write(f"{json_module.dumps(record, allow_nan=False)}\n")
     else:
@@ -90,11 +95,18 @@ def command(
 def _as_json(mistake: Mistake, names: list[str]) -> dict[str, Any]:
     return {
         "index": mistake.index,
-        "true": names[mistake.truth],
-        "predicted": names[mistake.answer],
+        "true": _told(mistake.truth, names),
+        "predicted": _told(mistake.answer, names),
         "probability": None if mistake.probability is None else _finite(mistake.probability),
         "loss": _finite(mistake.loss),
     }
+
+
+def _told(answer: Any, names: list[str]) -> Any:
+    """An answer as JSON can hold it: the class's name, a value, or 0 and 1 (or a value) for each name."""
+    if isinstance(answer, list):
+        return dict(zip(names, answer, strict=True))
+    return names[answer] if isinstance(answer, int) else answer
 
 
 def _finite(value: Any) -> float | None:
@@ -103,22 +115,28 @@ def _finite(value: Any) -> float | None:
 
 
 def _write(opened: Opened, where: str, found: Evaluation, confusion: Confusion | None, worst: list[Mistake]) -> None:
-    right = int((found.predictions == found.truth).sum())
-    display.pairs(
-        [
-            ("network", f"{opened.model.description}, {opened.name}"),
-            ("data", where),
-            ("accuracy", f"{found.accuracy:.4f}, {right:,} right and {len(found.truth) - right:,} wrong"),
-            ("loss", f"{found.loss:.4f}"),
-        ]
-    )
-    names = opened.class_names
+    rows = [("network", f"{opened.model.description}, {opened.name}"), ("data", where)]
+    if opened.data is not None:
+        rows += opened.data.facts
+    for key, value in found.metrics.items():
+        right = int((found.predictions == found.truth).sum()) if key == "accuracy" else 0
+        told = f", {right:,} right and {len(found.truth) - right:,} wrong" if key == "accuracy" else ""
+        rows.append((key.replace("_", " "), f"{value:.4f}{told}"))
+    rows.append(("loss", f"{found.loss:.4f}"))
+    display.pairs(rows)
+    names = class_names(opened.model)
+    if opened.model.preparation.task == "regression":
+        _write_worst(worst, names)
+        return
     display.line()
-    rows = [
+    table = [
         [name, *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")), f"{row['support']:,}"]
         for name, row in zip(names, found.per_class(), strict=True)
     ]
-    display.table(["class", "precision", "recall", "F1", "examples"], rows)
+    display.table(["class", "precision", "recall", "F1", "examples"], table)
+    if opened.model.preparation.task == "multi-label":
+        _write_worst(worst, names)
+        return
     display.line()
     canvas = display.canvas()
     # A pipe says no width; a matrix of some classes is wider than 80 columns.
@@ -127,14 +145,28 @@ def _write(opened: Opened, where: str, found: Evaluation, confusion: Confusion |
         display.line(f"of more than {CONFUSION_CLASSES:,} classes no confusion matrix is shown")
     else:
         display.lines(confusion.lines(wide))
-    if worst:
-        display.line()
-        listed = [
-            [
-                str(each.index), names[each.truth], names[each.answer],
-                "" if each.probability is None else f"{each.probability:.4f}", f"{each.loss:.3f}",
-            ]
-            for each in worst
-        ]  # fmt: skip
-        display.line("worst mistakes, the highest loss first")
-        display.table(["index", "true", "predicted", "probability", "loss"], listed)
+    _write_worst(worst, names)
+
+
+def _write_worst(worst: list[Mistake], names: list[str]) -> None:
+    if not worst:
+        return
+    listed = [
+        [
+            str(each.index), *(_shown(answer, names) for answer in (each.truth, each.answer)),
+            "" if each.probability is None else f"{each.probability:.4f}", f"{each.loss:.3f}",
+        ]
+        for each in worst
+    ]  # fmt: skip
+    display.line()
+    display.line("worst mistakes, the highest loss first")
+    display.table(["index", "true", "predicted", "probability", "loss"], listed)
+
+
+def _shown(answer: Any, names: list[str]) -> str:
+    told = _told(answer, names)
+    if not isinstance(told, dict):
+        return f"{told:.6g}" if isinstance(told, float) else str(told)
+    if all(isinstance(value, int) for value in told.values()):
+        return ", ".join(name for name, value in told.items() if value) or "(none)"
+    return ", ".join(f"{name} {value:.6g}" for name, value in told.items())

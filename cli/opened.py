@@ -92,7 +92,7 @@ def open_run(
             if whole.preparation != model.preparation:
                 whole = build_dataset(settings, progress, model.preparation)
         elif data is not None:
-            whole = load_dataset(data, data_dir, progress, preparation=model.preparation)
+            whole = load_dataset(data, data_dir, progress, preparation=model.preparation, test=None)
         else:
             raise UsageError(f"{path} does not say which data to take; name it with --data.")
     if whole.features != model.sizes[0]:

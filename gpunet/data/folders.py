@@ -154,7 +154,7 @@ class _Finder:
 
     def tables(self, name: str, tables: dict[str, Table], aside: list[tuple[str, str]]) -> Dataset:
         if self.preparation is not None and self.preparation.column_names is not None:
-            data = apply_tables(name, tables, self.preparation)
+            data = apply_tables(name, tables, self.preparation, self.options)
         else:
             options = self.options
             if self.preparation is not None:  # of an earlier version, which took tables as they stand
@@ -207,7 +207,8 @@ class _Finder:
     def arrays(self, name: str, pairs: dict[str, Any], aside: list[tuple[str, str]], path: Path) -> Dataset:
         """The data set in arrays; classes numbered from 1 keep their numbers as names."""
         options = self.options
-        if wrong := [each for each in options.given if each not in ("task", "image_size")]:
+        wrong = [each for each in options.given if each not in ("task", "image_size")]
+        if wrong and self.preparation is None:
             option = "--" + wrong[0].replace("_", "-")
             raise UsageError(f"{option} is for tables, and {path} holds arrays; leave it out.")
         train = np.asarray(pairs["train"][1])

@@ -48,10 +48,12 @@ def load_dataset(
     how = DataOptions(**options)
     if is_table(name_or_path):
         tables = {"train": as_table(name_or_path)}
-        return load_tables("table", tables, how) if preparation is None else apply_tables("table", tables, preparation)
+        if preparation is None:
+            return load_tables("table", tables, how)
+        return apply_tables("table", tables, preparation, how)
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
-        if how.given:
+        if how.given and preparation is None:
             option = "--" + how.given[0].replace("_", "-")
             raise UsageError(f"{option}: the data set {text} says itself how it is read; leave the option out.")
         data = DATASETS[name_or_path].load(data_dir, progress)

@@ -154,8 +154,12 @@ def load_tables(name: str, tables: dict[str, Table], options: DataOptions) -> Da
     )
 
 
-def apply_tables(name: str, tables: dict[str, Table], preparation: Preparation) -> Dataset:
+def apply_tables(
+    name: str, tables: dict[str, Table], preparation: Preparation, options: DataOptions | None = None
+) -> Dataset:
     """The data set in tables, prepared as a network was trained; split name -> table.
+
+    With `options` the test rows are drawn as they were for training; without them the table is left whole.
 
     Raises:
         DataError: the tables lack a column, or hold something else than training saw.
@@ -170,7 +174,11 @@ def apply_tables(name: str, tables: dict[str, Table], preparation: Preparation) 
             facts.append(("left aside", f"{Path(table.name).name}, which has no column {some(absent)}"))
             continue
         parts[split] = _labelled(table, targets, facts)
-        facts += [("new to the network", remark) for remark in preparation.known(parts[split])]
+    if options is not None and options.test is not None and "test" not in parts:
+        group = find_columns("--group", [options.group], parts["train"])[0] if options.group is not None else None
+        parts.update(_with_test(parts["train"], Roles(targets, [], group), preparation.task, options.test, facts))
+    for table in parts.values():
+        facts += [("new to the network", remark) for remark in preparation.known(table)]
     splits = {split: split_of(table, preparation, targets) for split, table in parts.items()}
     if preparation.columns is None:
         _as_one_dtype(splits, preparation)

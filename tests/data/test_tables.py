@@ -413,7 +413,7 @@ def test_other_data_is_prepared_as_in_training(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", ["x", "colour", "y"], rows)
     trained = load_dataset(path, task="classification", target="y", test=None).preparation
     others = write(tmp_path / "b.csv", ["extra", "y", "colour", "x"], [["?", 6, "r", 5], ["?", 6, "pink", ""]])
-    data = load_dataset(others, preparation=trained)
+    data = load_dataset(others, preparation=trained, test=None)
     assert data.preparation == trained
     assert data.train.targets.tolist() == [1, 1]
     assert data.train.inputs[0].tolist() == [5, 2]
@@ -426,6 +426,15 @@ def test_other_data_is_prepared_as_in_training(tmp_path: Path) -> None:
             "'a'", "column x", "line 3", preparation=trained)  # fmt: skip
     refused(write(tmp_path / "f.csv", ["x", "colour", "y"], [[1, "r", 8]]), "'8'", "none of the classes 5, 6",
             preparation=trained)  # fmt: skip
+
+
+def test_the_test_rows_of_a_run_are_those_it_was_trained_without(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ["x", "y"], [[i * 0.5, i % 2] for i in range(50)])
+    trained = load_dataset(path)
+    again = load_dataset(path, preparation=trained.preparation)
+    assert again.checksum == trained.checksum
+    whole = load_dataset(path, preparation=trained.preparation, test=None)
+    assert (len(whole.train), whole.test) == (50, None)
 
 
 def test_options_for_tables_are_refused_elsewhere(tmp_path: Path) -> None:
