@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 import typer
 
+from gpunet import readers
 from gpunet.backend import get_backend
 from gpunet.cli import display
 from gpunet.cli.errors import Interrupted
@@ -152,8 +153,15 @@ def command(
         "-j",
         parser=at_least(1, "--jobs"),
         metavar="N",
-        help="Runs at a time, each in a process of its own. [default: one for each CPU; 1 on CUDA]",
+        help="Runs at a time, each in a process of its own. [default: one for each CPU; see --together for CUDA]",
         show_default=False,
+    ),
+    together: str = typer.Option(
+        "auto",
+        "--together",
+        metavar="N|auto|off",
+        help="Networks that one process trains side by side, on CUDA in common launches; auto for as many as the "
+        "CUDA device takes, and off on the CPU.",
     ),
     backend: str = typer.Option(
         "loky", "--backend", metavar="NAME", help="joblib backend that takes the work: loky, dask, ray."
@@ -214,13 +222,14 @@ def command(
     with display.DownloadBar(quiet=quiet) as progress:
         base, grid, which = _split(base, grid, seeds)
         sweep = Sweep(base, grid, seeds=which, random=random, out=out, progress=progress)
-    jobs, remark = _jobs(sweep, jobs, backend)
+    side_by_side = _together(sweep, together, jobs)
+    jobs, remark = (1, f"{side_by_side} side by side") if side_by_side > 1 else _jobs(sweep, jobs, backend)
     if not json and not quiet:
         display.pairs(_header(sweep, jobs, backend, remark))
         display.line()
     try:
         with Board(sweep, quiet, json) as board:
-            for result in sweep.run(jobs, backend):
+            for result in sweep.run(jobs, backend, side_by_side):
                 board.add(result)
     except KeyboardInterrupt as error:
         told = [f"Stopped after {len(sweep.results)} of {len(sweep.trials)} runs."]
@@ -254,6 +263,16 @@ def _split(base: Settings, grid: dict[str, Any], seeds: int) -> tuple[Settings, 
     if seeds != 1:
         raise UsageError("--seed and --seeds both say which seeds to take; give one of them.")
     return base, grid, given
+
+
+def _together(sweep: Sweep, given: str, jobs: int | None) -> int:
+    """How many networks are trained side by side in this process."""
+    if given == "off" or (given == "auto" and jobs is not None):
+        return 1
+    count = sweep.room() if given == "auto" else readers.whole(1, example="8")("--together", given)
+    if count > 1 and (jobs or 1) > 1:
+        raise UsageError("--together and --jobs both say how many runs there are at a time; give one of them.")
+    return count
 
 
 def _jobs(sweep: Sweep, jobs: int | None, backend: str) -> tuple[int, str]:

@@ -104,6 +104,11 @@ class Backend:
             free, total = self.xp.cuda.runtime.memGetInfo()
             return free + self.xp.get_default_memory_pool().free_bytes(), total
 
+    @property
+    def multiprocessors(self) -> int:
+        """How many multiprocessors a CUDA device has."""
+        return int(self.xp.cuda.Device(self.ordinal).attributes["MultiProcessorCount"])
+
     def capture(self, work: Callable[[], None]) -> Any:
         """A CUDA graph of what `work` asks of the device, with a method `launch`; nothing is computed yet.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -29,7 +30,19 @@ from gpunet.network.metrics import METRICS, Metric
 from gpunet.network.mlp import MLP
 from gpunet.runs.settings import FIELDS, Settings, build_dataset, build_model, check_keys
 from gpunet.sweeps import grids, lines
-from gpunet.sweeps.trials import OF_THE_DATA, Result, Row, Trial, data_text, dataset, fit, in_parallel, in_turn
+from gpunet.sweeps.trials import (
+    OF_THE_DATA,
+    Result,
+    Row,
+    Trial,
+    data_text,
+    dataset,
+    fit,
+    in_parallel,
+    in_turn,
+    room,
+    side_by_side,
+)
 
 #: The share of the training examples that is held out to choose by, where the data has no validation split.
 HELD_OUT = 0.1
@@ -191,7 +204,21 @@ class Sweep:
 
     # --- running ---------------------------------------------------------------------------------------
 
-    def run(self, jobs: int = 1, backend: str = "loky") -> Iterator[Result]:
+    def device(self, trial: Trial) -> str:
+        """The device that a trial runs on."""
+        return self._auto if trial.settings.device == "auto" else trial.settings.device
+
+    @functools.cached_property
+    def _auto(self) -> str:
+        return get_backend("auto").device
+
+    def room(self) -> int:
+        """How many of the missing trials fit side by side on their CUDA device; 1 on the CPU or on several devices."""
+        work = self.missing
+        devices = {self.device(trial) for trial in work}
+        return room(work, devices.pop(), self.own_data) if len(devices) == 1 else 1
+
+    def run(self, jobs: int = 1, backend: str = "loky", together: int = 1) -> Iterator[Result]:
         """Run the missing trials and yield each result as it comes, after it was written to the folder.
 
         Args:
@@ -199,24 +226,31 @@ class Sweep:
                 fresh processes. Each trial computes with one CPU thread.
             backend: the joblib backend that takes the work: "loky" for processes on this machine, "dask" or
                 "ray" for a cluster, or any other that was registered.
+            together: how many networks are trained at a time in this process, side by side (see `steps_together`);
+                on a CUDA device in common launches. It goes with one job.
 
         Raises:
-            UsageError: the backend is unknown, or cannot be used with CUDA.
+            UsageError: jobs and together are both more than one; the backend is unknown, or not for CUDA.
             MissingExtra: joblib is not installed.
         """
-        jobs = _count("jobs", jobs)
+        jobs, together = _count("jobs", jobs), _count("together", together)
+        if jobs > 1 and together > 1:
+            raise UsageError("several jobs are several processes, and together is several networks in one; give one.")
         work = self.missing
-        resolved = get_backend("auto").device if any(trial.settings.device == "auto" for trial in work) else "cpu"
         calls = []
         for trial in work:
-            device = resolved if trial.settings.device == "auto" else trial.settings.device
+            device = self.device(trial)
             get_backend(device)  # a device that cannot be had is said now, and not by every worker
             if device != "cpu" and backend in ("multiprocessing", "threading") and jobs > 1:
                 raise UsageError(f"CUDA cannot be used in workers of the backend {backend}; take loky, or --jobs 1.")
             calls.append((trial.key, trial.settings.to_dict(), device, self.own_data))
         trials = {trial.key: trial for trial in work}
         lock = Lock(self.folder)
-        outputs: Any = in_turn(calls) if jobs == 1 and backend == "loky" else in_parallel(calls, jobs, backend)
+        outputs: Any
+        if together > 1:
+            outputs = side_by_side(calls, together)
+        else:
+            outputs = in_turn(calls) if jobs == 1 and backend == "loky" else in_parallel(calls, jobs, backend)
         with contextlib.closing(outputs), _released(lock):
             try:
                 for key, outcome, parameters in outputs:
@@ -340,10 +374,11 @@ def sweep(
     *,
     jobs: int = 1,
     backend: str = "loky",
+    together: int = 1,
     **options: Any,
 ) -> Iterator[Result]:
     """Run over a grid of settings and yield the results as they come; see `Sweep`, which can also choose."""
-    return Sweep(settings, grid, **options).run(jobs, backend)
+    return Sweep(settings, grid, **options).run(jobs, backend, together)
 
 
 def shown(value: Any) -> str:

@@ -29,8 +29,11 @@ from gpunet.registry import Registry
 from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import as_json
 from gpunet.runs.settings import DATA_OPTIONS, Settings, build_dataset, build_model, build_trainer
-from gpunet.training.records import Record
+from gpunet.training.memory import training_bytes
+from gpunet.training.records import Record, ResultRecord
 from gpunet.training.schedules import SCHEDULES
+from gpunet.training.together import steps_together
+from gpunet.training.trainer import Trainer
 
 #: Settings that make the data of a run.
 OF_THE_DATA = ("data", "data_dir", "classes", "validation", *DATA_OPTIONS)
@@ -212,27 +215,99 @@ def run_trial(
         table.update(sent)
     try:
         settings = Settings.from_dict(given)
-        whole = fit(data, settings) if data is not None else dataset(data_text(settings))
-        # Without the test set, so that nothing can look at it.
-        seen = Dataset(
-            whole.name, whole.train, whole.validation, class_names=whole.class_names, image_shape=whole.image_shape
-        )  # fmt: skip
-        backend = get_backend(device)
-        model = build_model(settings, seen, backend)
-        # One thread: there are other trials for the other cores.
-        trainer = build_trainer(settings.with_changes(threads=settings.threads or 1), model, seen)
-        if settings.init_from is not None:
-            begin_from(trainer, settings.init_from)
+        trainer = made(settings, device, seen(settings, data))
         *_, end = trainer.steps()
-    except TrainingDiverged as error:
-        return key, {"error": str(error)}, []
-    except MemoryError:
-        return key, {"error": "not enough memory."}, []
-    except GpunetError as error:
-        return key, {"fatal": str(error)}, []
+    except (GpunetError, MemoryError) as error:
+        return key, failed(error), []
+    return key, *outcome(trainer, end)
+
+
+def seen(settings: Settings, data: Dataset | None) -> Dataset:
+    """The data of a trial, without the test set, so that nothing can look at it."""
+    whole = fit(data, settings) if data is not None else dataset(data_text(settings))
+    return Dataset(
+        whole.name, whole.train, whole.validation, class_names=whole.class_names, image_shape=whole.image_shape
+    )
+
+
+def made(settings: Settings, device: str, data: Dataset) -> Trainer:
+    """The trainer of a trial; with one thread, as there are other trials for the other cores."""
+    model = build_model(settings, data, get_backend(device))
+    trainer = build_trainer(settings.with_changes(threads=settings.threads or 1), model, data)
+    if settings.init_from is not None:
+        begin_from(trainer, settings.init_from)
+    return trainer
+
+
+def outcome(trainer: Trainer, end: Record) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What came out of a trial, and its parameters on the host."""
+    parameters = [trainer.backend.to_host(array).copy() for array in trainer.model.parameters]
     # As JSON holds it: a loss that has grown beyond all numbers is None.
-    outcome = json.loads(as_json(end.as_dict()))
-    return key, outcome, [backend.to_host(array).copy() for array in model.parameters]
+    return json.loads(as_json(end.as_dict())), parameters
+
+
+def failed(error: Exception) -> dict[str, Any]:
+    """What is told of a trial that failed; any exception that a trial does not raise by itself goes on."""
+    if isinstance(error, TrainingDiverged):
+        return {"error": str(error)}
+    if isinstance(error, MemoryError):
+        return {"error": "not enough memory."}
+    if isinstance(error, GpunetError):
+        return {"fatal": str(error)}
+    raise error
+
+
+def side_by_side(calls: list[tuple[Any, ...]], at_once: int) -> Iterator[Any]:
+    """Run the calls of `run_trial` in this process, several networks at a time; what is done first comes first."""
+    datasets: dict[str, Dataset] = {}  # one object for all trials of the same data, which lies on a device once
+    keys: dict[int, str] = {}
+    unmade: list[Any] = []
+
+    def trainers() -> Iterator[Trainer]:
+        for key, given, device, data in calls:
+            settings = Settings.from_dict(given)
+            about = data_text(settings)
+            try:
+                if about not in datasets:
+                    datasets[about] = seen(settings, data)
+                trainer = made(settings, device, datasets[about])
+            except (GpunetError, MemoryError) as error:
+                unmade.append((key, failed(error), []))
+                continue
+            keys[id(trainer)] = key
+            yield trainer
+
+    for trainer, found in steps_together(trainers(), at_once):
+        if isinstance(found, Exception):
+            yield keys.pop(id(trainer)), failed(found), []
+        elif isinstance(found, ResultRecord):
+            yield keys.pop(id(trainer)), *outcome(trainer, found)
+        while unmade:
+            yield unmade.pop()
+    yield from unmade
+
+
+def room(trials: list[Trial], device: str, data: Dataset | None) -> int:
+    """How many trials can be trained at a time on a CUDA device; 1 on the CPU.
+
+    As many of the largest as fit into half of its free memory, beside the data, and at most one for every four of its
+    multiprocessors: a step of a small network keeps no more than that busy.
+    """
+    backend = get_backend(device)
+    if backend.name == "cpu" or not trials:
+        return 1
+    most, shared = 1, 0
+    shapes = {(t.settings.hidden, t.settings.optimizer, t.settings.batch_size, t.settings.dropout): t for t in trials}
+    for trial in shapes.values():
+        settings = trial.settings
+        whole = seen(settings, data)
+        model = build_model(settings.with_changes(init="zeros"), whole, get_backend("cpu"))
+        batch = len(whole.train) if settings.batch_size == "all" else int(settings.batch_size)
+        parts = training_bytes(model, whole, settings.make_optimizer(), batch)
+        shared = max(shared, parts["data"])
+        most = max(most, parts["parameters"] + parts["batch"])
+    free, _ = backend.memory()
+    return max(1, min((free // 2 - shared) // most, backend.multiprocessors // 4, len(trials)))
 
 
 def in_turn(calls: list[tuple[Any, ...]]) -> Iterator[Any]:

@@ -8,8 +8,9 @@ the others.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gpunet.errors import DeviceError, UsageError
@@ -93,7 +94,9 @@ class Joint:
             course.trainer.took(step.done - done, spent)
 
 
-def steps_together(trainers: Sequence[Trainer]) -> Iterator[tuple[Trainer, Record | Exception]]:
+def steps_together(
+    trainers: Iterable[Trainer], at_once: int | None = None
+) -> Iterator[tuple[Trainer, Record | Exception]]:
     """Train several networks at once; the records of each as they come, with its trainer.
 
     Each network's numbers are bitwise those of training it alone. Where one fails, because it diverges or a callback
@@ -102,16 +105,21 @@ def steps_together(trainers: Sequence[Trainer]) -> Iterator[tuple[Trainer, Recor
 
     Args:
         trainers: of networks of any shapes, options and data sets.
+        at_once: how many are trained at a time; the next is taken when one is done. All of them by default.
 
     Raises:
         UsageError: two of the trainers are of one model.
     """
-    if len({id(trainer.model) for trainer in trainers}) < len(trainers):
-        raise UsageError("two of the trainers change the same model; give each a model of its own.")
-    courses = [Course(trainer) for trainer in trainers]
+    waiting, courses = iter(trainers), list[Course]()
     joints: dict[str, Joint] = {}
     try:
-        while courses:
+        while True:
+            for trainer in itertools.islice(waiting, None if at_once is None else at_once - len(courses)):
+                if any(course.trainer.model is trainer.model for course in courses):
+                    raise UsageError("two of the trainers change the same model; give each a model of its own.")
+                courses.append(Course(trainer))
+            if not courses:
+                return
             for course in _bring_on(courses, joints):
                 for found in course.go_on():
                     yield course.trainer, found

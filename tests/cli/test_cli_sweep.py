@@ -66,6 +66,8 @@ def test_a_sweep_from_the_command_line(tmp_path: Path) -> None:
         (["--seed", "1,2", "--seeds", "2"], "give one of them"),
         (["--seeds", "0"], "--seeds"),
         (["--jobs", "0"], "--jobs"),
+        (["--together", "many"], "--together many"),
+        (["--together", "2", "--jobs", "2"], "give one of them"),
         (["--plot", "picture.doc"], "picture.doc"),
         (["--validation", "none"], "--validation none"),
         (["--batch-size", "100,99999"], "99999"),
@@ -78,6 +80,13 @@ def test_a_bad_option_is_one_sentence(arguments: list[str], sentence: str) -> No
     assert found.stderr.startswith("Error: ")
     assert sentence in found.stderr
     assert found.stderr.count("\n") == 1
+
+
+def test_networks_side_by_side_in_one_process() -> None:
+    run = gpunet(*SMALL, "--lr", "0.1,0.3", "--together", "2")
+    assert run.returncode == 0, run.stderr
+    assert "2 side by side" in run.stdout
+    assert "test accuracy of the choice" in run.stdout
 
 
 def test_the_help_shows_examples() -> None:

@@ -366,6 +366,44 @@ def test_a_sweep_on_cuda_trains_there(cuda: gn.Backend, data: gn.Dataset) -> Non
         list(sweep({**SMALL, "device": "cuda"}, {}, data=data, jobs=2, backend="threading"))
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_side_by_side_gives_the_table_of_one_by_one(
+    device: str, data: gn.Dataset, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    if device == "cuda":
+        request.getfixturevalue("cuda")
+    settings, grid = {**SMALL, "device": device, "loss": "mse"}, {"hidden": "4;3,3", "lr": "0.1,0.2,1e30"}
+    tables, choices = [], []
+    for together in (1, 4):
+        made = Sweep(settings, grid, data=data, seeds=2, out=tmp_path / str(together))
+        if together > 1:  # stopped in between, and taken up again
+            results = made.run(together=together)
+            next(results)
+            results.close()
+            made = Sweep(settings, grid, data=data, seeds=2, out=tmp_path / str(together))
+            assert len(made.missing) == 11
+        list(made.run(together=together))
+        told = [{**made.results[trial.key].as_dict(), "train_seconds": None} for trial in made.trials]
+        assert sum("error" in each for each in told) == 4
+        tables.append(told)
+        choices.append(made.measure([made.choose()]))
+    assert tables[0] == tables[1]
+    assert choices[0] == choices[1]
+
+
+def test_how_many_fit_side_by_side(cuda: gn.Backend, data: gn.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Sweep({**SMALL, "device": "cuda"}, {"hidden": "4;8"}, data=data, seeds=40)
+    assert made.room() == max(1, cuda.multiprocessors // 4)
+    monkeypatch.setattr(gn.Backend, "memory", lambda self: (20_000, 20_000))
+    assert made.room() == 1
+    assert Sweep(SMALL, {}, data=data, seeds=5).room() == 1
+
+
+def test_jobs_and_together_do_not_mix(data: gn.Dataset) -> None:
+    with pytest.raises(gn.UsageError, match="several processes"):
+        list(sweep(SMALL, {}, data=data, jobs=2, together=2))
+
+
 def test_spread() -> None:
     assert Spread.of([]) is None
     assert str(Spread.of([0.5])) == "0.5000"
