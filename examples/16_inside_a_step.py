@@ -27,7 +27,7 @@ logits = h2 @ W3 + b3
 print(f"h1 {h1.shape}, h2 {h2.shape}, logits {logits.shape}")
 
 # The loss, and its gradient with respect to the logits: (probabilities - labels) / batch.
-loss, delta3 = gn.losses.softmax_cross_entropy(logits, labels)
+loss, delta3 = gn.softmax_cross_entropy(logits, labels)
 probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 by_hand = (probabilities - np.eye(10)[labels]) / 100
 print(f"loss {loss:.6f}; its gradient by hand differs by {np.abs(delta3 - by_hand).max():.0e}")
@@ -57,7 +57,7 @@ def loss_with(weight):
     moved = W2.copy()
     moved[index] = weight
     hidden = np.maximum(h1 @ moved + b2, 0)
-    return gn.losses.softmax_cross_entropy(hidden @ W3 + b3, labels)[0]
+    return gn.softmax_cross_entropy(hidden @ W3 + b3, labels)[0]
 
 
 slope = (loss_with(W2[index] + h) - loss_with(W2[index] - h)) / (2 * h)

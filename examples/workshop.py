@@ -76,7 +76,7 @@ for i in range(num_iterations):
     x, y_ = mnist.train.next_batch(100)
     h_1, h_2, y = network(x)
     # the cross entropy of the softmax, and its gradient, in one call that is stable
-    _, dy = gn.losses.softmax_cross_entropy(y, y_)
+    _, dy = gn.softmax_cross_entropy(y, y_)
     # the optimizer: backpropagation, from the output layer down, and a step against the gradient
     dh_2 = (dy @ W_2.T) * (h_2 > 0)
     dh_1 = (dh_2 @ W_2_hidden.T) * (h_1 > 0)
@@ -89,7 +89,7 @@ for i in range(num_iterations):
     # every 100 iterations, print out the accuracy and the loss of this batch, as the network is now
     if i % 100 == 0:
         y = network(x)[2]
-        acc, loss = accuracy(y, y_), gn.losses.softmax_cross_entropy(y, y_)[0]
+        acc, loss = accuracy(y, y_), gn.softmax_cross_entropy(y, y_)[0]
         print(f"iteration: {i}, accuracy: {acc:.2f}, loss: {loss:.6f}")
 
 # evaluate our testing accuracy

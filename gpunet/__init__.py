@@ -24,9 +24,9 @@ _NAMES = {
     "gpunet.data.dataset": "Dataset Split",
     "gpunet.data.load": "load_dataset",
     "gpunet.errors": "GpunetError TrainingDiverged UsageError",
-    "gpunet.kernels.activations": "ACTIVATIONS activation=from_functions",
+    "gpunet.kernels.activations": "ACTIVATIONS Activation activation=from_functions",
     "gpunet.kernels.check": "check_activation check_loss",
-    "gpunet.kernels.losses": "LOSSES",
+    "gpunet.kernels.losses": "LOSSES softmax_cross_entropy",
     "gpunet.kernels.optimizers": "OPTIMIZERS SGD Adagrad Adam AdamW Lion Momentum Nesterov RMSprop",
     "gpunet.network.evaluation": "Evaluation evaluate",
     "gpunet.network.initializers": "INITIALIZERS",
@@ -65,10 +65,9 @@ _MODULES = {
 #: Names that stood here once and still work; they are in the modules above.
 _EARLIER = {
     "gpunet.errors": "CheckpointError DataError DeviceError MissingExtra OutOfMemory",
-    "gpunet.kernels.activations": "Activation",
     "gpunet.kernels.losses": (
         "BinaryCrossEntropy Hinge Huber Loss MeanAbsoluteError MeanSquaredError Perceptron SoftmaxCrossEntropy "
-        "SquaredHinge softmax_cross_entropy"
+        "SquaredHinge"
     ),
     "gpunet.kernels.optimizers": "Optimizer",
     "gpunet.network.initializers": (

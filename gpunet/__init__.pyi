@@ -108,6 +108,7 @@ from gpunet.version import __version__ as __version__
 
 __all__ = [
     "ACTIVATIONS",
+    "Activation",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -169,6 +170,7 @@ __all__ = [
     "save_checkpoint",
     "schedules",
     "show",
+    "softmax_cross_entropy",
     "steps_together",
     "sweep",
     "train",

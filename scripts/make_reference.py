@@ -42,14 +42,14 @@ object made of it, and so is `gn.SCHEDULES.make("cosine", initial=0.1, warmup=10
 SECTIONS: dict[str, list[str]] = {
     "Devices": ["get_backend", "Backend"],
     "Data": ["load_dataset", "Dataset", "Split"],
-    "Model": ["MLP", "activations.Activation", "activation", "check_activation"],
+    "Model": ["MLP", "Activation", "activation", "check_activation"],
     "Training": [
         "train", "training_steps", "train_together", "steps_together",
         "Trainer", "Recipe", "Callback", "ProgressBar", "TrainingResult", "StepRecord",
         "ResultRecord", "find_learning_rate",
     ],
     "Evaluation": ["evaluate", "Evaluation", "metrics.Metric", "metrics.Answers"],
-    "Losses": ["losses.Loss", "losses.softmax_cross_entropy", "check_loss"],
+    "Losses": ["losses.Loss", "softmax_cross_entropy", "check_loss"],
     "Optimizers, schedules, initial weights": [
         "optimizers.Optimizer", "schedules.Schedule", "initializers.Initializer",
     ],
