@@ -11,7 +11,7 @@ import numpy as np
 from gpunet.errors import DataError, UsageError
 from gpunet.network.metrics import METRICS
 from gpunet.pictures.panels import MARKS, Curve, panel
-from gpunet.pictures.picture import Canvas, Options, Picture, Subject, metric_name
+from gpunet.pictures.picture import Canvas, Options, Picture, Subject, metric_name, metric_text
 from gpunet.pictures.style import (
     BLACK,
     BLUE,
@@ -120,6 +120,10 @@ class Curves(Picture):
             axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0] if any((line.y < 0).any() for line in lines) else 0.0))
         else:
             axes.set_ylim(*_rising_range(lines, axes.get_ylim()))
+        if max(map(abs, axes.get_ylim())) >= 10_000 and axes.get_yscale() == "linear":
+            from matplotlib.ticker import StrMethodFormatter
+
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         _iterations(axes, self.histories, labelled)
         _name_lines(axes, lines, height)
 
@@ -179,9 +183,9 @@ class Curves(Picture):
             shown = [(label, x, y) for _, label, x, y in main_curves(self.histories, name, self.smooth, most)]
             return panel_title(name, self.histories), shown
         found = {label: (x, y) for label, x, y in series(self.histories[0], name, self.smooth)}
-        test = f", test {short(found['test'][1][-1])}" if "test" in found else ""
+        test = f", test {metric_text(found['test'][1][-1], 3)}" if "test" in found else ""
         shown = [
-            (f"{label} {short(found[label][1][-1])}", *found[label])
+            (f"{label} {metric_text(found[label][1][-1], 3)}", *found[label])
             for label in ("training", "validation")
             if label in found
         ]
@@ -310,7 +314,7 @@ def _one_run(axes: Any, history: History, name: str, smooth: int | None) -> list
     lines = []
     for label, x, y in series(history, name, smooth):
         faint = label == "batches"
-        shown = "" if faint else f"{label} {short(y[-1])}"
+        shown = "" if faint else f"{label} {metric_text(y[-1], 3)}"
         line = _Line(shown, x, y, colours[label], bold=not faint, faint=faint)
         line.draw(axes)
         lines.append(line)
@@ -334,7 +338,8 @@ def main_curves(
             chosen.append((history, run, kind, *found[kind]))
     mixed = len({kind for _, _, kind, _, _ in chosen}) > 1
     return [
-        (history, f"{run} {f'{kind} ' if mixed else ''}{short(y[-1])}", x, y) for history, run, kind, x, y in chosen
+        (history, f"{run} {f'{kind} ' if mixed else ''}{metric_text(y[-1], 3)}", x, y)
+        for history, run, kind, x, y in chosen
     ]
 
 
@@ -369,11 +374,6 @@ def _looks(histories: Sequence[History], curves: dict[str, Any]) -> dict[int, tu
         id(history): (COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS)])
         for index, history in enumerate(histories)
     }
-
-
-def short(value: float) -> str:
-    """A loss or a metric in few characters."""
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
 
 
 def panel_title(name: str, histories: Sequence[History]) -> str:

@@ -121,6 +121,13 @@ def metric_name(key: str) -> str:
     return key.upper() if len(key) < 5 and key != "loss" else key.replace("_", " ")
 
 
+def metric_text(value: float, places: int = 4) -> str:
+    """A metric's or a loss's value: so many decimal places below 100, and ever fewer digits that say nothing above."""
+    if not abs(value) < 1e15:  # a loss beyond all measure, or none
+        return f"{value:.3g}"
+    return f"{value:.{places}f}" if abs(value) < 100 else f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
 def percent(share: float) -> str:
     """A share from 0 to 1 as a percentage that says 0 or 100 only of what is that: 99.96 % is "over 99.9%"."""
     if 0.9995 <= share < 1:

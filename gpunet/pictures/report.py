@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from gpunet.errors import DataError
-from gpunet.pictures.picture import Options, Subject, metric_name
+from gpunet.pictures.picture import Options, Subject, metric_name, metric_text
 from gpunet.pictures.plots import PICTURES
 from gpunet.pictures.style import PAGE_COLOURS, check_suffix, legible
 from gpunet.runs.history import History
@@ -145,13 +145,13 @@ def _header(history: History, model: Any, config: dict[str, Any], subject: Subje
 def _numbers(history: History, subject: Subject) -> list[tuple[str, str]]:
     """What came out, and how long it took."""
     result, name = subject.evaluation, subject.split_name
-    numbers = [(f"{name} {metric_name(key)}", f"{value:.4f}") for key, value in result.metrics.items()]
-    numbers.append((f"{name} loss", f"{result.loss:.4f}"))
+    numbers = [(f"{name} {metric_name(key)}", metric_text(value)) for key, value in result.metrics.items()]
+    numbers.append((f"{name} loss", metric_text(result.loss)))
     judge = next(iter(result.metrics), "loss")
     for other in ("train", "validation", "test"):
         value = history.final(f"{other}_{judge}")
         if value is not None and other != name:
-            numbers.append((f"{other} {metric_name(judge)}", f"{value:.4f}"))
+            numbers.append((f"{other} {metric_name(judge)}", metric_text(value)))
     numbers.append(("iterations", f"{history.steps[-1]['iteration']:,}"))
     seconds, rate = history.final("train_seconds"), history.final("steps_per_second")
     numbers += [("training time", duration(seconds))] if seconds is not None else []

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import gpunet as gn
 from gpunet.pictures.mistakes import worst_mistakes
-from gpunet.pictures.picture import Canvas, percent
+from gpunet.pictures.picture import Canvas, metric_text, percent
 from gpunet.pictures.pixels import picture
 from gpunet.pictures.weights import Weights
 from gpunet.runs.history import History, named, smoothed
@@ -208,6 +208,14 @@ def test_every_metric_of_the_records_has_a_panel():
     text = "\n".join(Curves([History.of(records)]).terminal(Canvas()))
     assert "training 0.8" in text
     assert text.count("╭") == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.94612, "0.9461"), (28810.9666, "28,811"), (437.06, "437.1"), (1e99, "1e+99"), (float("nan"), "nan")],
+)
+def test_a_value_has_as_many_digits_as_say_something(value, said):
+    assert metric_text(value) == said
 
 
 def test_runs_are_called_what_the_labels_say():

@@ -47,7 +47,7 @@ def test_the_page_holds_everything_and_is_small(digits, mnist_5k):
     assert "{{" not in text
     assert "<h1>mine &lt;b&gt;</h1>" in text
     found = gn.evaluate(digits, mnist_5k.test)
-    assert f"On the 1,000 test examples of mnist-5k: accuracy {found.accuracy:.4g}." in text
+    assert f"On the 1,000 test examples of mnist-5k: accuracy {found.accuracy:.4f}." in text
     wrong = int((found.predictions != found.truth).sum())
     assert f"24 of the {wrong} that are answered wrong" in text
 

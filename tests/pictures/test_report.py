@@ -17,6 +17,7 @@ from gpunet.runs.history import History
 pytest.importorskip("matplotlib", reason="the extra plot")
 
 from gpunet.pictures import report
+from gpunet.pictures.picture import metric_text
 
 pytestmark = pytest.mark.host
 
@@ -149,7 +150,7 @@ def test_every_task_has_a_page(rng, task):
     texts = Page(page).texts
     found = gn.evaluate(model, data.validation)
     for value in found.metrics.values():
-        assert f"{value:.4f}" in texts
+        assert metric_text(value) in texts
     assert "What is taken for what" not in texts
     assert "Mistakes" in texts
     worst = int(np.argmax(found.losses))

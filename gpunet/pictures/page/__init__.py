@@ -23,7 +23,7 @@ from gpunet.errors import UsageError
 from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH
 from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.pictures.mistakes import class_names, is_wrong, words
-from gpunet.pictures.picture import metric_name
+from gpunet.pictures.picture import metric_name, metric_text
 from gpunet.pictures.style import PAGE_COLOURS, check_suffix, legible
 from gpunet.version import __version__
 
@@ -279,7 +279,7 @@ def _about(model: Any, data: Any, split: str | None, found: Evaluation | None) -
     """Sentences on what it was trained on, how good it is, and what it is not good for."""
     sentences = [f"It has {model.parameter_count:,} parameters in layers of {'-'.join(map(str, model.sizes))}."]
     if data is not None and found is not None:
-        measured = ", ".join(f"{metric_name(key)} {value:.4g}" for key, value in found.metrics.items())
+        measured = ", ".join(f"{metric_name(key)} {metric_text(value)}" for key, value in found.metrics.items())
         sentences.append(f"It was trained on the {len(data.train):,} training examples of {data.name}.")
         sentences.append(f"On the {len(found.losses):,} {split} examples of {data.name}: {measured}.")
     if _is_of_pictures(model) and model.preparation.task == "classification":
