@@ -89,3 +89,30 @@ def test_errors_come_out_of_other_processes_as_they_are(error):
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert vars(again) == vars(error)
+
+
+def test_nothing_is_wanted_of_the_system_that_windows_lacks(tmp_path: Path) -> None:
+    program = """if True:
+        import importlib, os, signal, sys
+        from pathlib import Path
+        for name in ("fcntl", "termios", "pwd", "grp", "resource"):
+            sys.modules[name] = None
+        for module, names in (
+            (signal, "pthread_sigmask pthread_kill SIGKILL SIGHUP SIGUSR1 SIGALRM alarm setitimer"),
+            (os, "fork register_at_fork sched_getaffinity geteuid getuid"),
+        ):
+            for name in names.split():
+                if hasattr(module, name):
+                    delattr(module, name)
+        import gpunet as gn
+        for name in ("gpunet", "gpunet.kernels", "gpunet.cli"):
+            home = Path(importlib.import_module(name).__file__).parent
+            for file in home.rglob("*.py"):
+                inner = ".".join(file.relative_to(home).with_suffix("").parts)
+                if not inner.startswith(("__main__", "sklearn")):  # one runs the program, one wants scikit-learn
+                    importlib.import_module(f"{name}.{inner}".removesuffix(".__init__"))
+        data = gn.load_dataset("mnist-5k")
+        gn.train(gn.MLP([784, 4, 10]), data, iterations=5)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    assert done.returncode == 0, done.stderr
