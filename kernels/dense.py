@@ -1,11 +1,11 @@
 """The dense layer's products: forward with bias and activation, backward with the derivative below.
 
-On CUDA there are two ways. The library's way is cuBLAS and a kernel for what surrounds each product; our
-own way (`gemm.py`, asked for with `fused`) is one kernel for a layer forward and one for it backward.
+On CUDA there are two ways. The library's way is cuBLAS (`cublas.py`) and a kernel for what surrounds each product; the
+fused way (`gemm.py`, asked for with `fused`) is one kernel for a layer forward and one for it backward.
 
 The column sums of a gradient with respect to the pre-activations (a delta) are the bias gradient. The
 library's way, like NumPy's, takes them where the delta is made, while it is at hand: in the loss for the
-last layer, and here for the layer below the one whose products are computed. Our own kernels take them
+last layer, and here for the layer below the one whose products are computed. The fused kernels take them
 where the delta is read for the product with x^T. Whoever does not take them is given None for them.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.kernels import gemm
+from gpunet.kernels import cublas, gemm
 from gpunet.kernels.activations import Activation
 from gpunet.kernels.blocks import bind
 from gpunet.kernels.build import C_TYPES, Ready, elementwise, in_turn, launch, operation, raw, types
@@ -84,7 +84,7 @@ def _dense_forward_cuda(
 ) -> Ready:  # fmt: skip
     if fused:
         return gemm.forward(x, weights, bias, activation, pre, out, drop)
-    parts: list[Ready] = [partial(x.dot, weights, out if pre is None else pre)]
+    parts = [cublas.product(x, weights, out if pre is None else pre)]
     if bias is not None:
         parts.append(_bias_activation(bias, activation, pre, out))
     if drop is not None:
@@ -155,10 +155,10 @@ def _dense_backward_cuda(
 ) -> Ready:
     if fused:
         return gemm.backward(delta, x, weights, grad_weights, grad_bias, below)
-    to_grad_weights: Ready = partial(x.T.dot, delta, grad_weights)
+    to_grad_weights = cublas.product(x.T, delta, grad_weights)
     if below is None:
         return to_grad_weights
-    to_delta_below: Ready = partial(delta.dot, weights.T, below.delta)
+    to_delta_below = cublas.product(delta, weights.T, below.delta)
     rows, columns = below.delta.shape
     kernel = raw(
         "times_derivative.cu", "times_derivative", *types(REAL=delta.dtype),

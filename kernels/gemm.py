@@ -1,8 +1,8 @@
 """Matrix products of our own for CUDA: a layer forward is one kernel, a layer backward another.
 
-cuBLAS is the faster library for large matrices, but CuPy refuses it while a CUDA graph is captured, and it
-leaves bias, activation, derivative and bias gradient to kernels of their own. For a network as small as
-784-50-30-10 the launches are what a step costs, so these kernels (`gemm.cu`) do all of a layer at once.
+cuBLAS is the faster library for large matrices, but leaves bias, activation, derivative and bias gradient to kernels of
+their own. For a network as small as 784-50-30-10 the number of kernels is what a step costs, so these (`gemm.cu`) do
+all of a layer at once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How the steps of a training run are carried out on a CUDA device: one by one, or as one CUDA graph.
+"""How the steps of a training run are carried out on a CUDA device: which products, and as one CUDA graph or not.
 
-What a step of a small network costs is asking for its kernels, not computing them. So where the network is
-small, a whole step is captured once as a CUDA graph and then replayed, one launch a step. CuPy refuses
-cuBLAS while it captures; the captured step therefore takes our own matrix products (`kernels/gemm.py`).
-Large products are left to cuBLAS, launched one by one, because there the library's speed counts for more.
+What a step of a small network costs is asking for its kernels, not computing them. So a whole step is captured once as
+a CUDA graph and then replayed, one launch a step. The products of a small network are our own, fused with what is
+around them (`kernels/gemm.py`), which makes fewer nodes; those of a large one are cuBLAS's (`kernels/cublas.py`),
+because there the library's speed counts for more.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ from typing import Any
 
 from gpunet.errors import DeviceError, UsageError
 
-#: Up to this many floating-point operations per step, "auto" takes the graph. Launching a step's kernels one by one
-#: takes the interpreter some 150 microseconds; our own products need about as long for this much work if they
-#: reach 3 TFLOP/s, which is a modest part of what a data-centre GPU can do.
-GRAPH_FLOP = 500e6
-
-
+#: Up to this many floating-point operations per step the products are our own. They save some ten microseconds of
+#: nodes a step, and lose as much to cuBLAS with this much work if they reach 5 TFLOP/s and cuBLAS 10: an estimate.
+FUSED_FLOP = 100e6
 #: Steps after which a capture that failed is tried again for the first time.
 RETRY = 100
 
@@ -31,12 +28,14 @@ class LaunchMode:
     """How steps are carried out.
 
     Attributes:
-        captured: whether as a CUDA graph, with matrix products of our own.
+        captured: whether as a CUDA graph.
+        fused: whether the matrix products are our own, fused with what is around them.
         required: whether a graph was asked for, so that doing without is an error.
         reason: the choice and its reason, in a few words.
     """
 
     captured: bool
+    fused: bool
     required: bool
     reason: str
 
@@ -62,17 +61,14 @@ def launch_mode(graph: str, backend: Any, sizes: Sequence[int], batch: int) -> L
     if backend.name == "cpu":
         if graph == "on":
             raise UsageError('graph "on" needs a CUDA device; leave it at "auto", or train with device "cuda".')
-        return LaunchMode(False, False, "one after the other")
-    if graph == "off":
-        return LaunchMode(False, False, "kernels launched one by one, cuBLAS for the matrix products (graph off)")
-    captured = "one CUDA graph launch per step, with matrix products of our own"
-    if graph == "on":
-        return LaunchMode(True, True, f"{captured} (graph on)")
+        return LaunchMode(False, False, False, "one after the other")
     flop = step_flop(sizes, batch)
+    fused = flop <= FUSED_FLOP
+    products = "fused products" if fused else "cuBLAS for the products"
     work = f"{flop / 1e6:,.3g} MFLOP a step"
-    if flop <= GRAPH_FLOP:
-        return LaunchMode(True, False, f"{captured} (auto: {work})")
-    return LaunchMode(False, False, f"kernels launched one by one, cuBLAS for the matrix products (auto: {work})")
+    if graph == "off":
+        return LaunchMode(False, fused, False, f"kernels launched one by one, {products} (graph off, {work})")
+    return LaunchMode(True, fused, graph == "on", f"one CUDA graph launch per step, {products} ({work})")
 
 
 class StepGraph:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.training.graph import GRAPH_FLOP, StepGraph, launch_mode, step_flop
+from gpunet.training.graph import FUSED_FLOP, StepGraph, launch_mode, step_flop
 from gpunet.training.memory import training_bytes
 
 CPU = gn.get_backend("cpu")
@@ -26,6 +26,13 @@ def small() -> gn.Dataset:
     images = np.clip(centres[labels] + 0.3 * rng.standard_normal((600, 30)), 0, 1)
     pixels = (255 * images).astype(np.uint8)
     return gn.Dataset.from_arrays(pixels[:500], labels[:500], pixels[500:], labels[500:])
+
+
+@pytest.fixture(params=["fused", "library"])
+def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Small networks with either kind of matrix products."""
+    monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", 1e30 if request.param == "fused" else 0)
+    return request.param
 
 
 def trainer(
@@ -70,6 +77,7 @@ def test_after_200_steps_the_losses_agree(cuda: gn.Backend, mnist_5k: gn.Dataset
     assert abs(result.test_accuracy - expected.test_accuracy) <= 1e-3
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("graph", ["on", "off"])
 def test_two_runs_are_bitwise_equal(cuda: gn.Backend, small: gn.Dataset, graph: str) -> None:
     runs = [finish(trainer(small, cuda, dropout=0.2, optimizer="adam", clip_norm=0.5, graph=graph)) for _ in range(2)]
@@ -95,7 +103,8 @@ def test_graph_with_every_optimizer(cuda: gn.Backend, small: gn.Dataset, name: s
         finish(trainer(small, cuda, (30, 12, 4), optimizer=gn.OPTIMIZERS[name](), graph=graph))
         for graph in ("on", "off")
     ]
-    assert found[0][0] == pytest.approx(found[1][0], abs=1e-4)
+    assert found[0][0] == found[1][0]
+    assert np.array_equal(found[0][2], found[1][2])
 
 
 OPTIONS = {
@@ -109,6 +118,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_graph_gives_the_same_numbers(cuda: gn.Backend, small: gn.Dataset, options: dict) -> None:
     captured = trainer(small, cuda, graph="on", **options)
@@ -116,10 +126,10 @@ def test_graph_gives_the_same_numbers(cuda: gn.Backend, small: gn.Dataset, optio
     assert captured.step._graph._graph is not None
     eager, expected, wanted = finish(trainer(small, cuda, graph="off", **options))
     plain, _, _ = finish(trainer(small, CPU, **options))
-    assert losses == pytest.approx(eager, abs=1e-4)
+    assert losses == eager
     assert losses == pytest.approx(plain, abs=1e-4)
-    np.testing.assert_allclose(parameters, wanted, atol=1e-4)
-    assert result.test_loss == pytest.approx(expected.test_loss, abs=1e-4)
+    assert np.array_equal(parameters, wanted)
+    assert result.test_loss == expected.test_loss
 
 
 def test_graph_with_validation_and_early_stopping(cuda: gn.Backend, small: gn.Dataset) -> None:
@@ -131,6 +141,7 @@ def test_graph_with_validation_and_early_stopping(cuda: gn.Backend, small: gn.Da
     assert ends[0][0] == pytest.approx(ends[1][0], abs=1e-3)
 
 
+@pytest.mark.usefixtures("products")
 def test_resumed_graph_run_is_bitwise_the_uninterrupted_one(cuda: gn.Backend, small: gn.Dataset) -> None:
     options = {"optimizer": "adam", "dropout": 0.3, "graph": "on"}
     whole = finish(trainer(small, cuda, **options))
@@ -151,7 +162,7 @@ def test_the_choice_is_told(cuda: gn.Backend, small: gn.Dataset) -> None:
     little = trainer(small, cuda)
     assert little.mode.captured
     assert "one CUDA graph launch per step" in little.how
-    assert "auto" in little.how
+    assert "fused products" in little.how
     assert little.plan["graph"] == little.how
     off = trainer(small, cuda, graph="off")
     assert not off.mode.captured
@@ -160,10 +171,11 @@ def test_the_choice_is_told(cuda: gn.Backend, small: gn.Dataset) -> None:
 
 def test_large_networks_are_left_to_the_library(cuda: gn.Backend) -> None:
     sizes = [784, 2000, 10]
-    assert step_flop(sizes, 1000) > GRAPH_FLOP
-    assert not launch_mode("auto", cuda, sizes, 1000).captured
-    assert launch_mode("on", cuda, sizes, 1000).captured
-    assert launch_mode("auto", cuda, [784, 50, 30, 10], 100).captured
+    assert step_flop(sizes, 1000) > FUSED_FLOP
+    for graph in ("auto", "on", "off"):
+        assert not launch_mode(graph, cuda, sizes, 1000).fused
+        assert launch_mode(graph, cuda, [784, 50, 30, 10], 100).fused
+        assert launch_mode(graph, cuda, sizes, 1000).captured == (graph != "off")
 
 
 def test_flop_of_the_default_network() -> None:
@@ -287,6 +299,7 @@ def test_the_refusal_is_told(cuda: gn.Backend, small: gn.Dataset, monkeypatch: p
 # --- quiet steps -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("graph", ["on", "off"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_step_allocates_nothing(cuda: gn.Backend, small: gn.Dataset, graph: str, optimizer: str) -> None:
@@ -313,9 +326,10 @@ def test_a_step_allocates_nothing(cuda: gn.Backend, small: gn.Dataset, graph: st
                 assert Counter.count > 0
 
 
-def test_what_a_step_asks_of_the_device(cuda: gn.Backend, mnist_5k: gn.Dataset) -> None:
+def test_what_a_step_asks_of_the_device(cuda: gn.Backend, mnist_5k: gn.Dataset, products: str) -> None:
     cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
-    for graph, launches, graphs, gemms in (("off", 8, 0, 8), ("on", 0, 1, 0)):
+    kernels, gemms = (9, 0) if products == "fused" else (8, 8)
+    for graph, launches, graphs in (("off", kernels, 0), ("on", 0, 1)):
         one = trainer(mnist_5k, cuda, (784, 50, 30, 10), batch_size=100, graph=graph)
         with one._running():
             one._run_to(3)
@@ -326,7 +340,7 @@ def test_what_a_step_asks_of_the_device(cuda: gn.Backend, mnist_5k: gn.Dataset) 
         assert counts["launches"] == 2 * launches
         assert counts["gemms"] == 2 * gemms
         assert counts["graph_launches"] == 2 * graphs
-        assert counts["graph_nodes"] == 2 * graphs * 9
+        assert counts["graph_nodes"] == 2 * graphs * (kernels + gemms)
         for kind in ("h2d", "d2h", "d2d", "h2h"):
             assert counts[kind]["count"] == 0
         for kind in ("device_syncs", "stream_syncs", "event_syncs", "implicit_syncs", "mallocs", "memsets"):

@@ -123,8 +123,12 @@ def test_a_weighted_network_on_every_device(backend: gn.Backend) -> None:
     Network([5, 6, 3], backend, {"activation": "tanh"}, weights=[0.5, 2.0, 0.0, 1.0]).check(places=8)
 
 
+@pytest.mark.parametrize("fused", [0, 1e30], ids=["library", "fused"])
 @pytest.mark.parametrize("graph", ["on", "off"])
-def test_both_ways_to_run_the_steps_on_a_gpu(cuda: gn.Backend, graph: str) -> None:
+def test_both_ways_to_run_the_steps_on_a_gpu(
+    cuda: gn.Backend, graph: str, fused: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", fused)
     Network([5, 6, 3], cuda, {"activation": "elu"}, graph=graph).check(places=8)
 
 

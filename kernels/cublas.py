@@ -1,0 +1,112 @@
+"""Matrix products by cuBLAS, launched one by one or captured in a CUDA graph.
+
+CuPy's own wrappers tell cuBLAS the stream before each product, and refuse to while that stream is captured; the library
+itself has nothing against it. So products go to it directly, on a handle of our own for each device, with a workspace
+of our own: cuBLAS then allocates nothing, and the same products on one stream give the same bits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import DeviceError
+from gpunet.kernels.build import Ready
+
+#: Bytes of workspace; what NVIDIA recommends for compute capability 9.0, and more than it does for others.
+WORKSPACE = 32 << 20
+#: By dtype the type of the matrices, the type to compute in, and of the two factors of a product, as cublas_api.h and
+#: library_types.h number them: CUDA_R_32F with CUBLAS_COMPUTE_32F, CUDA_R_64F with CUBLAS_COMPUTE_64F.
+TYPES: dict[str, tuple[int, int, Any]] = {"float32": (0, 68, ctypes.c_float), "float64": (1, 70, ctypes.c_double)}
+TRANSPOSED, AS_IT_IS, DEFAULT_ALGORITHM = 1, 0, -1
+
+
+@functools.cache
+def _library() -> Any:
+    """cuBLAS, the one that CuPy has loaded."""
+    import cupy
+
+    cupy.cuda.device.get_cublas_handle()  # makes CuPy load it, from where it has found it
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    name = f"cublas64_{major}.dll" if os.name == "nt" else f"libcublas.so.{major}"
+    try:
+        return ctypes.CDLL(name)
+    except OSError as error:
+        raise DeviceError(f"cuBLAS cannot be loaded ({error}); reinstall CuPy's wheel with its [ctk] extra.") from None
+
+
+class _Handle:
+    """cuBLAS on one device, with the stream that it was told last."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.library = _library()
+        self.handle = ctypes.c_void_p()
+        self.check(self.library.cublasCreate_v2(ctypes.byref(self.handle)))
+        self.workspace = cupy.empty(WORKSPACE, np.uint8)
+        self.stream: int | None = None
+
+    def check(self, status: int) -> None:
+        if status:
+            raise DeviceError(f"cuBLAS reports error {status}; check the driver and CuPy's wheel.")
+
+    def follow(self, stream: int) -> None:
+        """Put the coming products on a stream; a new stream makes cuBLAS forget its workspace."""
+        self.check(self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream)))
+        address, size = ctypes.c_void_p(self.workspace.data.ptr), ctypes.c_size_t(WORKSPACE)
+        self.check(self.library.cublasSetWorkspace_v2(self.handle, address, size))
+        self.stream = stream
+
+
+@functools.cache
+def _handle(ordinal: int) -> _Handle:
+    return _Handle()
+
+
+def _factor(matrix: Any) -> tuple[int, Any, Any]:
+    """(operation, address, leading dimension) of a factor, for a library that takes columns for rows."""
+    if matrix.flags.c_contiguous:
+        return AS_IT_IS, matrix, max(matrix.shape[1], 1)
+    return TRANSPOSED, matrix.T, max(matrix.shape[0], 1)
+
+
+def product(a: Any, b: Any, out: Any) -> Ready:
+    """out = a b of CuPy matrices of float32 or float64, ready to be run.
+
+    Args:
+        a, b: (m, k) and (k, n), in C or Fortran order.
+        out: (m, n), in C order, written.
+
+    Raises:
+        DeviceError: cuBLAS cannot be loaded or used.
+    """
+    import cupy
+
+    (m, k), n = a.shape, b.shape[1]
+    of_matrices, to_compute, factor = TYPES[out.dtype.name]
+    left, b_matrix, b_line = _factor(b)
+    right, a_matrix, a_line = _factor(a)
+    one, zero = factor(1), factor(0)
+    address = ctypes.c_void_p
+    handle = _handle(out.device.id)
+    # The library reads the rows of a matrix as columns: it computes out^T = b^T a^T.
+    multiply = functools.partial(
+        handle.library.cublasGemmEx, handle.handle, left, right, n, m, k, ctypes.byref(one),
+        address(b_matrix.data.ptr), of_matrices, b_line, address(a_matrix.data.ptr), of_matrices, a_line,
+        ctypes.byref(zero), address(out.data.ptr), of_matrices, n, to_compute, DEFAULT_ALGORITHM,
+    )  # fmt: skip
+    return functools.partial(_run, handle, cupy.cuda.get_current_stream, multiply, (a, b, out))
+
+
+def _run(handle: _Handle, current_stream: Any, multiply: Any, arrays: Any) -> None:
+    """Compute a product on the current stream; `arrays` are here so that they live as long as their addresses."""
+    stream = current_stream().ptr
+    if stream != handle.stream:
+        handle.follow(stream)
+    if status := multiply():
+        handle.check(status)
