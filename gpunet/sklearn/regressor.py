@@ -12,6 +12,7 @@ from sklearn.utils import column_or_1d
 import gpunet.readers as read
 from gpunet.data.preparation import Preparation, Targets
 from gpunet.errors import UsageError
+from gpunet.kernels.losses import LOSSES as TABLE
 from gpunet.network.mlp import MLP
 from gpunet.sklearn.base import BaseMLP, Task
 from gpunet.sklearn.losses import HalfPoissonDeviance, HalfSquaredError
@@ -105,6 +106,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             sample_weight: (n,) weights of the examples, or None.
         """
         return self._score(X, y, sample_weight)
+
+    def _keep(self, model: MLP, *others: Any) -> None:
+        super()._keep(model, *others)
+        if self.loss == "squared_error":
+            model.loss = TABLE.make("mse")  # the same but for a factor, and known to whoever reads the model's file
 
     def _answers(self, model: MLP, X: Any) -> Any:
         logits = model.forward(X)

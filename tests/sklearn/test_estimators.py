@@ -247,6 +247,11 @@ def test_the_model_can_be_saved_and_read_elsewhere(tmp_path: Path) -> None:
     model = gn.MLP.load(tmp_path / "model.safetensors")
     assert model.class_names == ["high", "low"]
     np.testing.assert_array_equal(our.classes_[model.predict(DIGITS)], our.predict(DIGITS))
+    for kind in ("number", "numbers"):
+        regressor = ours.MLPRegressor(max_iter=3, random_state=0).fit(*DATA[kind])
+        regressor.model_.save(tmp_path / "model.safetensors")
+        model = gn.MLP.load(tmp_path / "model.safetensors")
+        np.testing.assert_array_equal(model.predict(DIABETES), regressor.predict(DIABETES))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
