@@ -14,7 +14,6 @@ each `rich_help_panel`, in a pipe plain. A command raises `GpunetError`s and let
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from typing import Any
 
@@ -73,10 +72,11 @@ class Command(TyperCommand):
         for parameter in self.params:
             value = ctx.params.get(parameter.name)
             if "" in (value if isinstance(value, (list, tuple)) else (value,)):
-                if parameter.param_type_name == "argument":
-                    raise UsageError(f"{argument_name(parameter)} is empty (an unset shell variable?); give a value.")
-                name = max(parameter.opts, key=len)
-                raise UsageError(f"{name} is empty (an unset shell variable?); give a value, or leave the option out.")
+                positional = parameter.param_type_name == "argument"
+                name, way = (
+                    (parameter.metavar, "") if positional else (max(parameter.opts, key=len), ", or leave it out")
+                )
+                raise UsageError(f"{name} is empty (an unset shell variable?); give a value{way}.")
         with errors.running():
             return super().invoke(ctx)
 
@@ -87,14 +87,7 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The options and the arguments by their names."""
-        positional = [each for each in self.get_params(ctx) if each.param_type_name == "argument"]
-        return ["[OPTIONS]", *map(argument_name, positional)]
-
-
-def argument_name(argument: Any) -> str:
-    """An argument as it stands in a usage line: RUN, or RUN... for one or more."""
-    name = (argument.metavar or argument.name.upper()).rstrip(".")
-    return f"{name}..." if argument.nargs == -1 else name
+        return ["[OPTIONS]", *(each.metavar for each in self.params if each.param_type_name == "argument")]
 
 
 class Group(TyperGroup):
@@ -112,22 +105,14 @@ class CommandGroup(Group):
     listing = False  # True while only names and one-line helps are wanted
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names in the table whose module is there."""
-        return [name for name in COMMANDS if importlib.util.find_spec(module_of(name))]
+        """The names in the table."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name, imported now (or a stand-in for it while listing), or None."""
-        if cmd_name not in COMMANDS or not importlib.util.find_spec(module_of(cmd_name)):
-            return None
-        if self.listing:
+        if self.listing and cmd_name in COMMANDS:
             return TyperCommand(name=cmd_name, help=COMMANDS[cmd_name])
-        return load_command(cmd_name)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the arguments name; a mistyped name gets a suggestion."""
-        # The suggestion for a mistyped name is made from self.commands, which would else stay empty.
-        self.commands: dict[str, Any] = dict.fromkeys(self.list_commands(ctx))
-        return super().resolve_command(ctx, args)
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page without importing any command."""
@@ -144,14 +129,9 @@ class CommandGroup(Group):
             self.listing = False
 
 
-def module_of(name: str) -> str:
-    """The module of a command."""
-    return f"gpunet.cli.{name.replace('-', '_')}"
-
-
 def load_command(name: str) -> Any:
     """Import the module of a command and return the parser's command object."""
-    module = importlib.import_module(module_of(name))
+    module = importlib.import_module(f"gpunet.cli.{name.replace('-', '_')}")
     if hasattr(module, "app"):
         module.app.info.name = name
         command = typer.main.get_command(module.app)

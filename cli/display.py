@@ -145,14 +145,9 @@ def table_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 
 def size(count: int | None) -> str:
     """Bytes in words: 9.9 MB."""
-    if count is None:
-        return "?"
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+    from rich.filesize import decimal
+
+    return "?" if count is None else decimal(count)
 
 
 class DownloadBar:

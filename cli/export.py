@@ -12,7 +12,7 @@ from gpunet.errors import UsageError
 
 
 def command(
-    run: str = typer.Argument(..., metavar="RUN|MODEL", help="Run folder or model file.", show_default=False),
+    run: str = typer.Argument(..., metavar="RUN", help="Run folder or model file.", show_default=False),
     out: str = typer.Argument(
         ...,
         metavar="FILE",

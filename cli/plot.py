@@ -60,7 +60,7 @@ def picture_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _RUNS = typer.Argument(
     ...,
-    metavar="RUN",
+    metavar="RUN...",
     help="Run folders, model files, or JSON lines of gpunet train --json; - reads them from standard input.",
     show_default=False,
 )

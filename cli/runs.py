@@ -15,7 +15,10 @@ from gpunet.training.progress import figure
 
 def command(
     folders: Optional[list[str]] = typer.Argument(  # noqa: B008, UP045
-        None, metavar="FOLDER", help="Runs, or folders with runs somewhere in them. [default: runs]", show_default=False
+        None,
+        metavar="FOLDER...",
+        help="Runs, or folders with runs somewhere in them. [default: runs]",
+        show_default=False,
     ),
     sort: str = typer.Option(
         "started", "--sort", metavar="NAME", help="By a setting, a metric such as accuracy, seconds, run or started."

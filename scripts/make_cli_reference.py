@@ -18,7 +18,7 @@ from typing import Any
 
 import typer
 
-from gpunet.cli.app import COMMANDS, app, argument_name
+from gpunet.cli.app import COMMANDS, app
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 
@@ -115,7 +115,7 @@ def described(command: Any, path: str, parent: Any, level: int) -> Iterator[str]
 def term(parameter: Any, context: Any) -> str:
     """An option or argument as it is written in a table."""
     if parameter.param_type_name == "argument":
-        return argument_name(parameter)
+        return str(parameter.metavar)
     names = ", ".join(sorted([*parameter.opts, *parameter.secondary_opts], key=len))
     value = "" if parameter.is_flag else f" {parameter.metavar or parameter.make_metavar(context)}"
     return f"{names}{value}"
