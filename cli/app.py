@@ -87,7 +87,7 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The options and the arguments by their names."""
-        return ["[OPTIONS]", *(each.metavar for each in self.params if each.param_type_name == "argument")]
+        return ["[OPTIONS]", *(str(each.metavar) for each in self.params if each.param_type_name == "argument")]
 
 
 class Group(TyperGroup):

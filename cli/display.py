@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpunet.training.progress import can_redraw, duration, encodes, is_terminal
+from gpunet.terminal import can_redraw, duration, encodes, is_terminal
 
 if TYPE_CHECKING:
     from gpunet.pictures.picture import Canvas

@@ -10,7 +10,7 @@ import typer
 from gpunet.cli import display
 from gpunet.runs import labels, listing
 from gpunet.runs.logs import as_json
-from gpunet.training.progress import figure
+from gpunet.terminal import figure
 
 
 def command(

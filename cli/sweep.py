@@ -22,7 +22,7 @@ from gpunet.runs.settings import Settings, read_file
 from gpunet.sweeps import grids
 from gpunet.sweeps.sweep import Sweep
 from gpunet.sweeps.trials import Result, Row
-from gpunet.training.progress import figure
+from gpunet.terminal import figure
 
 
 class Board:
@@ -159,7 +159,7 @@ def command(
     together: str = typer.Option(
         "auto",
         "--together",
-        metavar="N|auto|off",
+        metavar="N",
         help="Networks that one process trains side by side, on CUDA in common launches; auto for as many as the "
         "CUDA device takes, and off on the CPU.",
     ),

@@ -27,9 +27,10 @@ from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import LOGS, as_json
 from gpunet.runs.recording import Recording
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer, layer_sizes
+from gpunet.terminal import figure
 from gpunet.training.callbacks import Callback
 from gpunet.training.memory import training_bytes
-from gpunet.training.progress import ProgressBar, figure
+from gpunet.training.progress import ProgressBar
 from gpunet.training.records import Record, ResultRecord, StepRecord
 from gpunet.training.trainer import Trainer
 

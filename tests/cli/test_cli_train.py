@@ -263,7 +263,7 @@ def test_help_of_the_program_lists_commands_and_imports_none():
     assert done.returncode == 0, done.stderr
     text, loaded = done.stdout.split("\nloaded ")
     assert "  train" in text
-    unwanted = {"cupy", "matplotlib", "rich.console", "rich.progress", "gpunet.cli.train", "joblib", "PIL"}
+    unwanted = {"numpy", "cupy", "matplotlib", "rich.console", "rich.progress", "gpunet.cli.train", "joblib", "PIL"}
     assert not unwanted & set(loaded.split())
 
 

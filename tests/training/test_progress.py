@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.training.progress import Losses, duration, sparkline
+from gpunet.terminal import duration
+from gpunet.training.progress import Losses, sparkline
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

@@ -1,0 +1,40 @@
+"""What a stream can show, and numbers as people read them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+
+def figure(value: float) -> str:
+    """A loss or a metric in figures that stay legible: 0.1234, 43,210.5."""
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.6g}"
+
+
+def duration(seconds: float) -> str:
+    """0:07, 12:34 or 1:02:03."""
+    whole = max(0, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal; one that is closed or missing is none."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+def can_redraw(stream: Any) -> bool:
+    """Whether a stream is a terminal whose cursor can be moved, so that a progress bar can stand there."""
+    return is_terminal(stream) and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def encodes(stream: Any, text: str) -> bool:
+    """Whether a stream's encoding has all characters of a text."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
