@@ -70,13 +70,13 @@ def list_command(json: bool = _JSON) -> None:
         [
             e.name,
             f"{e.train + e.validation + e.test:,}",
-            str(e.classes),
+            str(e.classes or ""),
             display.size(e.size),
             e.licence,
         ]
         for e in DATASETS.values()
     ]
-    display.table(["data set", "images", "classes", "size", "licence"], rows)
+    display.table(["data set", "examples", "classes", "size", "licence"], rows)
     display.line()
     display.pairs([(entry.name, _place(entry)) for entry in DATASETS.values()])
 
@@ -201,7 +201,7 @@ def _facts(entry: DatasetEntry, data_dir: str | None = None) -> dict[str, Any]:
         "name": entry.name,
         "images": {"train": entry.train, "validation": entry.validation, "test": entry.test},
         "classes": entry.classes,
-        "image_shape": list(entry.image_shape),
+        "image_shape": None if entry.image_shape is None else list(entry.image_shape),
         "bytes": entry.size,
         "folder": None if folder is None else str(folder),
         "authors": entry.authors,

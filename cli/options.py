@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Optional, get_type_hints
 
 import typer
+from typer.models import ArgumentInfo
 
 from gpunet import readers
 from gpunet.errors import GpunetError, UsageError
@@ -18,8 +19,8 @@ from gpunet.runs.settings import FIELDS, Settings, layered, option, read_file
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command an option for every setting.
+def setting_options(function: Callable[..., Any], names: Collection[str] = tuple(FIELDS)) -> Callable[..., Any]:
+    """Give a command an option for every setting, or for those of these names.
 
     `function(given, **others)` gets the settings that stood on the command line as the dict `given`, name to
     text as it was typed, and its own options by name; its own options come after those of the settings.
@@ -32,10 +33,13 @@ def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ]
 
     def command(**values: Any) -> Any:
-        given = {name: values.pop(name) for name in FIELDS}
+        given = {name: values.pop(name) for name in names}
         return function({name: text for name, text in given.items() if text is not None}, **values)
 
-    parameters = [_parameter(name, field) for name, field in FIELDS.items()] + own
+    parameters = [_parameter(name, FIELDS[name]) for name in names]
+    # Arguments stand before options, whoever names them.
+    first = [parameter for parameter in own if isinstance(parameter.default, ArgumentInfo)]
+    parameters = [*first, *parameters, *(parameter for parameter in own if parameter not in first)]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__, command.__name__ = function.__doc__, function.__name__

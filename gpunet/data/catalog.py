@@ -5,6 +5,7 @@ A new one is one more entry of DATASETS; `load_dataset` and the `data` command t
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gpunet.data.columns import Table, as_table
 from gpunet.data.dataset import Dataset, Split
 from gpunet.data.download import Progress, cache_dir, copy_proven, download, mirrors_first, sha256_of
 from gpunet.data.idx import read_idx
+from gpunet.data.preparation import Preparation
+from gpunet.data.tables import DataOptions, apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
 from gpunet.files import expand
 from gpunet.registry import Registry
@@ -56,12 +60,12 @@ class FileState(NamedTuple):
 
 @dataclass(eq=False)
 class DatasetEntry:
-    """A data set of four idx files: train images, train labels, test images, test labels.
+    """A data set, and how it is had: of four idx files, train images, train labels, test images, test labels.
 
     Attributes:
         name: what it is loaded by.
         summary, authors, licence, origin: for people.
-        files: the four files.
+        files: the files.
         mirrors: addresses of folders that serve them; none for a set that comes with the package.
         train, validation, test: the numbers of examples.
         class_names: a name for each class.
@@ -74,14 +78,14 @@ class DatasetEntry:
     authors: str
     licence: str
     origin: str
-    files: tuple[SourceFile, SourceFile, SourceFile, SourceFile]
+    files: tuple[SourceFile, ...]
     mirrors: tuple[str, ...]
     train: int
     validation: int
     test: int
     class_names: tuple[str, ...]
     checksum: str | None
-    image_shape: tuple[int, ...] = (28, 28)
+    image_shape: tuple[int, ...] | None = (28, 28)
 
     def __repr__(self) -> str:
         return f"DatasetEntry({self.name!r}: {self.summary})"
@@ -237,6 +241,68 @@ class DatasetEntry:
         )
 
 
+@dataclass(eq=False)
+class TableEntry(DatasetEntry):
+    """A table that comes with the package, in one file of text.
+
+    Attributes:
+        target: the name of its target column.
+    """
+
+    target: str = "target"
+
+    def table(self) -> Table:
+        """The table, read without pyarrow.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        import csv
+        import gzip
+
+        (file,) = self.files
+        path = BUNDLED / self.name / file.name
+        if not path.is_file():
+            raise DataError(f"{path} is missing; install gpunet anew.")
+        if sha256_of(path) != file.sha256:
+            raise DataError(f"{path} is damaged (its sha256 is another); install gpunet anew.")
+        header, *rows = csv.reader(gzip.decompress(path.read_bytes()).decode().splitlines())
+        columns = {}
+        for name, cells in zip(header, zip(*rows, strict=True), strict=True):
+            texts = name == self.target and bool(self.class_names)
+            columns[name] = np.array(cells) if texts else np.array(cells, np.float64)
+        return as_table(columns, str(path))
+
+    def load(self, data_dir: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> Dataset:
+        """The table as a data set, read as one without options is.
+
+        Raises:
+            DataError: the file is missing or damaged.
+            UsageError: a folder is given.
+        """
+        return self.load_with(DataOptions(), None, data_dir)
+
+    def load_with(
+        self,
+        options: DataOptions,
+        preparation: Preparation | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> Dataset:
+        """The table as a data set, read with these options, or prepared as a network was trained.
+
+        Raises:
+            DataError: the file is missing or damaged, or does not fit the preparation.
+            UsageError: a folder is given, or an option does not fit the table.
+        """
+        self.locate(data_dir)
+        tables = {"train": self.table()}
+        if preparation is not None:
+            return apply_tables(self.name, tables, preparation, options)
+        if options.target is None:
+            options = dataclasses.replace(options, target=(self.target,))
+        return load_tables(self.name, tables, options)
+
+
 def _is_another(entry: DatasetEntry, labels: Path | None) -> bool:
     """Whether a train label file (small, so quickly hashed) belongs to another known data set."""
     if labels is None:
@@ -379,5 +445,55 @@ DATASETS.register(
             "Ankle boot",
         ),
         checksum=None,
+    )
+)
+DATASETS.register(
+    TableEntry(
+        name="wine",
+        summary="178 wines of three cultivars in 13 measurements; a table of classes that comes with the package",
+        authors="Stefan Aeberhard, Michele Forina",
+        licence="CC BY 4.0",
+        origin="https://archive.ics.uci.edu/dataset/109/wine",
+        files=(
+            SourceFile(
+                "wine.csv.gz",
+                4_454,
+                "27f7fba80c3394f1df26e1a4ddf55eb43d64bffc70f8b25b836d0d2d1dc23167",
+                "d34007f421db414bc42ba22a14a0e682f718930c31b7c532f6302754380bfb54",
+            ),
+        ),
+        mirrors=(),
+        train=142,
+        validation=0,
+        test=36,
+        class_names=("cultivar 1", "cultivar 2", "cultivar 3"),
+        checksum=None,
+        image_shape=None,
+        target="cultivar",
+    )
+)
+DATASETS.register(
+    TableEntry(
+        name="diabetes",
+        summary="442 patients in ten measurements; how far their diabetes progressed, a number to be predicted",
+        authors="Bradley Efron, Trevor Hastie, Iain Johnstone, Robert Tibshirani",
+        licence="published with the paper, no terms stated",
+        origin="https://www4.stat.ncsu.edu/~boos/var.select/diabetes.html",
+        files=(
+            SourceFile(
+                "diabetes.csv.gz",
+                7_578,
+                "d4e1d3f131c04cad668b6fb44523907c2f991bea0673c7de0970a60d7e69f59d",
+                "9193026b7622ff944f0a6855a10107b24caf50dad69787c46e6890e69c27faca",
+            ),
+        ),
+        mirrors=(),
+        train=354,
+        validation=0,
+        test=88,
+        class_names=(),
+        checksum=None,
+        image_shape=None,
+        target="progression",
     )
 )

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gpunet.data.catalog import DATASETS
+from gpunet.data.catalog import DATASETS, TableEntry
 from gpunet.data.columns import as_table, is_table
 from gpunet.data.dataset import Dataset
 from gpunet.data.download import Progress
@@ -53,10 +53,13 @@ def load_dataset(
         return apply_tables("table", tables, preparation, how)
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
+        entry = DATASETS[name_or_path]
+        if isinstance(entry, TableEntry):
+            return entry.load_with(how, preparation, data_dir)
         if how.given and preparation is None:
             option = "--" + how.given[0].replace("_", "-")
             raise UsageError(f"{option}: the data set {text} says itself how it is read; leave the option out.")
-        data = DATASETS[name_or_path].load(data_dir, progress)
+        data = entry.load(data_dir, progress)
         return data if preparation is None else _matched(data, preparation)
     if data_dir is not None:
         if (Path(data_dir) / text).exists():

@@ -375,6 +375,29 @@ def test_mnist_5k_is_made_by_its_script(tmp_path):
         assert made == kept
 
 
+@pytest.mark.parametrize("name", ["wine", "diabetes"])
+def test_bundled_tables(name, tmp_path):
+    entry, data = DATASETS[name], load_dataset(name)
+    assert (len(data.train), len(data.test), data.classes) == (entry.train, entry.test, entry.classes)
+    assert data.task == ("classification" if name == "wine" else "regression")
+    assert tuple(data.class_names or ()) == entry.class_names
+    assert [state.state for state in entry.verify()] == ["ok"]
+    assert (
+        len(load_dataset(name, test=None, drop=["hue"] if name == "wine" else ["s1"]).train) == entry.train + entry.test
+    )
+    assert load_dataset(name, preparation=data.preparation).checksum == data.checksum
+    refused(lambda: load_dataset(name, data_dir=tmp_path), "comes with the package", error=UsageError)
+
+
+def test_bundled_tables_are_made_by_their_script(tmp_path):
+    pytest.importorskip("sklearn")
+    script = ROOT / "scripts" / "make_tables.py"
+    subprocess.run([sys.executable, script, "--to", tmp_path], check=True, stdout=subprocess.DEVNULL)
+    for name in ("wine", "diabetes"):
+        made, kept = (gzip.decompress((root / name / f"{name}.csv.gz").read_bytes()) for root in (tmp_path, BUNDLED))
+        assert made == kept
+
+
 @needs_mnist
 def test_full_mnist(tmp_path, monkeypatch):
     data = load_dataset("mnist", data_dir=FULL)
