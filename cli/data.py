@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Optional
 import typer
 
 from gpunet.cli.app import Command, Group
+from gpunet.cli.options import setting_options
 from gpunet.errors import DataError
+from gpunet.runs.settings import DATA_OPTIONS, Settings
 
 if TYPE_CHECKING:
     from gpunet.data.catalog import DatasetEntry
@@ -49,6 +51,11 @@ _DATA_DIR = typer.Option(
 _TO = typer.Option(None, "--to", metavar="DIR", help="Where to put the files. [default: the cache, $GPUNET_CACHE]")
 _JSON = typer.Option(False, "--json", help="JSON lines on standard output, for programs.")
 _QUIET = typer.Option(False, "--quiet", "-q", help="No progress.")
+
+
+def data_options(function: Any) -> Any:
+    """Give a command the options that say how data of one's own is read, as texts in `given`."""
+    return setting_options(function, DATA_OPTIONS)
 
 
 @app.command("list", cls=Command)
@@ -106,7 +113,9 @@ def get_command(
 
 
 @app.command("info", cls=Command)
+@data_options
 def info_command(
+    given: dict[str, str],
     data: str = typer.Argument(
         ...,
         metavar="NAME|PATH",
@@ -122,6 +131,7 @@ def info_command(
     Examples:
       gpunet data info mnist-5k
       gpunet data info my-digits/ --json
+      gpunet data info houses.csv --target price --drop id
     """
     from gpunet.cli import display
     from gpunet.data.catalog import DATASETS
@@ -134,7 +144,7 @@ def info_command(
         rows = _catalogue_rows(entry)
         counts: list[list[str]] = []
     else:
-        dataset = load_dataset(data, data_dir)
+        dataset = load_dataset(data, data_dir, **Settings(**given).data_options)
         facts = _contents(dataset)
         if entry is not None:
             facts = {**_facts(entry, data_dir), **facts}

@@ -31,6 +31,5 @@ print(f"diabetes: test R2 {result.test_r2:.3f}, RMSE {result.test_rmse:.1f}, sto
 # A model takes a table by the names of its columns, in any order; what is missing is taken for the median.
 patient = {name: [np.nan] for name in diabetes.preparation.column_names}
 heavy = {**patient, "bmi": [40.0]}
-print(
-    f"a typical patient {network.predict(patient)[0]:.0f}, one of a high body mass index {network.predict(heavy)[0]:.0f}"
-)
+usual, high = network.predict(patient)[0], network.predict(heavy)[0]
+print(f"a typical patient {usual:.0f}, one of a high body mass index {high:.0f}")

@@ -191,6 +191,18 @@ def test_scikit_learn() -> None:
     assert min(tried) > 0.9
 
 
+def test_tables() -> None:
+    output = run("18_tables")
+    (scaled,), (raw,) = rows(output, "^wine.*test accuracy")
+    assert scaled > 0.95
+    assert scaled >= raw
+    ((r2, rmse),) = [row[:2] for row in rows(output, "^diabetes")]
+    assert 0.35 < r2 < 0.7
+    assert 40 < rmse < 65
+    ((usual, high),) = rows(output, "^a typical")
+    assert high > usual
+
+
 def test_workshop() -> None:
     output = run("workshop", "301")
     assert output.count("Label: 2") >= 4
