@@ -32,4 +32,4 @@ print(f"diabetes: test R2 {result.test_r2:.3f}, RMSE {result.test_rmse:.1f}, sto
 patient = {name: [np.nan] for name in diabetes.preparation.column_names}
 heavy = {**patient, "bmi": [40.0]}
 usual, high = network.predict(patient)[0], network.predict(heavy)[0]
-print(f"a typical patient {usual:.0f}, one of a high body mass index {high:.0f}")
+print(f"a typical patient {usual:.1f}, one of a high body mass index {high:.1f}")
