@@ -144,7 +144,7 @@ def info_command(
         rows = _catalogue_rows(entry)
         counts: list[list[str]] = []
     else:
-        dataset = load_dataset(data, data_dir, **Settings(**given).data_options)
+        dataset = load_dataset(data, data_dir, **Settings.from_dict(given).data_options)
         facts = _contents(dataset)
         if entry is not None:
             facts = {**_facts(entry, data_dir), **facts}
