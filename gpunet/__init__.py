@@ -29,6 +29,7 @@ _NAMES = {
     "gpunet.kernels.losses": "LOSSES softmax_cross_entropy",
     "gpunet.kernels.optimizers": "OPTIMIZERS SGD Adagrad Adam AdamW Lion Momentum Nesterov RMSprop",
     "gpunet.network.evaluation": "Evaluation evaluate",
+    "gpunet.network.gradients": "loss_and_gradients",
     "gpunet.network.initializers": "INITIALIZERS",
     "gpunet.network.metrics": "METRICS",
     "gpunet.network.mlp": "MLP",

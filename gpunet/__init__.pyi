@@ -42,6 +42,7 @@ from gpunet.kernels.optimizers import RMSprop as RMSprop
 from gpunet.kernels.optimizers import SGD as SGD
 from gpunet.network.evaluation import Evaluation as Evaluation
 from gpunet.network.evaluation import evaluate as evaluate
+from gpunet.network.gradients import loss_and_gradients as loss_and_gradients
 from gpunet.network.initializers import Fill as Fill
 from gpunet.network.initializers import GlorotNormal as GlorotNormal
 from gpunet.network.initializers import GlorotUniform as GlorotUniform
@@ -160,6 +161,7 @@ __all__ = [
     "initializers",
     "load_checkpoint",
     "load_dataset",
+    "loss_and_gradients",
     "losses",
     "metrics",
     "optimizers",

@@ -48,7 +48,7 @@ SECTIONS: dict[str, list[str]] = {
         "Trainer", "Recipe", "Callback", "ProgressBar", "TrainingResult", "StepRecord",
         "ResultRecord", "find_learning_rate",
     ],
-    "Evaluation": ["evaluate", "Evaluation", "metrics.Metric", "metrics.Answers"],
+    "Evaluation": ["evaluate", "Evaluation", "loss_and_gradients", "metrics.Metric", "metrics.Answers"],
     "Losses": ["losses.Loss", "softmax_cross_entropy", "check_loss"],
     "Optimizers, schedules, initial weights": [
         "optimizers.Optimizer", "schedules.Schedule", "initializers.Initializer",

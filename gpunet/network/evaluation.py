@@ -128,11 +128,7 @@ def evaluate(
     images, classes = split.images, max(model.outputs, 2)
     if len(split.labels) == 0:
         raise DataError("there are no examples to evaluate.")
-    labels = _targets(model, split)
-    if labels.ndim == 1 and int(labels.max()) >= classes:
-        raise DataError(f"label {int(labels.max())} has no place among the model's {classes} classes.")
-    if labels.ndim == 2 and labels.shape[1] != model.outputs:
-        raise DataError(f"there are targets of {labels.shape[1]} columns for a model of {model.outputs} outputs.")
+    labels = targets_of(model, split)
     backend, xp = model.backend, model.backend.xp
     wide = np.float64 if model.dtype == np.float64 else np.float32
     measured = Measurement(chosen(model.preparation.task, metrics), backend)
@@ -157,8 +153,12 @@ def evaluate(
     return Evaluation(float(mean(host_losses, of_loss)), measured.read(weights), guesses, truth, host_losses, classes)
 
 
-def _targets(model: MLP, split: Any) -> np.ndarray:
-    """The targets of a split as the model is trained on them, checked."""
+def targets_of(model: MLP, split: Any) -> np.ndarray:
+    """The targets of a split as the model is trained on them, on the host.
+
+    Raises:
+        DataError: they are not as many as the inputs, or have no place among the model's outputs.
+    """
     count = len(split.images)
     if isinstance(split, Split):
         targets = split.targets
@@ -168,4 +168,9 @@ def _targets(model: MLP, split: Any) -> np.ndarray:
         targets = as_flags(split.labels, count)
     else:
         targets = as_labels(split.labels, count)[0]
+    classes = max(model.outputs, 2)
+    if targets.ndim == 1 and int(targets.max()) >= classes:
+        raise DataError(f"label {int(targets.max())} has no place among the model's {classes} classes.")
+    if targets.ndim == 2 and targets.shape[1] != model.outputs:
+        raise DataError(f"there are targets of {targets.shape[1]} columns for a model of {model.outputs} outputs.")
     return model.preparation.scale_targets(targets)
