@@ -61,7 +61,7 @@ class DataOptions:
         image_size: (rows, columns) of pictures, or of the pixels in a row.
         missing: "impute", or "flag" for one more feature where values are missing.
         bins: of the piecewise-linear encoding of numbers; 0 for none.
-        clip: whether predictions of a regression are clipped to the range of the training targets.
+        clip: whether ("on", "off") predictions of a regression are clipped to the range of the training targets.
     """
 
     target: tuple[str, ...] | None = None
@@ -74,7 +74,7 @@ class DataOptions:
     image_size: tuple[int, int] | None = None
     missing: str = "impute"
     bins: int = 0
-    clip: bool = False
+    clip: bool | str = False
 
     def __post_init__(self) -> None:
         if self.task != "auto":
@@ -84,6 +84,8 @@ class DataOptions:
             raise UsageError(f'missing must be "impute" or "flag", not {self.missing!r}.')
         if self.test is not None and not 0 < self.test < 1:
             raise UsageError(f"test is a fraction above 0 and below 1, or None, not {self.test!r}.")
+        if self.clip in ("on", "off"):
+            object.__setattr__(self, "clip", self.clip == "on")
         for name in ("target", "features", "drop"):
             value = getattr(self, name)
             if isinstance(value, (str, int)):
@@ -454,7 +456,7 @@ def fit(table: Table, roles: Roles, task: str, options: DataOptions) -> tuple[Pr
         class_names = tuple(roles.targets)
     else:
         values = np.stack([table[name].as_numbers() for name in roles.targets], axis=1)
-        targets = fit_targets(roles.targets, values, clip=options.clip)
+        targets = fit_targets(roles.targets, values, clip=bool(options.clip))
     base = Preparation(
         task=task,
         class_names=class_names,

@@ -106,6 +106,10 @@ class Settings(Recipe):
     missing: str = setting("impute", read.choice(("impute", "flag"), "treatment"), DATA, "NAME",
         "Missing values of a table become the median or the most frequent one; flag adds a column that says where.",
         names=("impute", "flag"))  # fmt: skip
+    bins: int = setting(0, read.whole(0, 256, example="16"), DATA, "N",
+        "Quantile bins of a piecewise-linear encoding that each number of a table gets beside it.", "none")  # fmt: skip
+    clip: str = setting("off", read.choice(("on", "off"), "choice"), DATA, "on|off",
+        "Keep predictions of numbers in the range of the training targets.", names=("on", "off"))  # fmt: skip
     test: float | None = setting(0.2, read.optional(read.number(above=0, below=1, example="0.2, or none")), DATA,
         "X", "Share of a table without a test split that is kept for testing, or none.")  # fmt: skip
     group: str | None = setting(None, read.optional(read.name), DATA, "NAME",
@@ -288,7 +292,7 @@ def construct(option: str, spec: str, table: Registry[Any, T], **extra: Any) -> 
 
 
 #: Settings that say how data of one's own is read.
-DATA_OPTIONS = ("target", "features", "drop", "task", "scale", "missing", "test", "group", "image_size")
+DATA_OPTIONS = ("target", "features", "drop", "task", "scale", "missing", "bins", "clip", "test", "group", "image_size")
 
 
 def check_keys(given: Any) -> dict[str, Any]:

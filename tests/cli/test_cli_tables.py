@@ -247,3 +247,34 @@ def test_a_column_of_names_or_an_index_is_never_the_label(tmp_path: Path) -> Non
     said = gpunet("train", "--data", path, code=1).stderr
     assert "--target COLUMN" in said
     assert "who, x, z" in said
+
+
+def test_a_regression_that_is_resumed_ends_bitwise_the_same(tmp_path: Path) -> None:
+    options = ("--data", "diabetes", "--scale", "robust", "--bins", 8, "--clip", "on", "--optimizer", "adam", "--quiet")
+    gpunet("train", *options, "--iterations", 60, "--out", tmp_path / "whole")
+    data = gn.load_dataset("diabetes", scale="robust", bins=8, clip=True)
+
+    def trainer() -> gn.Trainer:
+        model = gn.MLP([data.features, 50, 30, 1], loss="mse", seed=0)
+        return gn.Trainer(model, data, optimizer=gn.Adam(0.001), iterations=60, checkpoint_every=25)
+
+    state: list[Any] = []
+
+    class Stop(gn.Callback):
+        def on_checkpoint(self, trainer: gn.Trainer) -> None:
+            if not state:
+                state.append(trainer.state())
+                trainer.stop()
+
+    first = trainer()
+    first.callbacks += [Stop()]
+    list(first.steps())
+    assert first.iteration == 25
+    second = trainer()
+    second.restore(*state[0])
+    list(second.steps())
+    kept = gn.MLP.load(tmp_path / "whole")
+    np.testing.assert_array_equal(kept.flat, second.model.flat)
+    values = kept.predict(data.test.inputs)
+    low, high = data.train.targets.min(), data.train.targets.max()
+    assert low <= values.min() <= values.max() <= high
