@@ -47,7 +47,7 @@ def rows(output: str, pattern: str) -> list[list[float]]:
 
 def test_there_is_a_script_for_every_lesson() -> None:
     lessons = [path.stem for path in SCRIPTS if path.stem != "workshop"]
-    assert [name[:2] for name in lessons] == [f"{number:02}" for number in range(1, 18)]
+    assert [name[:2] for name in lessons] == [f"{number:02}" for number in range(1, 19)]
     tested = {
         value.value for value in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(value, ast.Constant)
     }
