@@ -12,6 +12,7 @@ from gpunet.cli import display
 from gpunet.data.dataset import Dataset, Split
 from gpunet.data.load import load_dataset
 from gpunet.errors import DataError, UsageError
+from gpunet.network.ensemble import Ensemble, load_model
 from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.network.mlp import MLP
 from gpunet.runs.folder import RunFolder
@@ -29,7 +30,7 @@ class Opened:
     """
 
     name: str
-    model: MLP
+    model: MLP | Ensemble
     data: Dataset | None
     config: dict[str, Any]
 
@@ -75,11 +76,11 @@ def open_run(
         if with_data:
             config = folder.config()
             settings = folder.settings() if "settings" in config else None
-        model = folder.load(backend)
+        model: MLP | Ensemble = folder.load(backend)
         if not folder.model.exists():
             display.note(f"{path}: the run has not ended; the network is that of its newest checkpoint.")
     else:
-        model = MLP.load(path, backend)
+        model = load_model(path, backend)
     name = path_name(Path(path))
     if not with_data:
         return Opened(name, model, None, config)

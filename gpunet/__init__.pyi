@@ -40,6 +40,8 @@ from gpunet.kernels.optimizers import OPTIMIZERS as OPTIMIZERS
 from gpunet.kernels.optimizers import Optimizer as Optimizer
 from gpunet.kernels.optimizers import RMSprop as RMSprop
 from gpunet.kernels.optimizers import SGD as SGD
+from gpunet.network.ensemble import Ensemble as Ensemble
+from gpunet.network.ensemble import load_model as load_model
 from gpunet.network.evaluation import Evaluation as Evaluation
 from gpunet.network.evaluation import evaluate as evaluate
 from gpunet.network.gradients import loss_and_gradients as loss_and_gradients
@@ -74,6 +76,8 @@ from gpunet.runs.settings import Settings as Settings
 from gpunet.sweeps.sweep import Sweep as Sweep
 from gpunet.sweeps.sweep import sweep as sweep
 from gpunet.training.callbacks import Callback as Callback
+from gpunet.training.folds import CrossValidation as CrossValidation
+from gpunet.training.folds import cross_validate as cross_validate
 from gpunet.training.progress import ProgressBar as ProgressBar
 from gpunet.training.range_test import find_learning_rate as find_learning_rate
 from gpunet.training.recipe import Recipe as Recipe
@@ -115,9 +119,11 @@ __all__ = [
     "AdamW",
     "Backend",
     "Callback",
+    "CrossValidation",
     "CsvLog",
     "DATASETS",
     "Dataset",
+    "Ensemble",
     "Evaluation",
     "GpunetError",
     "INITIALIZERS",
@@ -151,6 +157,7 @@ __all__ = [
     "activations",
     "check_activation",
     "check_loss",
+    "cross_validate",
     "errors",
     "evaluate",
     "export",
@@ -161,6 +168,7 @@ __all__ = [
     "initializers",
     "load_checkpoint",
     "load_dataset",
+    "load_model",
     "loss_and_gradients",
     "losses",
     "metrics",

@@ -42,9 +42,9 @@ object made of it, and so is `gn.SCHEDULES.make("cosine", initial=0.1, warmup=10
 SECTIONS: dict[str, list[str]] = {
     "Devices": ["get_backend", "Backend"],
     "Data": ["load_dataset", "Dataset", "Split"],
-    "Model": ["MLP", "Activation", "activation", "check_activation"],
+    "Model": ["MLP", "Ensemble", "load_model", "Activation", "activation", "check_activation"],
     "Training": [
-        "train", "training_steps", "train_together", "steps_together",
+        "train", "training_steps", "train_together", "steps_together", "cross_validate", "CrossValidation",
         "Trainer", "Recipe", "Callback", "ProgressBar", "TrainingResult", "StepRecord",
         "ResultRecord", "find_learning_rate",
     ],

@@ -408,6 +408,36 @@ class Dataset:
         left, held_out = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
         return self._with(left, held_out, self.test, preparation=left.preparation.fitted(left.inputs, left.targets))
 
+    def folds(self, count: int, seed: int = 0) -> list[Dataset]:
+        """The same data `count` times, each with another part of the train examples held out as validation.
+
+        The parts are drawn at random by the seed, as equal in size as can be, and of classes with as equal a share of
+        each in every part; all keep the order they had. A validation split that is there already goes back to the train
+        examples first. What is fitted to the train examples is fitted to those of each fold anew.
+
+        Args:
+            count: how many parts, 2 to the number of train examples.
+            seed: of the draw.
+
+        Raises:
+            UsageError: there are not that many parts.
+        """
+        whole = self.hold_out(0)
+        train = whole.train
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 2 <= count <= len(train):
+            raise UsageError(f"folds are a whole number from 2 to {len(train)}, the train examples, not {count!r}.")
+        order = np.random.default_rng(seed).permutation(len(train))
+        if train.targets.ndim == 1:
+            order = order[np.argsort(train.targets[order], kind="stable")]
+        fold = np.empty(len(train), np.int64)
+        fold[order] = np.arange(len(train)) % count
+        found = []
+        for number in range(count):
+            left, held_out = (train.take(np.flatnonzero(rows)) for rows in (fold != number, fold == number))
+            fitted = left.preparation.fitted(left.inputs, left.targets)
+            found.append(self._with(left, held_out, self.test, preparation=fitted))
+        return found
+
     def select_classes(self, classes: Iterable[int | str]) -> Dataset:
         """Only the examples of these classes, numbered anew 0 to k-1 in the order given.
 

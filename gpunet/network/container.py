@@ -1,4 +1,4 @@
-"""The file of models and checkpoints: safetensors with a description in JSON and a checksum; no pickle anywhere.
+"""The file of models, ensembles and checkpoints: safetensors with a description in JSON and a checksum; no pickles.
 
 A file has one entry `gpunet` in its safetensors metadata: a JSON object with `format` ("gpunet model" or "gpunet
 checkpoint"), `version`, `crc32` (of the description without it and of all tensors) and what the kind adds. A model
@@ -21,6 +21,7 @@ from gpunet.files import write_atomic
 from gpunet.version import __version__
 
 MODEL = "gpunet model"
+ENSEMBLE = "gpunet ensemble"
 CHECKPOINT = "gpunet checkpoint"
 #: The version of both formats; a file of another one is refused.
 VERSION = 1
@@ -29,7 +30,7 @@ MAX_HEADER = 1 << 24
 
 
 def write(path: str | os.PathLike[str], kind: str, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-    """Write a file of one of the two kinds, atomically. The same content gives the same bytes.
+    """Write a file of one of the kinds, atomically. The same content gives the same bytes.
 
     Raises:
         CheckpointError: the file cannot be written.
@@ -66,8 +67,8 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
     if facts.get("format") != kind:
         other = facts.get("format")
         known = isinstance(other, str) and other.isprintable() and len(other) < 40
-        named = f"a {str(other).removeprefix('gpunet ')}" if known else "something else"
-        raise CheckpointError(f"{path}: this is {named} and not a {what}.")
+        named, wanted = (f"a{'n' * name.startswith('e')} {name}" for name in (str(other).removeprefix("gpunet "), what))
+        raise CheckpointError(f"{path}: this is {named if known else 'something else'} and not {wanted}.")
     if facts.get("version") != VERSION:
         writer = f", {one_line(facts['gpunet'], 20)}" if facts.get("gpunet") else ""
         raise CheckpointError(
@@ -78,6 +79,15 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
     if claimed != _checksum(facts, arrays):
         raise CheckpointError(f"{path}: the {what} is damaged, its checksum does not fit; use another copy of it.")
     return arrays, facts
+
+
+def kind_of(path: str | os.PathLike[str]) -> str | None:
+    """Which kind of file it is, or None for a file that `read` would refuse."""
+    path = Path(path)
+    try:
+        return _description(path, "model", _parse(path, "model", _content(path))[1]).get("format")
+    except (OSError, CheckpointError):
+        return None
 
 
 def _content(path: Path) -> bytes:

@@ -16,7 +16,8 @@ from gpunet.errors import DataError, UsageError
 from gpunet.kernels.losses import LOSSES, loss_step
 from gpunet.network.metrics import CLASSIFICATION, MULTI_LABEL, Answers, Measurement, chosen, counts, mean, metric_of
 from gpunet.network.metrics import true_classes as true_classes
-from gpunet.network.mlp import CHUNK, MLP
+from gpunet.network.mlp import CHUNK
+from gpunet.network.predictor import Predictor
 from gpunet.notebook import Table
 
 #: Logits that are held at a time; bounds the memory of an evaluation with very many classes.
@@ -96,7 +97,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: MLP,
+    model: Predictor,
     split: Any,
     loss: Any = None,
     progress: Callable[[int, int], None] | None = None,
@@ -153,7 +154,7 @@ def evaluate(
     return Evaluation(float(mean(host_losses, of_loss)), measured.read(weights), guesses, truth, host_losses, classes)
 
 
-def targets_of(model: MLP, split: Any) -> np.ndarray:
+def targets_of(model: Predictor, split: Any) -> np.ndarray:
     """The targets of a split as the model is trained on them, on the host.
 
     Raises:

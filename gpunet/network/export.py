@@ -48,7 +48,7 @@ class Graph:
 
 
 def to_onnx(model: Any, *, pixels: bool = False) -> Any:
-    """The model as an `onnx.ModelProto`.
+    """The model, an `MLP` or an `Ensemble`, as an `onnx.ModelProto`.
 
     Its input is `images` (n, features): float32 as the network takes them (pixels from 0 to 1), or with `pixels` uint8
     from 0 to 255, which the graph scales itself. Of a network trained on a table they are its columns as
@@ -66,27 +66,13 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
         from onnx import TensorProto, checker, helper
     except ImportError:
         raise MissingExtra("onnx", "onnx", "writing an ONNX file") from None
-    for activation in model.activations:
-        if activation.onnx is None:
-            able = ", ".join(name for name, entry in ACTIVATIONS.items() if entry.onnx is not None)
-            raise UsageError(f"the activation {activation.name!r} has no ONNX form; those that have one are {able}.")
     graph = Graph()
-    x = "images"
     encoding = model.preparation.encoding()
-    if encoding is not None and pixels:
-        raise UsageError("the network was trained on the columns of a table, which are no pixels; leave pixels out.")
-    if encoding is not None:
-        x = _encoded(graph, encoding, x)
-    if pixels:
-        x = graph("Mul", graph("Cast", x, to=TensorProto.FLOAT), graph.constant(model.input_scale, "scale"))
-    parameters = [np.asarray(model.backend.to_host(array)) for array in model.parameters]
-    last = len(model.sizes) - 2
-    for index in range(last + 1):
-        weights = graph.constant(parameters[2 * index], f"W{index + 1}")
-        bias = graph.constant(parameters[2 * index + 1], f"b{index + 1}")
-        x = graph("Gemm", x, weights, bias, name="logits" if index == last else None)
-        if index < last:
-            x = model.activations[index].onnx(graph, x)
+    members = getattr(model, "models", None)
+    if members is None:
+        _logits(graph, model, pixels, name="logits")
+    else:
+        _joined(graph, model, [_logits(graph, member, pixels, f"{i}.") for i, member in enumerate(members, 1)])
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", model.outputs])]
     task = model.preparation.task
     classes = max(model.outputs, 2) if task == "classification" else model.outputs
@@ -94,7 +80,7 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
         _probabilities(graph, model)
         outputs.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes]))
     if task == "regression":
-        _values(graph, model.preparation.targets)
+        graph("Identity", _in_units(graph, "logits", model.preparation.targets), name="values")
         outputs.append(helper.make_tensor_value_info("values", TensorProto.FLOAT, ["n", model.outputs]))
     elif task == "multi-label":
         above = graph("Greater", "logits", graph.constant(model.loss.threshold))
@@ -128,7 +114,52 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
     return proto
 
 
-def _encoded(graph: Graph, encoding: Encoding, x: str) -> str:
+def _logits(graph: Graph, model: Any, pixels: bool, before: str = "", name: str | None = None) -> str:
+    """The logits of a network; `before` stands before the names of its arrays."""
+    from onnx import TensorProto
+
+    for activation in model.activations:
+        if activation.onnx is None:
+            able = ", ".join(name for name, entry in ACTIVATIONS.items() if entry.onnx is not None)
+            raise UsageError(f"the activation {activation.name!r} has no ONNX form; those that have one are {able}.")
+    x = "images"
+    encoding = model.preparation.encoding()
+    if encoding is not None and pixels:
+        raise UsageError("the network was trained on the columns of a table, which are no pixels; leave pixels out.")
+    if encoding is not None:
+        x = _encoded(graph, encoding, x, before)
+    if pixels:
+        x = graph("Mul", graph("Cast", x, to=TensorProto.FLOAT), graph.constant(model.input_scale, f"{before}scale"))
+    parameters = [np.asarray(model.backend.to_host(array)) for array in model.parameters]
+    last = len(model.sizes) - 2
+    for index in range(last + 1):
+        weights = graph.constant(parameters[2 * index], f"{before}W{index + 1}")
+        bias = graph.constant(parameters[2 * index + 1], f"{before}b{index + 1}")
+        x = graph("Gemm", x, weights, bias, name=name if index == last else None)
+        if index < last:
+            x = model.activations[index].onnx(graph, x)
+    return x
+
+
+def _joined(graph: Graph, ensemble: Any, logits: list[str]) -> None:
+    """The logits of an ensemble out of those of its members (see `Ensemble.forward`)."""
+    output = ensemble.loss.output
+    if output == "softmax":
+        graph("Log", graph("Mean", *(graph("Softmax", each, axis=1) for each in logits)), name="logits")
+    elif output == "sigmoid":
+        likely = graph("Mean", *(graph("Sigmoid", each) for each in logits))
+        graph("Sub", graph("Log", likely), graph("Log", graph("Sub", graph.constant(1.0), likely)), name="logits")
+    else:
+        own = ensemble.preparation.targets
+        pairs = zip(ensemble.models, logits, strict=True)
+        values = graph("Mean", *(_in_units(graph, each, member.preparation.targets) for member, each in pairs))
+        if own is not None:
+            shifted = graph("Sub", values, graph.constant(np.array(own.shift)))
+            values = graph("Div", shifted, graph.constant(np.array(own.scale)))
+        graph("Identity", values, name="logits")
+
+
+def _encoded(graph: Graph, encoding: Encoding, x: str, before: str) -> str:
     """The features of a table's columns, a block of each kind after the other (see `kernels/encoding.py`)."""
     from onnx import TensorProto, numpy_helper
 
@@ -137,8 +168,9 @@ def _encoded(graph: Graph, encoding: Encoding, x: str) -> str:
         if first == after:
             continue
         part = slice(first, after)
-        graph.constants.append(numpy_helper.from_array(encoding.source[part].astype(np.int64), f"columns_{kind}"))
-        v = graph("Gather", x, f"columns_{kind}", axis=1)
+        columns = f"{before}columns_{kind}"
+        graph.constants.append(numpy_helper.from_array(encoding.source[part].astype(np.int64), columns))
+        v = graph("Gather", x, columns, axis=1)
         if kind == MISSING:
             parts.append(graph("Cast", graph("IsNaN", v), to=TensorProto.FLOAT))
             continue
@@ -162,16 +194,16 @@ def _encoded(graph: Graph, encoding: Encoding, x: str) -> str:
 _FLOATS = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
-def _values(graph: Graph, targets: Targets | None) -> None:
+def _in_units(graph: Graph, logits: str, targets: Targets | None) -> str:
     """The values that logits stand for, in the units of the targets."""
     if targets is None:
-        graph("Identity", "logits", name="values")
-        return
-    scaled = graph("Mul", "logits", graph.constant(np.array(targets.scale)))
-    values = graph("Add", scaled, graph.constant(np.array(targets.shift)), name=None if targets.low else "values")
+        return logits
+    scaled = graph("Mul", logits, graph.constant(np.array(targets.scale)))
+    values = graph("Add", scaled, graph.constant(np.array(targets.shift)))
     if targets.low:
         above = graph("Max", values, graph.constant(np.array(targets.low)))
-        graph("Min", above, graph.constant(np.array(targets.high)), name="values")
+        values = graph("Min", above, graph.constant(np.array(targets.high)))
+    return values
 
 
 def _axis(graph: Graph) -> str:
@@ -194,7 +226,7 @@ def _probabilities(graph: Graph, model: Any) -> None:
 def facts(model: Any) -> dict[str, Any]:
     """What a program that uses the model has to know beside its weights."""
     return {
-        "activations": [activation.name for activation in model.activations],
+        **({} if hasattr(model, "models") else {"activations": [each.name for each in model.activations]}),
         "output": model.loss.output,
         "input_scale": model.input_scale,
         "image_shape": None if model.image_shape is None else list(model.image_shape),
@@ -263,6 +295,8 @@ def export(model: Any, path: str | os.PathLike[str], *, pixels: bool = False) ->
     from gpunet.files import write_atomic
 
     if check_format(path) == ".npz":
+        if hasattr(model, "models"):
+            raise UsageError(f"{os.fspath(path)}: an ensemble is exported as .onnx; a .npz file holds one network.")
         if pixels:
             raise UsageError(f"{os.fspath(path)}: only an ONNX graph can scale pixels; an .npz file holds no graph.")
         stream = io.BytesIO()

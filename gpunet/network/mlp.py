@@ -29,7 +29,7 @@ from gpunet.kernels.threads import Threads
 from gpunet.network import container, model_file
 from gpunet.network.initializers import INITIALIZERS, Initializer, TruncatedNormal
 from gpunet.network.layers import Dense
-from gpunet.network.metrics import Answers
+from gpunet.network.predictor import Predictor
 from gpunet.network.torch_bridge import read_module, read_weights, to_module
 from gpunet.notebook import Table
 
@@ -39,7 +39,7 @@ CHUNK = 500
 ALIGNMENT = 16
 
 
-class MLP:
+class MLP(Predictor):
     """A multi-layer perceptron with any number of hidden layers.
 
     Args:
@@ -197,11 +197,6 @@ class MLP:
         """How many numbers are trained."""
         return sum(int(array.size) for array in self.parameters)
 
-    @property
-    def outputs(self) -> int:
-        """The width of the last layer."""
-        return self.sizes[-1]
-
     def set_parameter(self, index: int, values: Any) -> None:
         """Overwrite parameter `index` (of W1, b1, …) with values of its shape, from the host or the device.
 
@@ -324,38 +319,6 @@ class MLP:
             passes.append(layer.forward(x, workspace))
             x = workspace.kept
         return passes, x
-
-    def predict_proba(self, x: Any) -> Any:
-        """Probabilities (n, classes), on the model's device; with a single output, of class 0 and class 1.
-
-        Args:
-            x: examples as of `Split.inputs`, or a table with the columns that the model was trained on.
-
-        Raises:
-            UsageError: the loss that the model is trained with gives no probabilities.
-        """
-        logits = self.forward(x)
-        with self.backend.use():
-            if not self.loss.gives_probabilities:
-                what = "values" if self.preparation.task == "regression" else "classes"
-                raise UsageError(f"a model trained with {self.loss.name} gives no probabilities, only {what}.")
-            likely = self.loss.probabilities(logits, self.backend.xp)
-            single = self.outputs == 1 and self.preparation.task == "classification"
-            return self.backend.xp.hstack((1 - likely, likely)) if single else likely
-
-    def predict(self, x: Any) -> Any:
-        """What the model answers for each example, on its device.
-
-        Args:
-            x: examples as of `Split.inputs`, or a table with the columns that the model was trained on.
-
-        Returns:
-            The class (n,) int64; of several labels (n, labels) int64, 0 or 1; of a regression the value in the
-            target's units, (n,) or, of several targets, (n, targets).
-        """
-        logits = self.forward(x)
-        with self.backend.use():
-            return Answers(logits, None, self.loss, self.preparation, self.backend.xp).predicted
 
     def save(self, path: str | os.PathLike[str], parameters: np.ndarray | None = None) -> None:
         """Write the model to a safetensors file: parameters, architecture and preprocessing.

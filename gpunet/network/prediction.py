@@ -24,7 +24,7 @@ from gpunet.data.photos import load_picture
 from gpunet.data.preparation import Number, Pictures
 from gpunet.data.reader import is_table_file, read_parts
 from gpunet.errors import DataError, UnwritableFile, UsageError
-from gpunet.network.mlp import MLP
+from gpunet.network.predictor import Predictor
 
 #: Suffixes of files that are pictures and not arrays.
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -66,7 +66,7 @@ class Answers:
     probabilities: np.ndarray | None
 
 
-def parts_of(path: Path, model: MLP, center: bool = False) -> Iterator[Part]:
+def parts_of(path: Path, model: Predictor, center: bool = False) -> Iterator[Part]:
     """The examples in a file, or the pictures in a folder, a part at a time.
 
     Args:
@@ -91,7 +91,7 @@ def parts_of(path: Path, model: MLP, center: bool = False) -> Iterator[Part]:
         yield from _array(path, model)
 
 
-def answer(model: MLP, part: Part) -> Answers:
+def answer(model: Predictor, part: Part) -> Answers:
     """What a network answers for some examples.
 
     Raises:
@@ -107,7 +107,7 @@ def answer(model: MLP, part: Part) -> Answers:
     return Answers(predictions, numbers if likely else None)
 
 
-def class_names(model: MLP) -> list[str]:
+def class_names(model: Predictor) -> list[str]:
     """A name for each class, label or target."""
     targets = model.preparation.targets
     if targets is not None:
@@ -116,7 +116,7 @@ def class_names(model: MLP) -> list[str]:
     return model.class_names or [str(index) for index in range(max(model.outputs, fewest))]
 
 
-def _pictures(file: str, paths: Sequence[Path], model: MLP, center: bool) -> Iterator[Part]:
+def _pictures(file: str, paths: Sequence[Path], model: Predictor, center: bool) -> Iterator[Part]:
     made = model.preparation.pictures
     if made is None:
         shape = model.image_shape
@@ -134,7 +134,7 @@ def _pictures(file: str, paths: Sequence[Path], model: MLP, center: bool) -> Ite
         yield Part(file, [str(path) for path in some], start, inputs, [])
 
 
-def _rows(path: Path, model: MLP) -> Iterator[Part]:
+def _rows(path: Path, model: Predictor) -> Iterator[Part]:
     preparation = model.preparation
     names = preparation.column_names
     if names is None:
@@ -152,7 +152,7 @@ def _rows(path: Path, model: MLP) -> Iterator[Part]:
         raise DataError(f"{path}: there is no example in it.")
 
 
-def _array(path: Path, model: MLP) -> Iterator[Part]:
+def _array(path: Path, model: Predictor) -> Iterator[Part]:
     array = read_npy(path, mapped=True) if path.suffix.lower() == ".npy" else read_idx(path)
     encoding = model.preparation.encoding()
     features = model.sizes[0] if encoding is None else encoding.columns
@@ -196,7 +196,7 @@ class Writer:
         MissingExtra: pyarrow is needed, for Parquet, and not installed.
     """
 
-    def __init__(self, path: str | os.PathLike[str], model: MLP) -> None:
+    def __init__(self, path: str | os.PathLike[str], model: Predictor) -> None:
         self.path = Path(path)
         self.kind = self.path.suffix.lower()
         if self.kind not in OUTPUTS:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.network.ensemble import single
 from gpunet.pictures.picture import Options, Subject
 from gpunet.pictures.pixels import picture_shape
 from gpunet.pictures.sheets import LONGEST, Sheet, Tile
@@ -27,7 +28,7 @@ class Weights(Sheet):
 
     def __init__(self, model: Any, count: int | None = None, title: str | None = None) -> None:
         super().__init__(count)
-        self.shape = picture_shape(model.image_shape, "the network's inputs")
+        self.shape = picture_shape(single(model).image_shape, "the network's inputs")
         self.model, self._title = model, title
 
     @classmethod

@@ -21,6 +21,7 @@ import numpy as np
 from gpunet.data.preparation import Category, Number
 from gpunet.errors import UsageError
 from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH
+from gpunet.network.ensemble import single
 from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.pictures.mistakes import class_names, is_wrong, words
 from gpunet.pictures.picture import metric_name, metric_text
@@ -71,7 +72,7 @@ def check_format(path: str | os.PathLike[str]) -> str:
 def page(model: Any, data: Any = None, *, split: str | None = None, name: str | None = None) -> str:
     """The text of the page (see `export_page`)."""
     known = activations()
-    for activation in model.activations:
+    for activation in single(model).activations:
         if activation.name not in known:
             raise UsageError(
                 f"the activation {activation.name!r} has no form in a page; those that have one are {', '.join(known)}."
