@@ -326,6 +326,14 @@ def test_without_a_graph_each_does_its_own_steps(cuda: gn.Backend, monkeypatch: 
     assert together(many(cuda)[:3]) == wanted
 
 
+def test_products_by_cublas_stay_out_of_the_common_graph(cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", 3000)
+    wanted = [alone(trainer) for trainer in many(cuda, 12)[:3]]
+    made = many(cuda, 12)[:3]
+    assert [trainer.joins for trainer in made] == [False, True, False]
+    assert together(made) == wanted
+
+
 def test_both_devices_at_once(cuda: gn.Backend) -> None:
     wanted = [alone(trainer) for device in ("cpu", cuda) for trainer in many(device, 12)[:3]]
     assert together([trainer for device in ("cpu", cuda) for trainer in many(device, 12)[:3]]) == wanted
