@@ -8,8 +8,10 @@
 #include "rows.cuh"
 
 #define THREADS 256
+// Blocks that a multiprocessor has registers for: 64 a thread. Left to itself the assembler takes 40 for doubles and spills.
+#define BLOCKS 4
 
-extern "C" __global__ void __launch_bounds__(THREADS) loss(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) loss(
     REAL* logits, const REAL* __restrict__ bias, const LABEL* __restrict__ targets, const ACC* __restrict__ weights,
     const ACC* __restrict__ total, REAL* delta, ACC* losses, int64* control, int batch, int outputs) {
     __shared__ ACC shared[THREADS / 32];
