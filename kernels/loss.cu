@@ -8,8 +8,9 @@
 #include "rows.cuh"
 
 #define THREADS 256
-// Blocks that a multiprocessor has registers for: 64 a thread. Left to itself the assembler takes 40 for doubles and spills.
-#define BLOCKS 4
+// Blocks that a multiprocessor has registers for: 64 a thread for floats, 128 for doubles. Left to itself the assembler
+// takes fewer and spills.
+#define BLOCKS (sizeof(ACC) == 4 ? 4 : 2)
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) loss(
     REAL* logits, const REAL* __restrict__ bias, const LABEL* __restrict__ targets, const ACC* __restrict__ weights,
