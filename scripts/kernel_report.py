@@ -180,7 +180,7 @@ def record() -> list[dict[str, Any]]:
             run_to(one, 2)
 
     found: list[tuple[str, tuple[str, ...]]] = []
-    many_tiles = gemm.MANY_TILES
+    many_tiles, usual = gemm.MANY_TILES, graph.FUSED_FLOP
     with recording(found):
         for dtype in ("float32", "float64"):
             for gemm.MANY_TILES in (1, many_tiles):
@@ -205,6 +205,7 @@ def record() -> list[dict[str, Any]]:
                 for name in gn.ACTIVATIONS if dtype == "float32" else ():
                     gn.kernels.activation.activation_forward(logits, gn.ACTIVATIONS[name], logits)
                     gn.kernels.activation.activation_backward(logits, logits, gn.ACTIVATIONS[name], logits)
+    graph.FUSED_FLOP = usual
     return [{"source": source, "options": list(options), "label": describe(source)} for source, options in found]
 
 
@@ -355,10 +356,9 @@ INTRODUCTION = """<!-- Written by scripts/kernel_report.py; do not edit. -->
 
 Counted on a simulated CUDA device while the default network trains. A graph step replays the captured step with one
 launch; eager (`--graph off`) launches each kernel by itself. The products of a network as small as this are gpunet's
-own, each fused with what is around it; those of a large one are cuBLAS's, here counted with the same network.
-In an ordinary step the host copies nothing, waits
-for nothing and allocates nothing. A log step reads the losses of its batch and which answers were right, and the step
-at which a loss was not finite, if any. A new epoch brings the permutation of its rows.
+own, each fused with what is around it; those of a large one are cuBLAS's, here counted with the same network. In an
+ordinary step the host copies nothing, waits for nothing and allocates nothing. A log step reads the losses of its batch
+and which answers were right, and the step at which a loss was not finite, if any. A new epoch brings the permutation of its rows.
 
 """
 

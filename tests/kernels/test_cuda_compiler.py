@@ -48,7 +48,7 @@ SOURCES = [
     ("gemm.cu", layer(FLOAT, gemm.LARGE, 0)),
     ("gemm.cu", layer(DOUBLE, gemm.SMALL, 0)),
     ("gemm.cu", layer(DOUBLE, gemm.LARGE, 1)),
-    ("activation_backward.cu", {**FLOAT, "DERIVATIVE": gn.ACTIVATIONS["tanh"].cuda_functions().replace("\n", " ")}),
+    ("times_derivative.cu", {**FLOAT, "DERIVATIVE": gn.ACTIVATIONS["tanh"].cuda_functions().replace("\n", " ")}),
     ("column_sum.cu", FLOAT),
     ("elementwise_loss.cuh loss.cu", {**FLOAT, **LABELS, **SQUARED, "GROUP": 1}),
     ("elementwise_loss.cuh loss.cu", {**DOUBLE, **SOFT, **SQUARED, "GROUP": 8}),
