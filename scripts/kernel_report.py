@@ -358,7 +358,8 @@ Counted on a simulated CUDA device while the default network trains. A graph ste
 launch; eager (`--graph off`) launches each kernel by itself. The products of a network as small as this are gpunet's
 own, each fused with what is around it; those of a large one are cuBLAS's, here counted with the same network. In an
 ordinary step the host copies nothing, waits for nothing and allocates nothing. A log step reads the losses of its batch
-and which answers were right, and the step at which a loss was not finite, if any. A new epoch brings the permutation of its rows.
+and which answers were right, and the step at which a loss was not finite, if any. A new epoch brings the permutation of
+its rows.
 
 """
 
