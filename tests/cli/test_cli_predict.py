@@ -236,7 +236,7 @@ def test_arguments_that_are_refused(tmp_path, model):
     gpunet("predict", code=2)
     gpunet("predict", model, code=2)
     assert "there is" in gpunet("predict", tmp_path, "x.png", code=1).stderr
-    assert "cannot be read" in gpunet("predict", tmp_path / "nothing", "x.png", code=1).stderr
+    assert "there is no such run" in gpunet("predict", tmp_path / "nothing", "x.png", code=1).stderr
     network = gn.MLP([4, 2])
     network.save(tmp_path / "features")
     drawn(np.eye(28, dtype=np.uint8) * 255).save(tmp_path / "a.png")

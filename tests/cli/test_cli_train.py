@@ -18,6 +18,8 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: `gpunet` with any end.
 gpunet = functools.partial(command_line.gpunet, code=None)
 SHORT = ("train", "--iterations", "300", "--device", "cpu")
+#: Long enough for the bar to show its figures, on a quick machine too.
+LONG = ("train", "--hidden", "800,400", "--iterations", "300", "--device", "cpu")
 
 
 def in_terminal(*arguments: str, columns: int = 80, **changes: str) -> str:
@@ -190,7 +192,7 @@ def test_config_file_with_the_command_line_on_top(tmp_path: Path):
 
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_on_a_terminal_a_bar_is_drawn_within_the_width(columns: int):
-    text = in_terminal(*SHORT, "--validation", "400", columns=columns)
+    text = in_terminal(*LONG, "--validation", "400", columns=columns)
     assert "steps/s" in text or columns == 40
     assert "\x1b[36m" in text
     for line in ESCAPE.sub("", text.replace("\r", "\n")).split("\n"):
@@ -198,7 +200,7 @@ def test_on_a_terminal_a_bar_is_drawn_within_the_width(columns: int):
 
 
 def test_no_color_on_a_terminal():
-    text = in_terminal(*SHORT, NO_COLOR="1")
+    text = in_terminal(*LONG, NO_COLOR="1")
     assert "steps/s" in text
     assert not re.search(r"\x1b\[(?:\d+;)*[349]\d(?:;\d+)*m", text)
 
