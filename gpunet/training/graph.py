@@ -135,7 +135,7 @@ class Branches:
         """Do up to `count` steps of each network, on the backend's stream, which must be the current one.
 
         Args:
-            networks: the `Step` of each, warm, with nothing for the host to do for `count` steps.
+            networks: the `TrainingStep` of each, warm, with nothing for the host to do for `count` steps.
             count: at least 1.
 
         Returns:

@@ -89,7 +89,7 @@ def load_state_dict(trainer: Any, arrays: dict[str, np.ndarray], facts: dict[str
         if "best" in arrays:
             trainer.early_stopping.weights = backend.to_device(arrays["best"], trainer.model.dtype).copy()
     trainer.seconds, trainer.stopped = seconds, stopped
-    trainer.step.go_on_from(iteration)
+    trainer.step.resume_at(iteration)
 
 
 def _check_identity(theirs: Any, ours: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """The training step: its arrays, what it does with them, and what it reads ahead.
 
-What a step does says `Step.operations`, once for both devices. All arrays of a step exist before the first
+What a step does says `TrainingStep.operations`, once for both devices. All arrays of a step exist before the first
 one, so its operations are bound to them once and then run again and again (on CUDA also as one graph).
 What changes from step to step lies in device memory (the control block, the table of coefficients, the ring
 of permutations); the host refills them at boundaries, and does nothing else in between.
@@ -28,7 +28,7 @@ from gpunet.training.graph import LaunchMode, StepGraph
 from gpunet.training.recipe import Recipe
 
 
-class Step:
+class TrainingStep:
     """Everything that a training step touches, allocated once, and the operations on it.
 
     Args:
@@ -248,7 +248,7 @@ class Step:
         self.coefficients.before = updates
         self.ask_rates_again()
 
-    def go_on_from(self, done: int) -> None:
+    def resume_at(self, done: int) -> None:
         """Have `done` steps done, whatever was done before."""
         self.done = done
         with self.backend.use():

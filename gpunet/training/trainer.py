@@ -31,7 +31,7 @@ from gpunet.training.progress import ProgressBar
 from gpunet.training.recipe import Options, Recipe, TrainerOptions
 from gpunet.training.records import Record, ResultRecord, StepRecord, TrainingResult
 from gpunet.training.schedules import Schedule, as_schedule
-from gpunet.training.step import Step
+from gpunet.training.step import TrainingStep
 from gpunet.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Trainer:
         self._pace = 0.0  # seconds per step, lately
         self.early_stopping = EarlyStopping(recipe.early_stopping)
         with explaining(model, data, self.optimizer, self.batch):
-            self.step = Step(model, data, self.loss, self.optimizer, self.schedule, recipe, self.mode)
+            self.step = TrainingStep(model, data, self.loss, self.optimizer, self.schedule, recipe, self.mode)
 
     def __repr__(self) -> str:
         where = f"{self.model.description} on {self.data.name} ({self.backend.device})"
