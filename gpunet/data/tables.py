@@ -141,19 +141,7 @@ def load_tables(name: str, tables: dict[str, Table], options: DataOptions) -> Da
     if "test" not in parts and options.test is not None:
         parts.update(_with_test(parts["train"], roles, task, options.test, facts))
     preparation, more = fit(parts["train"], roles, task, options)
-    splits = {split: split_of(table, preparation, roles.targets) for split, table in parts.items()}
-    if preparation.columns is None:
-        _as_one_dtype(splits, preparation)
-    return Dataset(
-        name,
-        splits["train"],
-        splits.get("validation"),
-        splits.get("test"),
-        class_names=preparation.class_names,
-        image_shape=preparation.image_shape,
-        preparation=preparation,
-        facts=[*facts, *more],
-    )
+    return _dataset(name, parts, preparation, roles.targets, [*facts, *more])
 
 
 def apply_tables(
@@ -181,6 +169,13 @@ def apply_tables(
         parts.update(_with_test(parts["train"], Roles(targets, [], group), preparation.task, options.test, facts))
     for table in parts.values():
         facts += [("new to the network", remark) for remark in preparation.known(table)]
+    return _dataset(name, parts, preparation, targets, facts)
+
+
+def _dataset(
+    name: str, parts: dict[str, Table], preparation: Preparation, targets: list[str], facts: list[tuple[str, str]]
+) -> Dataset:
+    """The data set of prepared tables; split name -> table."""
     splits = {split: split_of(table, preparation, targets) for split, table in parts.items()}
     if preparation.columns is None:
         _as_one_dtype(splits, preparation)
