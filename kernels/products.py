@@ -20,13 +20,14 @@ import numpy as np
 from gpunet.kernels.build import Ready
 from gpunet.kernels.threads import helpers
 
-#: Products of fewer floating-point operations are computed in one piece: a helper is awake after some 30 microseconds.
-SHARED = 20e6
+#: Products of fewer floating-point operations are computed in one piece: a helper that has slept since the last product
+#: needs 100 microseconds to wake, and what it computed lies in the other core's cache. At 50 million nothing is gained.
+SHARED = 100e6
 #: A product has FEW pieces, or one for each PIECE operations if those are more, each at least NARROW rows or columns:
 #: every piece packs the other factor anew, which costs little up to four pieces and 15 % with eight.
 FEW, PIECE, NARROW = 4, 1e9, 128
-#: After a helper was late, so many products are computed without any; twice as many each time, up to LONGEST.
-SHORTEST, LONGEST = 8, 1024
+#: After a helper was late, so many products are computed without any; twice as many each further time in a row.
+SHORTEST, LONGEST = 1, 1024
 
 Piece = tuple[Any, Any, Any]
 
@@ -70,8 +71,9 @@ class _Patience:
 
     def learn(self, late: bool) -> None:
         """Take note of how a shared product went."""
-        self.pause = min(2 * self.pause, LONGEST) if late else max(self.pause // 2, SHORTEST)
-        self.left = self.pause if late else 0
+        # On a quiet machine one helper in fifty is late, and the next is not.
+        self.left = self.pause + 1 if late else 0
+        self.pause = min(2 * self.pause, LONGEST) if late else SHORTEST
 
 
 _patience = _Patience()
@@ -123,7 +125,7 @@ class _Share:
         late, patience = False, (time.perf_counter() - began) / max(own, 1)
         while not all(self.settled):
             try:
-                self.delivered.get(timeout=patience)
+                self.delivered.get(timeout=2 * patience)
             except queue.Empty:
                 late = True
                 self._take_back()

@@ -24,6 +24,11 @@ class Pool:
             self.work.append(function)
 
 
+@pytest.fixture(autouse=True)
+def products_of_this_size_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "SHARED", 20e6)
+
+
 @pytest.fixture
 def helped(monkeypatch: pytest.MonkeyPatch):
     """Make products shared with `count` helpers of a pool."""
@@ -114,15 +119,14 @@ def test_a_piece_that_comes_too_late_is_dropped_and_help_asked_for_less_often(he
 def test_patience_grows_with_every_late_helper_and_shrinks_again():
     patience = products._Patience()
     assert patience.asks()
+    for times in range(20):
+        patience.learn(late=True)
+        without = [patience.asks() for _ in range(2 * products.LONGEST)].index(True)
+        assert without == min(products.SHORTEST * 2**times, products.LONGEST)
+    patience.learn(late=False)
+    assert patience.asks()
     patience.learn(late=True)
-    asked = [patience.asks() for _ in range(40)]
-    assert asked.index(True) == 2 * products.SHORTEST - 1
-    patience.learn(late=True)
-    assert [patience.asks() for _ in range(80)].index(True) == 4 * products.SHORTEST - 1
-    for _ in range(5):
-        patience.learn(late=False)
-        assert patience.asks()
-    assert patience.pause == products.SHORTEST
+    assert [patience.asks() for _ in range(4)].index(True) == products.SHORTEST
 
 
 @pytest.mark.parametrize(
