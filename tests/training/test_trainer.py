@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import subprocess
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -489,35 +486,3 @@ def test_trainings_in_threads_give_the_bits_of_trainings_alone() -> None:
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(train, (1, 2))) == alone
     assert [library["num_threads"] for library in threads.describe()] == before
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_a_child_that_is_forked_while_another_thread_trains_can_train_itself() -> None:
-    program = """if True:
-        import os, signal, threading
-        import numpy as np
-        import gpunet as gn
-
-        rng = np.random.default_rng(1)
-        data = gn.Dataset.from_arrays(rng.random((300, 200), np.float32), np.arange(300) % 3)
-        going = gn.Trainer(gn.MLP([200, 256, 3]), data, iterations=10**8, log_every=10)
-        started = threading.Event()
-
-        def train():
-            for record in going.steps():
-                started.set()
-
-        threading.Thread(target=train, daemon=True).start()
-        started.wait()
-        for _ in range(5):
-            child = os.fork()
-            if child == 0:
-                signal.alarm(60)  # a lock that nobody in the child opens
-                gn.train(gn.MLP([200, 16, 3]), data, iterations=5)
-                gn.evaluate(gn.MLP([200, 3]), data.train)
-                os._exit(0)
-            assert os.waitpid(child, 0)[1] == 0
-        os._exit(0)
-    """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
