@@ -35,7 +35,7 @@ from gpunet.kernels.loss import LOSSES, Loss
 
 __all__ = [
     "LOSSES", "BinaryCrossEntropy", "ElementwiseLoss", "Hinge", "Huber", "Loss", "MeanAbsoluteError",
-    "MeanSquaredError", "Perceptron", "SoftmaxCrossEntropy", "SquaredHinge", "loss_step", "softmax",
+    "MeanSquaredError", "Perceptron", "SoftmaxCrossEntropy", "SquaredHinge", "loss_step",
     "softmax_cross_entropy",
 ]  # fmt: skip
 
@@ -161,29 +161,3 @@ def softmax_cross_entropy(
     total = weights.sum(keepdims=True)
     loss_step(logits, None, targets, loss, delta, None, losses, None, weights, total)
     return (weights * losses).sum() / total[0], delta
-
-
-@operation
-def softmax(logits: Any, out: Any) -> Ready:
-    """out = softmax of each row of `logits` (batch, classes); never overflows; `out` may be `logits`."""
-
-    def run() -> Any:
-        wide = logits.astype(np.float32) if logits.dtype == np.float16 else logits
-        shifted = np.exp(wide - wide.max(axis=1, keepdims=True))
-        np.divide(shifted, shifted.sum(axis=1, keepdims=True), out=out, casting="same_kind")
-        return out
-
-    return run
-
-
-@softmax.cuda
-def _softmax_cuda(logits: Any, out: Any) -> Ready:
-    kernel = raw("softmax.cu", "softmax", *types(REAL=logits.dtype))
-    rows = launch(kernel, len(logits), 128, logits, out, np.int32(logits.shape[1]))
-
-    def run() -> Any:
-        if len(logits):
-            rows()
-        return out
-
-    return run

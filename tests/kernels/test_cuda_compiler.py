@@ -54,7 +54,6 @@ SOURCES = [
     ("elementwise_loss.cuh loss.cu", {**DOUBLE, **SOFT, **SQUARED, "GROUP": 8}),
     ("gather.cu", {**FLOAT, "IMAGE": "unsigned char", "LABEL": "int"}),
     ("penalties.cu", FLOAT),
-    ("softmax.cu", DOUBLE),
     ("softmax_cross_entropy.cuh loss.cu", {**FLOAT, **LABELS, "LABEL_SMOOTHING": 0.0, "GROUP": 4}),
     ("softmax_cross_entropy.cuh loss.cu", {**DOUBLE, **LABELS, "LABEL_SMOOTHING": 0.0, "GROUP": 2}),
     ("softmax_cross_entropy.cuh loss.cu", {**DOUBLE, **SOFT, "LABEL_SMOOTHING": 0.1, "GROUP": 256}),
