@@ -45,7 +45,7 @@ class Backend:
         self.ordinal = ordinal
         self.device = "cpu" if name == "cpu" else f"cuda:{ordinal}"
         self.reason = reason
-        self._queue = _queue(ordinal)
+        self._queue = queue_of(ordinal)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return get_backend, (self.device,)  # what goes to another process finds its device there
@@ -247,7 +247,7 @@ class Mark:
             self._capturing.release()
 
 
-class _Queue:
+class Queue:
     """The stream that the work for one CUDA device goes to, the lock of whoever puts work there, and the one that is
     held while a graph is captured."""
 
@@ -296,12 +296,13 @@ def _refuse_fork() -> None:
         )
 
 
-_queues: dict[int, _Queue] = {}
+_queues: dict[int, Queue] = {}
 
 
-def _queue(ordinal: int) -> _Queue:
-    # One for each device, also where two threads ask at once: `setdefault` is one step of the interpreter.
-    return _queues.setdefault(ordinal, _Queue())
+def queue_of(ordinal: int) -> Queue:
+    """The queue of a CUDA device, the same for whoever asks."""
+    # Also where two threads ask at once: `setdefault` is one step of the interpreter.
+    return _queues.setdefault(ordinal, Queue())
 
 
 def _refuse_allocation(size: int) -> Any:
@@ -324,7 +325,7 @@ def as_numpy(array: Any) -> np.ndarray:
     array = _detached(array)
     if hasattr(array, "__cuda_array_interface__"):
         array = array if hasattr(array, "get") else import_cupy().asarray(array)
-        with _queue(array.device.id).lock:
+        with queue_of(array.device.id).lock:
             return array.get()
     if not hasattr(array, "__array__") and hasattr(array, "__dlpack__"):
         return np.from_dlpack(array)
@@ -436,7 +437,7 @@ def open_cuda(ordinal: int = 0) -> Any:
         raise DeviceError(f"there is no device cuda:{ordinal}; this machine has {there}.")
     try:
         _cuda.opened = True
-        queue = _queue(ordinal)  # not beside another thread that captures a graph
+        queue = queue_of(ordinal)  # not beside another thread that captures a graph
         with queue.lock, cupy.cuda.Device(ordinal), queue.stream(cupy):
             probe = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x + 1.0f", "gpunet_probe")
             result = float(probe(cupy.ones(1, cupy.float32))[0])

@@ -36,14 +36,14 @@ def product(a: Any, b: Any, out: Any) -> Ready:
     """out = a b of NumPy matrices, in C or Fortran order, to be run as often as one likes."""
     if not out.flags.c_contiguous:
         a, b, out = b.T, a.T, out.T  # (a b)^T is b^T a^T
-    pieces = _pieces(a, b, out)
+    pieces = in_pieces(a, b, out)
     if len(pieces) == 1:
         # `np.dot` is at the BLAS a microsecond sooner than `np.matmul`, but writes contiguous matrices alone.
         return partial(np.dot, a, b, out)
     return partial(_together, pieces)
 
 
-def _pieces(a: Any, b: Any, out: Any) -> list[Piece]:
+def in_pieces(a: Any, b: Any, out: Any) -> list[Piece]:
     """The product as products of blocks of rows or, if there are more of them, of columns of the result."""
     rows, columns = out.shape
     work = 2.0 * rows * columns * a.shape[1]
@@ -58,7 +58,7 @@ def _pieces(a: Any, b: Any, out: Any) -> list[Piece]:
     return [(a, b[:, part], out[:, part]) for part in parts]
 
 
-class _Patience:
+class Patience:
     """When to ask for help again after some came late: on a busy machine seldom, on a quiet one always."""
 
     def __init__(self) -> None:
@@ -76,19 +76,19 @@ class _Patience:
         self.pause = min(2 * self.pause, LONGEST) if late else SHORTEST
 
 
-_patience = _Patience()
+patience = Patience()
 
 
 def _together(pieces: list[Piece]) -> None:
     pool, count = helpers(len(pieces) - 1)
-    if count == 0 or not _patience.asks():
+    if count == 0 or not patience.asks():
         for a, b, out in pieces:
             np.matmul(a, b, out=out)
         return
     share = _Share(pieces)
     for _ in range(count):
         pool.submit(share.help)
-    _patience.learn(share.work())
+    patience.learn(share.work())
 
 
 class _Share:
@@ -122,10 +122,10 @@ class _Share:
             np.matmul(a, b, out=out)
             self.settled[index] = True
             own += 1
-        late, patience = False, (time.perf_counter() - began) / max(own, 1)
+        late, usual = False, (time.perf_counter() - began) / max(own, 1)
         while not all(self.settled):
             try:
-                self.delivered.get(timeout=2 * patience)
+                self.delivered.get(timeout=2 * usual)
             except queue.Empty:
                 late = True
                 self._take_back()

@@ -28,10 +28,10 @@ def cores() -> int:
     if asked.isdigit() and int(asked):
         return int(asked)
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(there, _quota() or there))
+    return max(1, min(there, cores_granted() or there))
 
 
-def _quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+def cores_granted(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     """The whole cores of a container's CPU quota (cgroups of both versions), at least 1; None without one."""
     try:
         if (root / "cpu.max").exists():
@@ -58,7 +58,8 @@ def at_most(threads: int | None) -> Iterator[None]:
 
 
 @functools.cache
-def _pool() -> Any:
+def pool() -> Any:
+    """The threads that may help the caller's own."""
     from concurrent.futures import ThreadPoolExecutor  # with its logging; only large products want it
 
     return ThreadPoolExecutor(cores() - 1, thread_name_prefix="gpunet")
@@ -68,7 +69,7 @@ def helpers(wanted: int) -> tuple[Any, int]:
     """A pool of threads and how many of them may help the caller's own, at most `wanted`; (None, 0) for none."""
     most = _most.get()
     count = min(cores() if most is None else min(cores(), most), wanted + 1) - 1
-    return (_pool(), count) if count > 0 else (None, 0)
+    return (pool(), count) if count > 0 else (None, 0)
 
 
 @functools.cache
@@ -120,7 +121,7 @@ def one_blas_thread() -> Iterator[None]:
 def _after_fork() -> None:
     """Threads do not come along into the child, and nobody there is within `one_blas_thread` of another thread."""
     global _blas
-    _pool.cache_clear()
+    pool.cache_clear()
     _blas = _Blas()
 
 

@@ -71,6 +71,13 @@ def cuda() -> gn.Backend:
 
 
 @pytest.fixture
+def pooled(cuda: gn.Backend) -> bool:
+    """Whether CuPy keeps freed memory for later; where it does not, each array is an allocation."""
+    array = cuda.empty(1, np.float32)
+    return array.nbytes <= cuda.xp.get_default_memory_pool().used_bytes()
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers that are the same in every run."""
     return np.random.default_rng(20170516)

@@ -21,7 +21,7 @@ Progress = Callable[[str, int, "int | None"], None]
 MIRROR_VARIABLE = "GPUNET_MIRROR"
 TIMEOUT = 30.0  # seconds without a byte, after which the next mirror is tried
 _CHUNK = 1 << 16
-_ROUNDS = 4  # how often all mirrors are tried while each round brings at least some bytes
+ROUNDS = 4  # how often all mirrors are tried while each round brings at least some bytes
 
 
 class _Failed(Exception):
@@ -129,7 +129,7 @@ def download(
                 part.finish()
                 return target
             failures: dict[str, str] = {}
-            for _ in range(_ROUNDS):
+            for _ in range(ROUNDS):
                 before = part.length()
                 for url in urls:
                     try:

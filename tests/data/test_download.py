@@ -152,7 +152,7 @@ def test_cut_again_and_again(server, tmp_path):
 
 
 def test_cut_for_good_leaves_a_part_to_go_on_with(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("gpunet.data.download._ROUNDS", 1)
+    monkeypatch.setattr("gpunet.data.download.ROUNDS", 1)
     with pytest.raises(DataError, match="cut after 100,000 of 300,000 bytes"):
         get(server, tmp_path, "cut")
     assert names(tmp_path) == ["file.part"]

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from gpunet.kernels import products, threads
 
@@ -35,7 +36,7 @@ def helped(monkeypatch: pytest.MonkeyPatch):
 
     def use(pool: Pool, count: int = 3) -> Pool:
         monkeypatch.setattr(products, "helpers", lambda wanted: (pool, min(count, wanted)))
-        monkeypatch.setattr(products, "_patience", products._Patience())
+        monkeypatch.setattr(products, "patience", products.Patience())
         return pool
 
     return use
@@ -67,7 +68,7 @@ def test_a_shared_product_has_the_bits_of_one_computed_alone(helped, rng, m, k, 
 )
 def test_pieces_make_up_the_product_and_depend_on_the_shapes_alone(rng, m, k, n):
     a, b, out = matrices(rng, m, k, n, dtype="float64")
-    pieces = products._pieces(a, b, out)
+    pieces = products.in_pieces(a, b, out)
     assert (len(pieces) == 1) == (2.0 * m * k * n < products.SHARED or max(m, n) < 2 * products.NARROW)
     for left, right, part in pieces:
         part[...] = left @ right
@@ -117,7 +118,7 @@ def test_a_piece_that_comes_too_late_is_dropped_and_help_asked_for_less_often(he
 
 
 def test_patience_grows_with_every_late_helper_and_shrinks_again():
-    patience = products._Patience()
+    patience = products.Patience()
     assert patience.asks()
     for times in range(20):
         patience.learn(late=True)
@@ -146,15 +147,16 @@ def test_a_containers_quota_counts_as_its_cores(tmp_path, files, cores):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
-    assert threads._quota(tmp_path) == cores
+    assert threads.cores_granted(tmp_path) == cores
 
 
 def test_the_blas_works_with_one_thread_while_anybody_wants_it_so():
-    if not threads.describe():
+    blas = threadpoolctl.ThreadpoolController().select(user_api="blas")
+    if not blas.info():
         pytest.skip("the BLAS of this NumPy is none whose threads can be set")
 
     def numbers() -> set[int]:
-        return {library["num_threads"] for library in threads._controller().info()}
+        return {library["num_threads"] for library in blas.info()}
 
     before = numbers()
     with threads.one_blas_thread():
@@ -167,7 +169,7 @@ def test_the_blas_works_with_one_thread_while_anybody_wants_it_so():
 
 def test_an_inner_bound_never_raises_an_outer_one(monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 8)
-    monkeypatch.setattr(threads, "_pool", object)
+    monkeypatch.setattr(threads, "pool", object)
     assert threads.helpers(20)[1] == 7
     assert threads.helpers(2)[1] == 2
     with threads.at_most(4), threads.at_most(6), threads.at_most(None):

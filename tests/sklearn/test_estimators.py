@@ -363,14 +363,14 @@ def test_a_run_that_diverges_leaves_the_last_fit(recwarn: pytest.WarningsRecorde
 
 
 def test_an_interrupted_fit_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = Convergence._is_better
+    judge = Convergence.on_step
 
-    def interrupted(self: Convergence, trainer: Any) -> bool:
+    def interrupted(self: Convergence, trainer: Any) -> None:
+        judge(self, trainer)
         if self.epochs == 3:
             raise KeyboardInterrupt  # as by Ctrl-C
-        return judge(self, trainer)
 
-    monkeypatch.setattr(Convergence, "_is_better", interrupted)
+    monkeypatch.setattr(Convergence, "on_step", interrupted)
     our = ours.MLPClassifier(max_iter=50, random_state=0)
     with pytest.warns(UserWarning, match="interrupted"):
         our.fit(DIGITS, CLASSES)

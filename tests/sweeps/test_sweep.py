@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import gpunet as gn
 from gpunet.runs.settings import Settings
-from gpunet.sweeps import grids, lines, trials
+from gpunet.sweeps import grids, lines
 from gpunet.sweeps.sweep import Sweep, sweep
 from gpunet.sweeps.trials import Spread
 
@@ -346,15 +346,25 @@ def test_a_cluster_without_its_package_is_told(
         list(sweep(SMALL, {}, data=data, backend=backend))
 
 
-def test_a_backend_without_generators_gets_its_work_in_rounds() -> None:
-    asked = []
+def test_a_backend_without_generators_gets_its_work_in_rounds(data: gn.Dataset) -> None:
+    joblib = pytest.importorskip("joblib")
+    rounds = []
 
-    def parallel(work: list[int]) -> list[int]:
-        asked.append(work)
-        return work
+    class Rounds(joblib.parallel.ThreadingBackend):
+        supports_return_generator = False
 
-    assert list(trials._in_rounds(parallel, [1, 2, 3, 4, 5], 2)) == [1, 2, 3, 4, 5]
-    assert asked == [[1, 2], [3, 4], [5]]
+        def start_call(self) -> None:
+            rounds.append(0)
+
+        def submit(self, *work: Any, **options: Any) -> Any:
+            rounds[-1] += 1
+            return super().submit(*work, **options)
+
+    joblib.register_parallel_backend("rounds", Rounds)
+    grid = {"lr": [0.1, 0.2, 0.3, 0.4, 0.5]}
+    results = list(sweep(SMALL, grid, data=data, jobs=2, backend="rounds"))
+    assert [result.varied["lr"] for result in results] == ["0.1", "0.2", "0.3", "0.4", "0.5"]
+    assert rounds == [2, 2, 1]
 
 
 def test_a_sweep_on_cuda_trains_there(cuda: gn.Backend, data: gn.Dataset) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,6 @@ def test_pieces_take_no_more_threads_than_they_may(
     most: int | None, taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "cores", lambda: 3)
-    threads._pool.cache_clear()
     seen, all_there = set(), threading.Barrier(taken)
 
     def work(start: int) -> None:
@@ -128,28 +128,26 @@ def test_pieces_take_no_more_threads_than_they_may(
             seen.add(threading.get_ident())
             all_there.wait(600)
 
-    try:
-        with threads.at_most(most), threads.at_most(None):
-            blocks.over_pieces(work, 6, 1, blocks.SHARED)
-    finally:
-        threads._pool().shutdown()
-        threads._pool.cache_clear()
+    with ThreadPoolExecutor(2) as pool, threads.at_most(most), threads.at_most(None):
+        monkeypatch.setattr(threads, "pool", lambda: pool)
+        blocks.over_pieces(work, 6, 1, blocks.SHARED)
     assert len(seen) == taken
 
 
 def test_what_was_asked_for_bounds_evaluations_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "cores", lambda: 4)
+    monkeypatch.setattr(threads, "pool", object)
     data = gn.Dataset.from_arrays(np.eye(8, dtype=np.float32), np.arange(8) % 2, validation=2)
     found = []
 
     def spy(*arguments: Any, **options: Any) -> gn.Evaluation:
-        found.append(threads._most.get())
+        found.append(threads.helpers(9)[1])
         return evaluate(*arguments, **options)
 
     evaluate = gn.evaluate
     monkeypatch.setattr("gpunet.training.trainer.evaluate", spy)
     gn.train(gn.MLP([8, 2]), data, iterations=2, batch_size=3, threads=2)
-    assert found == [2] * 3  # after the last step, and for the result: two splits
+    assert found == [1] * 3  # after the last step, and for the result: two splits
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
