@@ -13,7 +13,7 @@ from gpunet.cli.options import at_least, resolve, setting_options
 from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.runs.settings import build_dataset, build_model, option
-from gpunet.training.range_test import DECIDED, find_learning_rate
+from gpunet.training.rate_finder import DECIDED, find_learning_rate
 
 #: Settings that say how a whole run goes, of which there is none.
 UNUSED = ("lr", "schedule", "metric", *DECIDED)

@@ -42,7 +42,7 @@ _NAMES = {
     "gpunet.runs.settings": "Settings",
     "gpunet.sweeps.sweep": "Sweep sweep",
     "gpunet.training.callbacks": "Callback",
-    "gpunet.training.range_test": "find_learning_rate",
+    "gpunet.training.rate_finder": "find_learning_rate",
     "gpunet.training.recipe": "Recipe",
     "gpunet.training.folds": "CrossValidation cross_validate",
     "gpunet.training.progress": "ProgressBar",

@@ -79,7 +79,7 @@ from gpunet.training.callbacks import Callback as Callback
 from gpunet.training.folds import CrossValidation as CrossValidation
 from gpunet.training.folds import cross_validate as cross_validate
 from gpunet.training.progress import ProgressBar as ProgressBar
-from gpunet.training.range_test import find_learning_rate as find_learning_rate
+from gpunet.training.rate_finder import find_learning_rate as find_learning_rate
 from gpunet.training.recipe import Recipe as Recipe
 from gpunet.training.records import ResultRecord as ResultRecord
 from gpunet.training.records import StepRecord as StepRecord

@@ -7,6 +7,7 @@ write instead. Readers accept their own results, so that reading twice changes n
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -138,6 +139,22 @@ def whole(minimum: int, maximum: int = 2**53, *, example: str = "100") -> Reader
             refuse(option, value, f"at least {minimum} is needed, for example {example}.")
         if result > maximum:
             refuse(option, value, f"at most {maximum} is possible, for example {example}.")
+        return result
+
+    return read
+
+
+def hyperparameter(table: Registry[Any, Any], name: str, example: str = "0.1") -> Reader:
+    """A reader of the number that entries of a table take by some name, within the limits of the first of them."""
+
+    def read(option: str, value: Any) -> float:
+        result: float = number(example=example)(option, value)
+        for entry in (entry for entry in table if name in inspect.signature(table[entry]).parameters):
+            try:
+                table.make(entry, **{name: result})
+            except UsageError as error:
+                refuse(option, value, str(error).partition(": ")[2])  # in place of the owner, the option
+            break
         return result
 
     return read

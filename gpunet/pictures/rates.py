@@ -9,7 +9,7 @@ import numpy as np
 from gpunet.pictures.panels import panel
 from gpunet.pictures.picture import Canvas, Picture
 from gpunet.pictures.style import BLUE, GREY, VERMILION, style, svg
-from gpunet.training.range_test import RangeTest
+from gpunet.training.rate_finder import RangeTest
 
 #: Rows of the picture in characters.
 HEIGHT = 11

@@ -46,7 +46,6 @@ NETWORK = "Network"
 #: The headings of the help, in their order.
 GROUPS = (DATA, NETWORK, TRAINING, REGULARISATION, RUN)
 
-#: Hyperparameters of a loss and of an optimizer that are options of their own.
 #: The loss of each task where none is asked for.
 LOSS_OF_TASK = {
     "classification": "softmax-cross-entropy",
@@ -54,6 +53,7 @@ LOSS_OF_TASK = {
     "regression": "mse",
 }
 
+#: Hyperparameters of a loss and of an optimizer that are options of their own.
 _WITH_LOSS = ("label_smoothing", "class_weights")
 _WITH_OPTIMIZER = ("momentum", "weight_decay")
 
@@ -135,23 +135,25 @@ class Settings(Recipe):
     optimizer: str = setting("sgd", read.specification(OPTIMIZERS, _WITH_OPTIMIZER), TRAINING, "NAME",
         f"Optimizer: {OPTIMIZERS.offer(_WITH_OPTIMIZER)}; values as in adam:beta1=0.8.",
         names=OPTIMIZERS)  # fmt: skip
-    lr: float | None = setting(None, read.optional(read.number(above=0)), TRAINING, "X",
+    lr: float | None = setting(None, read.optional(read.hyperparameter(OPTIMIZERS, "learning_rate")), TRAINING, "X",
         "Learning rate, a factor on the gradient.", "the optimizer's own, 0.1 for sgd")  # fmt: skip
-    momentum: float | None = setting(None, read.optional(read.number(0, below=1, example="0.9")), TRAINING, "X",
-        "Momentum, from 0 to below 1; with sgd it makes the optimizer momentum.", "the optimizer's own")  # fmt: skip
+    momentum: float | None = setting(None, read.optional(read.hyperparameter(OPTIMIZERS, "momentum", "0.9")),
+        TRAINING, "X", "Momentum, from 0 to below 1; with sgd it makes the optimizer momentum.",
+        "the optimizer's own")  # fmt: skip
     schedule: str = setting("constant", read.specification(SCHEDULES), TRAINING, "NAME",
         f"How the learning rate changes over the run: {SCHEDULES.offer()}; values as in cosine:warmup=500.",
         names=SCHEDULES)  # fmt: skip
     seed: int = setting(0, read.seed, TRAINING, "N",
         "Seed of all random numbers; the same seed gives the same run.")  # fmt: skip
 
-    weight_decay: float | None = setting(None, read.optional(read.number(0, example="0.01")), REGULARISATION, "X",
+    weight_decay: float | None = setting(None, read.optional(read.hyperparameter(OPTIMIZERS, "weight_decay", "0.01")),
+        REGULARISATION, "X",
         "Decoupled weight decay: every iteration shrinks the weights by the learning rate times X.",
         "the optimizer's own")  # fmt: skip
     dropout: float | tuple[float, ...] = setting(0.0,
         read.one_or_each(read.number(0, below=1, example="0.5"), "0.2,0.5"), REGULARISATION, "P",
         "Probability that a hidden neuron is dropped in a step, for all hidden layers or one for each.")  # fmt: skip
-    label_smoothing: float = setting(0.0, read.number(0, below=1, example="0.1"), REGULARISATION, "S",
+    label_smoothing: float = setting(0.0, read.hyperparameter(LOSSES, "label_smoothing"), REGULARISATION, "S",
         "Share of each label's probability that is spread over all classes, from 0 to below 1.")  # fmt: skip
     class_weights: str | tuple[float, ...] | None = setting(None, read.class_weights, REGULARISATION,
         "W,W", "Weight of each class in the loss; balanced weighs rare classes up.",

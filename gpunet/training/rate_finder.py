@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import math
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -86,25 +89,24 @@ def find_learning_rate(
         data.name, data.train, class_names=data.class_names, image_shape=data.image_shape, preparation=data.preparation
     )
     trainer = Trainer(copy.deepcopy(model), alone, optimizer=optimizer, iterations=count + 1, log_every=1, **options)
-    rates: list[float] = []
-    losses: list[float] = []
-    smoothed: list[float] = []
-    mean = 0.0
-    steps_left = trainer.steps()
-    try:
-        for record in steps_left:
+    rates, losses, smoothed = np.array([*_course(trainer, count)]).reshape(-1, 3).T
+    return RangeTest(rates, losses, smoothed, suggestion=_suggested(rates, smoothed))
+
+
+def _course(trainer: Trainer, count: int) -> Iterator[tuple[float, float, float]]:
+    """Rate, loss and smoothed loss of each step, of `count` or until the loss is too high."""
+    mean, best = 0.0, math.inf
+    with (
+        contextlib.suppress(TrainingDiverged),
+        contextlib.closing(cast(Generator[Any, None, None], trainer.steps())) as steps,
+    ):
+        for number, record in enumerate(steps, start=1):
             mean = SMOOTHING * mean + (1 - SMOOTHING) * record.loss
-            rates.append(record.learning_rate)
-            losses.append(record.loss)
-            smoothed.append(mean / (1 - SMOOTHING ** len(losses)))
-            if len(losses) == count or (len(losses) > count // 10 and smoothed[-1] > TOO_HIGH * min(smoothed)):
-                break
-    except TrainingDiverged:
-        pass
-    finally:
-        steps_left.close()  # type: ignore[attr-defined]
-    found = np.array(rates), np.array(losses), np.array(smoothed)
-    return RangeTest(*found, suggestion=_suggested(found[0], found[2]))
+            smoothed = mean / (1 - SMOOTHING**number)
+            best = min(best, smoothed)
+            yield record.learning_rate, record.loss, smoothed
+            if number == count or (number > count // 10 and smoothed > TOO_HIGH * best):
+                return
 
 
 def _suggested(rates: np.ndarray, smoothed: np.ndarray) -> float | None:

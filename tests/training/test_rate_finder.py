@@ -8,7 +8,7 @@ import pytest
 import gpunet as gn
 from gpunet.pictures.picture import Canvas
 from gpunet.pictures.rates import Rates
-from gpunet.training.range_test import TOO_HIGH
+from gpunet.training.rate_finder import TOO_HIGH
 
 
 @pytest.fixture
