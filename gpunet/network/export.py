@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -73,26 +74,7 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
         _logits(graph, model, pixels, name="logits")
     else:
         _joined(graph, model, [_logits(graph, member, pixels, f"{i}.") for i, member in enumerate(members, 1)])
-    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", model.outputs])]
-    task = model.preparation.task
-    classes = max(model.outputs, 2) if task == "classification" else model.outputs
-    if model.loss.gives_probabilities and task != "regression":
-        _probabilities(graph, model)
-        outputs.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes]))
-    if task == "regression":
-        graph("Identity", _in_units(graph, "logits", model.preparation.targets), name="values")
-        outputs.append(helper.make_tensor_value_info("values", TensorProto.FLOAT, ["n", model.outputs]))
-    elif task == "multi-label":
-        above = graph("Greater", "logits", graph.constant(model.loss.threshold))
-        graph("Cast", above, to=TensorProto.INT64, name="labels")
-        outputs.append(helper.make_tensor_value_info("labels", TensorProto.INT64, ["n", model.outputs]))
-    else:
-        if model.outputs == 1:
-            above = graph("Greater", "logits", graph.constant(model.loss.threshold))
-            graph("Squeeze", graph("Cast", above, to=TensorProto.INT64), _axis(graph), name="class")
-        else:
-            graph("ArgMax", "logits", axis=1, keepdims=0, name="class")
-        outputs.append(helper.make_tensor_value_info("class", TensorProto.INT64, ["n"]))
+    outputs = [helper.make_tensor_value_info(name, kind, ["n", *shape]) for name, kind, shape in _answers(graph, model)]
     kind = TensorProto.UINT8 if pixels else TensorProto.FLOAT
     body = helper.make_graph(
         graph.nodes,
@@ -139,6 +121,31 @@ def _logits(graph: Graph, model: Any, pixels: bool, before: str = "", name: str 
         if index < last:
             x = model.activations[index].onnx(graph, x)
     return x
+
+
+def _answers(graph: Graph, model: Any) -> Iterator[tuple[str, int, list[int]]]:
+    """What the logits mean: name, type and shape (behind n) of each output."""
+    from onnx import TensorProto
+
+    task, outputs = model.preparation.task, [model.outputs]
+    yield "logits", TensorProto.FLOAT, outputs
+    if model.loss.gives_probabilities and task != "regression":
+        _probabilities(graph, model)
+        yield "probabilities", TensorProto.FLOAT, [2] if task == "classification" and model.outputs == 1 else outputs
+    if task == "regression":
+        graph("Identity", _in_units(graph, "logits", model.preparation.targets), name="values")
+        yield "values", TensorProto.FLOAT, outputs
+    elif task == "multi-label":
+        above = graph("Greater", "logits", graph.constant(model.loss.threshold))
+        graph("Cast", above, to=TensorProto.INT64, name="labels")
+        yield "labels", TensorProto.INT64, outputs
+    else:
+        if model.outputs == 1:
+            above = graph("Greater", "logits", graph.constant(model.loss.threshold))
+            graph("Squeeze", graph("Cast", above, to=TensorProto.INT64), _axis(graph), name="class")
+        else:
+            graph("ArgMax", "logits", axis=1, keepdims=0, name="class")
+        yield "class", TensorProto.INT64, []
 
 
 def _joined(graph: Graph, ensemble: Any, logits: list[str]) -> None:

@@ -60,17 +60,10 @@ class Confusion(Picture):
 
     def figure(self) -> Any:
         """The counts on a square; beside it the recall of each class."""
-        matrix, classes = self.matrix, len(self.matrix)
-        names = legible_names(self.names, LONGEST)
+        classes, names = len(self.matrix), legible_names(self.names, LONGEST)
         longest = max(map(len, names))
-        totals = matrix.sum(axis=1)
-        wrong = matrix / np.maximum(totals, 1)[:, None]
-        np.fill_diagonal(wrong, 0)
         numbered = classes <= 20
         with style():
-            from matplotlib.colors import LinearSegmentedColormap
-            from matplotlib.patches import Rectangle
-
             from gpunet.pictures.figure import Figure
 
             side = float(np.clip(0.46 * classes + 1.6, 3.4, 9))
@@ -83,22 +76,8 @@ class Confusion(Picture):
             below = beside * math.sin(math.radians(turned))
             figure = Figure(figsize=(side + 0.7 + beside, side + below), layout="constrained")
             axes = figure.add_subplot()
-            warm = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#FBD9BF", VERMILION, "#7A3300"])
-            top = max(float(wrong.max()), 0.1)  # a share of a class: rare mistakes stay pale
-            axes.imshow(wrong, cmap=warm, vmin=0, vmax=top, interpolation="nearest")
-            for row in range(classes):
-                axes.add_patch(Rectangle((row - 0.5, row - 0.5), 1, 1, color="#E3EEF5", linewidth=0))
-            if numbered:
-                for (row, column), count in np.ndenumerate(matrix):
-                    if count:
-                        right = row == column
-                        dark = not right and wrong[row, column] > 0.45 * top
-                        axes.text(
-                            column, row, f"{count:,}", ha="center", va="center", fontsize=9 if count < 10000 else 7,
-                            color="white" if dark else BLUE if right else "#402000",
-                        )  # fmt: skip
-            ticks = list(range(0, classes, step))
-            shown = [names[i] for i in ticks]
+            self._draw_counts(axes, numbered)
+            ticks, shown = range(0, classes, step), names[::step]
             axes.set_xticks(ticks, shown, rotation=turned, ha="right" if turned == 45 else "center", fontsize=size)
             axes.set_yticks(ticks, shown, fontsize=size)
             axes.tick_params(length=0)
@@ -107,19 +86,45 @@ class Confusion(Picture):
             for spine in axes.spines.values():
                 spine.set_visible(False)
             if numbered:
-                axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
-                axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
-                axes.grid(True, which="minor", axis="both", color="white", linewidth=1.5)
-                axes.tick_params(which="minor", length=0)
-                recall = axes.secondary_yaxis("right")
-                shares = [percent(matrix[i, i] / totals[i]) if totals[i] else "" for i in ticks]
-                recall.set_yticks(range(classes), shares)
-                recall.tick_params(length=0)
-                recall.spines["right"].set_visible(False)
-                recall.set_ylabel("recall")
+                self._draw_recall(axes)
             across = int((side - 0.2) / (12 * LETTER))
             axes.set_title(textwrap.fill(legible(self.title), across, replace_whitespace=False))
             return figure
+
+    def _draw_counts(self, axes: Any, numbered: bool) -> None:
+        """The squares, coloured by the share of their row that is wrong, with the counts in them if `numbered`."""
+        from matplotlib.colors import LinearSegmentedColormap
+        from matplotlib.patches import Rectangle
+
+        wrong = self.matrix / np.maximum(self.matrix.sum(axis=1), 1)[:, None]
+        np.fill_diagonal(wrong, 0)
+        warm = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#FBD9BF", VERMILION, "#7A3300"])
+        top = max(float(wrong.max()), 0.1)  # a share of a class: rare mistakes stay pale
+        axes.imshow(wrong, cmap=warm, vmin=0, vmax=top, interpolation="nearest")
+        for row in range(len(wrong)):
+            axes.add_patch(Rectangle((row - 0.5, row - 0.5), 1, 1, color="#E3EEF5", linewidth=0))
+        for (row, column), count in np.ndenumerate(self.matrix):
+            if numbered and count:
+                right = row == column
+                dark = not right and wrong[row, column] > 0.45 * top
+                axes.text(
+                    column, row, f"{count:,}", ha="center", va="center", fontsize=9 if count < 10000 else 7,
+                    color="white" if dark else BLUE if right else "#402000",
+                )  # fmt: skip
+
+    def _draw_recall(self, axes: Any) -> None:
+        """Lines between the squares, and beside them the share of each class that was recognised."""
+        classes, totals = len(self.matrix), self.matrix.sum(axis=1)
+        axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
+        axes.grid(True, which="minor", axis="both", color="white", linewidth=1.5)
+        axes.tick_params(which="minor", length=0)
+        recall = axes.secondary_yaxis("right")
+        shares = [percent(self.matrix[i, i] / totals[i]) if totals[i] else "" for i in range(classes)]
+        recall.set_yticks(range(classes), shares)
+        recall.tick_params(length=0)
+        recall.spines["right"].set_visible(False)
+        recall.set_ylabel("recall")
 
     def terminal(self, canvas: Canvas) -> list[str]:
         """The title, and below it `lines`."""
