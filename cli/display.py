@@ -13,12 +13,11 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpunet.terminal import can_redraw, duration, encodes, is_terminal
+from gpunet.terminal import can_redraw, is_terminal
 
 if TYPE_CHECKING:
     from gpunet.pictures.picture import Canvas
 
-__all__ = ["can_redraw", "duration", "encodes", "is_terminal"]
 #: The columns of a line that goes into a pipe or a file, where nothing is wrapped.
 ENDLESS = 100_000
 

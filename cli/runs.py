@@ -10,7 +10,7 @@ import typer
 from gpunet.cli import display
 from gpunet.runs import labels, listing
 from gpunet.runs.logs import as_json
-from gpunet.terminal import figure
+from gpunet.terminal import duration, figure
 
 
 def command(
@@ -52,6 +52,6 @@ def command(
         told = [labels.text(run.settings[name]) if name in run.settings else "" for name in settings]
         found = [run.figures.get(key) for key in figures]
         done = f"{run.iterations:,}" + ("" if run.ended else " (not ended)")
-        seconds = "" if run.seconds is None else display.duration(run.seconds)
+        seconds = "" if run.seconds is None else duration(run.seconds)
         rows.append([run.path, *told, *("" if value is None else figure(value) for value in found), done, seconds])
     display.table(["run", *(name.replace("_", " ") for name in (*settings, *figures)), "iterations", "time"], rows)

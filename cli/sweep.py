@@ -22,7 +22,7 @@ from gpunet.runs.settings import Settings, read_file
 from gpunet.sweeps import grids
 from gpunet.sweeps.sweep import Sweep
 from gpunet.sweeps.trials import Result, Row
-from gpunet.terminal import figure
+from gpunet.terminal import duration, figure
 
 
 class Board:
@@ -84,7 +84,7 @@ class Board:
         text = f"{done} of {total} runs"
         if done > self._before:
             left = (time.perf_counter() - self._began) / (done - self._before) * (total - done)
-            text += f", {display.duration(left)} left"
+            text += f", {duration(left)} left"
         return display.drawn_table(*cells(self._sweep, rows, console.width), text, console.width)
 
 

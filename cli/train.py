@@ -27,7 +27,7 @@ from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import LOGS, as_json
 from gpunet.runs.recording import Recording
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer, layer_sizes
-from gpunet.terminal import figure
+from gpunet.terminal import duration, figure
 from gpunet.training.callbacks import Callback
 from gpunet.training.memory import training_bytes
 from gpunet.training.progress import ProgressBar
@@ -395,7 +395,7 @@ def command(
         if json:
             sys.stdout.write(f"{as_json({'event': 'estimate', **estimate})}\n")
         else:
-            memory, seconds = readable(estimate["memory_bytes"]), display.duration(estimate["train_seconds"])
+            memory, seconds = readable(estimate["memory_bytes"]), duration(estimate["train_seconds"])
             display.pairs([("memory", f"about {memory}"), ("time", f"about {seconds}, without evaluations")], width=11)
         return
     if folder is None and out is not None:
