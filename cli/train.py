@@ -136,10 +136,12 @@ def parameter_count(sizes: list[int]) -> int:
 
 
 def steps_row(trainer: Trainer) -> list[tuple[str, str]]:
-    """How the steps are run, which is known once all is set up, and where a resumed run goes on."""
+    """Where the batches come from and how the steps are run, which is known once all is set up, and where a resumed run
+    goes on."""
     plan = trainer.plan
     threads = plan["threads"]
-    rows = [("steps", plan["graph"] + (f", up to {threads} threads" if threads and threads > 1 else ""))]
+    rows = [("batches", plan["batches"])] if plan["batches"] else []
+    rows += [("steps", plan["graph"] + (f", up to {threads} threads" if threads and threads > 1 else ""))]
     if trainer.iteration:
         rows.append(("resumed", f"goes on after iteration {trainer.iteration:,} of {trainer.iterations:,}"))
     return rows
@@ -157,7 +159,8 @@ def tried_out(trainer: Trainer) -> dict[str, float]:
                 pass
             timer.cancel()
     pace = (trainer.seconds - measured[0]) / max(trainer.iteration - measured[1], 1)
-    parts = training_bytes(trainer.model, trainer.data, trainer.optimizer, trainer.batch)
+    held = trainer.step.source.nbytes
+    parts = training_bytes(trainer.model, trainer.data, trainer.optimizer, trainer.batch, held)
     return {"memory_bytes": sum(parts.values()), "train_seconds": pace * trainer.iterations, "seconds_per_step": pace}
 
 

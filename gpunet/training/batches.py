@@ -1,4 +1,9 @@
-"""The data set on the device, and the order in which its rows are taken."""
+"""The order in which examples are taken, and the training split on the device.
+
+A step takes its batch from a *source*: `Resident` here, where all of the split lies on the device, or `Streamed` (see
+`streaming.py`), where the host brings the rows of coming batches there. Either has arrays that the batch gather reads,
+and is asked to refill them at boundaries.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +30,21 @@ def on_device(split: Any, backend: Any, dtype: np.dtype[Any]) -> Any:
 
 
 class Order:
-    """The ring of two epochs' permutations that the batch gather reads (see `kernels/gather.py`).
+    """The order in which a run takes its examples: epoch after epoch, each example once in each.
 
-    The permutation of an epoch depends on (seed, epoch) alone, so a resumed run needs no history. Each
-    example comes once per epoch; a batch may hold the end of one epoch and the beginning of the next. Without
-    `shuffle` each epoch has the examples as they lie.
+    The permutation of an epoch depends on (seed, epoch) alone, so a resumed run needs no history.
+
+    Args:
+        examples: how many there are.
+        seed: of the permutations.
+        shuffle: whether each epoch has an order of its own, or the examples come as they lie.
     """
 
-    def __init__(self, backend: Any, examples: int, batch: int, seed: int, shuffle: bool = True) -> None:
-        self.backend = backend
+    def __init__(self, examples: int, seed: int, shuffle: bool = True) -> None:
         self.examples = examples
-        self.batch = batch
         self.seed = seed
         self.shuffle = shuffle
-        self.ring = backend.zeros(2 * examples, np.int32)
-        self._loaded = -1
+        self._epochs: dict[int, np.ndarray] = {}
 
     def permutation(self, epoch: int) -> np.ndarray:
         """The order (n,) int32 of an epoch."""
@@ -48,10 +53,52 @@ class Order:
         order = generator(self.seed, "order", counter=epoch).permutation(self.examples)
         return order.astype(np.int32)
 
-    def rows(self, step: int) -> Any:
-        """The rows (batch,) of a step that was prepared, on the device."""
+    def rows(self, first: int, last: int) -> np.ndarray:
+        """The rows (last - first,) at these places of the endless stream of epochs."""
+        epochs = range(first // self.examples, (last - 1) // self.examples + 1)
+        known = self._epochs
+        self._epochs = {epoch: known[epoch] if epoch in known else self.permutation(epoch) for epoch in epochs}
+        starts = {epoch: epoch * self.examples for epoch in epochs}
+        return np.concatenate(
+            [self._epochs[epoch][max(first - start, 0) : last - start] for epoch, start in starts.items()]
+        )
+
+
+class Resident:
+    """The training split on the device, and the ring of two epochs' permutations that the batch gather reads.
+
+    A batch may hold the end of one epoch and the beginning of the next (see `kernels/gather.py`).
+
+    Args:
+        backend: the device.
+        split: the split; its inputs are put on the device once for all networks that train on them.
+        targets: (n,) or (n, k), as the loss takes them.
+        weights: (n,), what each example weighs in the loss, or None.
+        dtype: of the network.
+        order: the order of the rows.
+        batch: rows per step.
+
+    Attributes:
+        inputs, labels, weights: the split on the device.
+        ring: (2 n,) int32, row numbers.
+        nbytes: what they take there.
+    """
+
+    def __init__(
+        self, backend: Any, split: Any, targets: Any, weights: Any, dtype: np.dtype[Any], order: Order, batch: int
+    ) -> None:
+        self.backend, self.order, self.batch = backend, order, batch
+        self.inputs = on_device(split, backend, dtype)
+        self.labels = backend.to_device(targets, kind_of(targets, dtype))
+        self.weights = None if weights is None else backend.to_device(weights, dtype)
+        self.ring = backend.zeros(2 * order.examples, np.int32)
+        self.nbytes = sum(array.nbytes for array in (self.inputs, self.labels, self.ring))
+        self._loaded = -1
+
+    def rows(self, step: int) -> np.ndarray:
+        """The rows (batch,) of the last step that was prepared; waits for the device."""
         places = step * self.batch + self.backend.xp.arange(self.batch)
-        return self.ring[places % len(self.ring)]
+        return self.backend.to_host(self.ring[places % len(self.ring)])
 
     def forget(self) -> None:
         """Have the ring loaded anew by the next `refill`, whatever step it is for."""
@@ -63,17 +110,23 @@ class Order:
         Returns:
             The first later step that has to call this again; in between, steps need nothing of the host.
         """
-        first, last = step * self.batch // self.examples, ((step + 1) * self.batch - 1) // self.examples
+        examples = self.order.examples
+        first, last = step * self.batch // examples, ((step + 1) * self.batch - 1) // examples
         if self._loaded < 0 or first > self._loaded:
             self._load(first)
         if last > self._loaded:
             self._load(last)
         # Step s ends before row (s + 1) * batch; the first that passes the end of the last loaded epoch:
-        return (self._loaded + 1) * self.examples // self.batch
+        return (self._loaded + 1) * examples // self.batch
 
     def _load(self, epoch: int) -> None:
-        half = epoch % 2 * self.examples
+        half = epoch % 2 * self.order.examples
         with self.backend.use():
             # Ordered behind the steps already queued on the stream, which may still read the other half.
-            self.ring[half : half + self.examples] = self.backend.to_device(self.permutation(epoch))
+            self.ring[half : half + self.order.examples] = self.backend.to_device(self.order.permutation(epoch))
         self._loaded = epoch
+
+
+def kind_of(targets: np.ndarray, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that targets have on the device."""
+    return np.dtype(np.int32) if targets.ndim == 1 else dtype

@@ -10,14 +10,15 @@ from gpunet.backend import readable
 from gpunet.errors import OutOfMemory
 
 
-def training_bytes(model: Any, data: Any, optimizer: Any, batch: int) -> dict[str, int]:
+def training_bytes(model: Any, data: Any, optimizer: Any, batch: int, held: int | None = None) -> dict[str, int]:
     """The bytes that training keeps on the device, by what they are for.
 
     Args:
         model: an `MLP`.
-        data: a `Dataset`; its training split lies on the device.
+        data: a `Dataset`.
         optimizer: an `Optimizer`, which keeps some vectors as long as the parameters.
         batch: examples per step.
+        held: bytes of the data that lie on the device; by default all of the training split, with its order.
 
     Returns:
         "data", "parameters" (with gradients and optimizer state) and "batch" (inputs, activations, deltas).
@@ -25,21 +26,25 @@ def training_bytes(model: Any, data: Any, optimizer: Any, batch: int) -> dict[st
     real = model.dtype.itemsize
     images, labels = data.train.images, data.train.labels
     image_size = 1 if images.dtype.itemsize == 1 else real
+    # The order of the rows is two epochs' permutations of 4-byte numbers.
+    whole = images.size * image_size + labels.size * (4 if labels.ndim == 1 else real) + 8 * len(labels)
     widths = 0
     for layer, rate in zip(model.layers, [*model.dropout, 0.0], strict=True):
         arrays = 2 + 2 * (rate > 0) + (layer.activation.saves == "input" and not layer.last)
         widths += arrays * layer.weights.shape[1]
     return {
-        # The order of the rows is two epochs' permutations of 4-byte numbers.
-        "data": images.size * image_size + labels.size * (4 if labels.ndim == 1 else real) + 8 * len(labels),
+        "data": whole if held is None else held,
         "parameters": (2 + len(optimizer.state_names)) * model.flat.size * real,
         "batch": batch * (model.sizes[0] * (real + image_size * (image_size != real)) + widths * real),
     }
 
 
 @contextlib.contextmanager
-def explaining(model: Any, data: Any, optimizer: Any, batch: int) -> Iterator[None]:
+def explaining(model: Any, data: Any, optimizer: Any, batch: int, held: int | None = None) -> Iterator[None]:
     """Around work of a training run: running out of memory becomes a sentence about this run.
+
+    Args:
+        model, data, optimizer, batch, held: as of `training_bytes`.
 
     Raises:
         OutOfMemory: with how much training needs, how much is free, and what to lower.
@@ -47,7 +52,7 @@ def explaining(model: Any, data: Any, optimizer: Any, batch: int) -> Iterator[No
     try:
         yield
     except OutOfMemory as error:
-        parts = training_bytes(model, data, optimizer, batch)
+        parts = training_bytes(model, data, optimizer, batch, held)
         hidden = ", ".join(map(str, model.sizes[1:-1]))
         raise OutOfMemory(
             f"training needs about {readable(sum(parts.values()))} on {model.backend.device} "

@@ -128,6 +128,9 @@ class Recipe:
     clip_norm: float | None = option(None, read.optional(read.number(above=0, example="1")), REGULARISATION, "X",
         "Largest length of the gradient; a longer one is scaled down.", shown="off", identity="clip_norm")  # fmt: skip
 
+    stream: str = option("auto", read.choice(("auto", "on", "off"), "way to hold the data"), RUN, "HOW",
+        "Bring the rows of coming batches to the device ahead of the steps, in place of all at once: on, off, or "
+        "auto, where they do not fit; changes no number.", names=("auto", "on", "off"))  # fmt: skip
     graph: str = option("auto", read.choice(("auto", "on", "off"), "way to run steps"), RUN, "HOW",
         "Capture a step once as a CUDA graph and replay it: auto, on or off.", names=("auto", "on", "off"))  # fmt: skip
     threads: int | None = option(None, read.optional(read.whole(1, example="1")), RUN, "N",
@@ -282,6 +285,7 @@ class Options(TypedDict, total=False):
     l1: float
     max_norm: float | None
     clip_norm: float | None
+    stream: str
     graph: str
     threads: int | None
     log_every: int

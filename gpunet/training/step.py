@@ -22,10 +22,11 @@ from gpunet.kernels.losses import loss_step
 from gpunet.kernels.optimizers import update
 from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns, penalty
 from gpunet.network.metrics import Answers, Measurement, Metric, mean
-from gpunet.training.batches import Order, on_device
+from gpunet.training.batches import Order
 from gpunet.training.coefficients import Coefficients
 from gpunet.training.graph import LaunchMode, StepGraph
 from gpunet.training.recipe import Recipe
+from gpunet.training.streaming import source_of
 
 
 class TrainingStep:
@@ -33,19 +34,19 @@ class TrainingStep:
 
     Args:
         model: the model; its parameters are changed in place.
-        data: a `Dataset`; its training split is put on the device.
+        data: a `Dataset`, on whose training split the model is trained.
         loss, optimizer, schedule: what is minimised, how, and the learning rate of each step.
         recipe: how to train, `fitted` to the data.
         mode: how steps are carried out (see `graph.launch_mode`).
 
     Attributes:
-        images, labels: the training split on the device, (n, features) and (n,) or (n, outputs).
-        order: the order of its rows.
+        source: what the batches are taken from (see `streaming.py`), and `batches`: what it is and why, in a few words.
+        images, labels: its arrays on the device, (n, features) and (n,) or (n, outputs).
         control: the control block (see `kernels/control.py`).
         coefficients: those of the optimizer, a row per step.
         optimizer_state: the optimizer's vectors, each as long as the parameters.
         x, targets: the batch, (batch, features) and (batch,) or (batch, outputs).
-        weights: (n,), what each example weighs (see `Loss.example_weights`), or None where all weigh the same.
+        weights: (n,), what each of them weighs (see `Loss.example_weights`), or None where all weigh the same.
         batch_weights, total_weight: (batch,) and (1,), those of the batch and their sum.
         columns: the batch before it is encoded, (batch, columns); `x` itself where nothing is.
         workspaces: those of the layers.
@@ -61,18 +62,12 @@ class TrainingStep:
         self.model, self.data = model, data
         self.loss, self.optimizer, self.schedule, self.recipe = loss, optimizer, schedule, recipe
         self.batch, self.iterations = batch, iterations = int(recipe.batch_size), int(recipe.iterations or 0)
-        backend, train = model.backend, data.train
-        self.backend = backend
+        self.backend = backend = model.backend
         with backend.use():
-            self.images = on_device(train, backend, model.dtype)
-            targets = data.preparation.scale_targets(train.targets)
-            self.labels = backend.to_device(targets, np.int32 if targets.ndim == 1 else model.dtype)
-            weights = loss.example_weights(targets, train.weights, model.outputs, np)
-            weighs = weights is not None
-            self.weights = backend.to_device(weights, model.dtype) if weighs else None
-            self.batch_weights = backend.empty(batch, model.dtype) if weighs else None
-            self.total_weight = backend.empty(1, model.dtype) if weighs else None
-            self.order = Order(backend, len(train), batch, int(recipe.seed or 0), recipe.shuffle)
+            self.source, self.batches = source_of(model, data, loss, optimizer, recipe)
+            self.images, self.labels, self.weights = self.source.inputs, self.source.labels, self.source.weights
+            self.batch_weights = None if self.weights is None else backend.empty(batch, model.dtype)
+            self.total_weight = None if self.weights is None else backend.empty(1, model.dtype)
             self.control = backend.to_device(at.fresh())
             self.coefficients = Coefficients(
                 backend, model.dtype, optimizer, schedule, iterations=iterations, control=self.control
@@ -112,7 +107,7 @@ class TrainingStep:
         """
         model, data, control = self.model, self.data, self.control
         layers, workspaces = model.layers, self.workspaces
-        ring, losses = self.order.ring, self.losses if want_losses else None
+        ring, losses = self.source.ring, self.losses if want_losses else None
         columns, targets = self.columns, self.targets
         weights, total = self.batch_weights, self.total_weight
         yield gather.bind(
@@ -214,6 +209,11 @@ class TrainingStep:
             self._run_operations()
 
     @property
+    def order(self) -> Order:
+        """The order of the rows."""
+        return self.source.order
+
+    @property
     def refused(self) -> str | None:
         """Why the step could not be captured as a graph; None if it was, was not to be, or was not tried yet."""
         return None if self._graph is None else self._graph.refused
@@ -228,7 +228,7 @@ class TrainingStep:
         """
         if self.done >= self.iterations:
             raise UsageError(f"all {self.iterations:,} steps are done; ask for more iterations.")
-        self.boundary = min(self.order.refill(self.done), self.coefficients.refill(self.done))
+        self.boundary = min(self.source.refill(self.done), self.coefficients.refill(self.done))
 
     def ask_rates_again(self) -> None:
         """Have the learning rates of the coming steps asked of the schedule again."""
@@ -255,7 +255,7 @@ class TrainingStep:
             self.control[at.NEXT] = done
             self.control[at.STEP] = max(done - 1, 0)
             self.control[at.NONFINITE] = -1
-        self.order.forget()
+        self.source.forget()
         self.ask_rates_again()
 
     def read(self, metrics: Sequence[Metric]) -> tuple[float, dict[str, float]]:
@@ -268,7 +268,7 @@ class TrainingStep:
             if weights is not None:
                 weights = self.backend.to_host(weights)
             if samples is not None:
-                samples = samples[self.backend.to_host(self.order.rows(self.done - 1))]
+                samples = samples[self.source.rows(max(self.done - 1, 0))]  # before the first step nobody looks at them
         loss = float(mean(self.backend.to_host(self.losses), weights))
         if self.recipe.l2 or self.recipe.l1:
             loss += float(self.penalty)

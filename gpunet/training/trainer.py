@@ -134,6 +134,7 @@ class Trainer:
             "parameters": self.model.parameter_count,
             "device": self.backend.device,
             "reason": self.backend.reason,
+            "batches": self.step.batches,
             "graph": self.how,
             "threads": self.threads.number,
             "iterations": self.iterations,
@@ -273,7 +274,7 @@ class Trainer:
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
         # An overflow is reported once, as the step whose loss is not finite, and not by NumPy's warnings.
-        memory = explaining(self.model, self.data, self.optimizer, self.batch)
+        memory = explaining(self.model, self.data, self.optimizer, self.batch, self.step.source.nbytes)
         with memory, self.backend.use(), self.threads.held(), np.errstate(over="ignore", invalid="ignore"):
             yield
 

@@ -56,5 +56,5 @@ def test_what_is_drawn_for_weights_and_orders() -> None:
 def test_no_two_purposes_share_a_stream(backend: object) -> None:
     words = [purpose(name, index) for name in PURPOSES for index in range(5)]
     assert len(set(words)) == len(words)
-    order = Order(backend, 12, 5, seed=0)
+    order = Order(12, seed=0)
     assert order.permutation(1).tolist() == [2, 7, 3, 1, 6, 5, 0, 8, 11, 4, 9, 10]

@@ -350,18 +350,18 @@ def test_stop_ends_between_two_steps_and_goes_on(rng, backend):
     records = untimed(plain.steps())
     trainer = trainer_for("adam", data, backend)
     trainer.callbacks.append(keep := Keep())
-    refill = trainer.step.order.refill
+    refill = trainer.step.source.refill
 
     def stopping(step: int) -> int:  # as a signal would, somewhere between two records
         if step:
             trainer.stop()
         return refill(step)
 
-    trainer.step.order.refill = stopping
+    trainer.step.source.refill = stopping
     first = untimed(trainer.steps())
     assert trainer.iteration % 10
     assert trainer.iteration < 60
-    trainer.step.order.refill = refill
+    trainer.step.source.refill = refill
     assert keep.seen[-2:] == [f"checkpoint {trainer.iteration}", "end"]
     assert "result" not in {record["event"] for record in first}
     resumed = trainer_for("adam", data, backend)

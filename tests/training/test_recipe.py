@@ -29,12 +29,13 @@ OTHERS: dict[str, Any] = {
     "l1": 0.1,
     "max_norm": 0.05,
     "clip_norm": 0.001,
+    "stream": "on",
     "graph": "off",
     "threads": 1,
     "log_every": 3,
 }
 #: Options that show in what a run yields; the others show in `test_what_does_not_show_in_the_numbers`.
-SHOWN = [name for name in OTHERS if name not in ("metric", "graph", "threads")]
+SHOWN = [name for name in OTHERS if name not in ("metric", "stream", "graph", "threads")]
 
 
 def data() -> gn.Dataset:
@@ -71,6 +72,7 @@ def test_every_option_reaches_the_training(name: str) -> None:
 
 def test_what_does_not_show_in_the_numbers() -> None:
     assert trainer(threads=1).threads.number == 1
+    assert trainer(stream="on").step.batches.startswith("streamed")
     assert trainer(metric="accuracy").judge.name == "accuracy"
     with pytest.raises(gn.UsageError, match='graph "on" needs a CUDA device'):
         trainer(graph="on")
