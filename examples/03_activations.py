@@ -7,14 +7,14 @@ measures, (f(x + h) - f(x - h)) / 2h, and trains the same network with each of t
 import numpy as np
 
 import gpunet as gn
-from gpunet.kernels.activations import activation_forward
 
 ROWS, COLUMNS = 9, 49
 x = np.linspace(-4, 4, COLUMNS)
 
 for name in ("sigmoid", "tanh", "relu"):
     f = gn.ACTIVATIONS[name]
-    y = activation_forward(x, f, np.empty_like(x))
+    y = np.empty_like(x)
+    f.forward(x, y)
     print(f"\n{name}: {f.formula}")
     rows = np.rint((y - y.min()) / np.ptp(y) * (ROWS - 1)).astype(int)
     for row in range(ROWS - 1, -1, -1):

@@ -13,8 +13,8 @@ sweep = gn.Sweep(
     {"hidden": ["10", "50", "100,50"], "lr": [0.03, 0.1, 0.3]},
     data=data,
 )
-for result in sweep.run():
-    print(f"hidden {result.varied['hidden']:7} lr {result.varied['lr']:5} validation {result.validation_accuracy:.4f}")
+for trial in sweep.run():
+    print(f"hidden {trial.varied['hidden']:7} lr {trial.varied['lr']:5} validation {trial.validation_accuracy:.4f}")
 
 chosen = sweep.choose()
 print(f"\nchosen: hidden {chosen.varied['hidden']}, learning rate {chosen.varied['lr']}")

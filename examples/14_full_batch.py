@@ -11,7 +11,7 @@ EXAMPLES = 10 * len(data.train)  # that each of them may look at: ten epochs
 
 print("batch  steps  train loss  test accuracy  seconds")
 for batch, rate in ((10, 0.02), (100, 0.1), (1000, 0.3), ("all", 0.5)):
-    size = len(data.train) if batch == "all" else batch
+    size = batch if isinstance(batch, int) else len(data.train)
     model = gn.MLP([784, 50, 30, 10])
     result = gn.train(model, data, optimizer=gn.SGD(rate), batch_size=batch, iterations=EXAMPLES // size)
     print(

@@ -22,7 +22,7 @@ backend = gn.get_backend("auto")
 print(f"on {backend.device}: largest difference {gn.check_activation(squareplus, backend):.1e}")
 
 data = gn.load_dataset("mnist-5k")
-for activation in (squareplus, "relu", [squareplus, "tanh"]):
+for activation in (squareplus, "relu", [squareplus, gn.ACTIVATIONS["tanh"]]):
     model = gn.MLP([784, 50, 30, 10], activation=activation)  # backend=backend trains it there
     result = gn.train(model, data, iterations=300)
     print(f"{model.description:33} test accuracy {result.test_accuracy:.4f}")

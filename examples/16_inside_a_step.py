@@ -53,11 +53,11 @@ for name, gradient in gradients.items():
 index, h = np.unravel_index(np.abs(gradients["W2"]).argmax(), W2.shape), 1e-6
 
 
-def loss_with(weight):
+def loss_with(weight: float) -> float:
     moved = W2.copy()
     moved[index] = weight
     hidden = np.maximum(h1 @ moved + b2, 0)
-    return gn.softmax_cross_entropy(hidden @ W3 + b3, labels)[0]
+    return float(gn.softmax_cross_entropy(hidden @ W3 + b3, labels)[0])
 
 
 slope = (loss_with(W2[index] + h) - loss_with(W2[index] - h)) / (2 * h)

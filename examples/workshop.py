@@ -15,9 +15,9 @@ mnist = gn.load_dataset("mnist-5k")  # reads in the dataset; load_dataset("mnist
 
 
 # a function that shows examples from the dataset. If num is specified, then only pictures with that label are shown
-def show_pics(mnist, num=None):
+def show_pics(mnist: gn.Dataset, num: int | None = None) -> None:
     to_show = range(10) if num is None else [num]
-    shown = []
+    shown: list[Tile] = []
     for _ in range(100):
         pic, label = mnist.train.next_batch(1)  # gets an example
         if np.argmax(label) in to_show and len(shown) < 10:
@@ -32,12 +32,12 @@ rng = np.random.default_rng(0)
 truncated_normal = gn.initializers.TruncatedNormal(stddev=0.1)
 
 
-def weight_variable(shape):
-    return truncated_normal.draw(rng, *shape).astype(np.float32)
+def weight_variable(fan_in: int, fan_out: int) -> np.ndarray:
+    return truncated_normal.draw(rng, fan_in, fan_out).astype(np.float32)
 
 
-def bias_variable(shape):
-    return np.full(shape, 0.1, np.float32)
+def bias_variable(neurons: int) -> np.ndarray:
+    return np.full(neurons, 0.1, np.float32)
 
 
 # hyperparameters we will use
@@ -46,29 +46,25 @@ hidden_layer_neurons = 50
 num_iterations = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
 
 # create our weights and biases for our first hidden layer
-W_1, b_1 = weight_variable([784, hidden_layer_neurons]), bias_variable([hidden_layer_neurons])
+W_1, b_1 = weight_variable(784, hidden_layer_neurons), bias_variable(hidden_layer_neurons)
 # for the second
-W_2_hidden = weight_variable([hidden_layer_neurons, 30])
-b_2_hidden = bias_variable([30])
+W_2_hidden = weight_variable(hidden_layer_neurons, 30)
+b_2_hidden = bias_variable(30)
 # and for our output layer
-W_2, b_2 = weight_variable([30, 10]), bias_variable([10])
+W_2, b_2 = weight_variable(30, 10), bias_variable(10)
 
 
-def relu(z):
-    return np.maximum(z, 0)
-
-
-def network(x):
-    h_1 = relu(x @ W_1 + b_1)
-    h_2 = relu(h_1 @ W_2_hidden + b_2_hidden)
+def network(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    h_1 = np.maximum(x @ W_1 + b_1, 0)  # relu
+    h_2 = np.maximum(h_1 @ W_2_hidden + b_2_hidden, 0)
     y = h_2 @ W_2 + b_2
     return h_1, h_2, y
 
 
 # functions that allow us to gauge accuracy of our model
-def accuracy(y, y_):
+def accuracy(y: np.ndarray, y_: np.ndarray) -> float:
     correct_predictions = np.argmax(y, 1) == np.argmax(y_, 1)  # a vector where each element is True or False
-    return np.mean(correct_predictions)
+    return float(np.mean(correct_predictions))
 
 
 for i in range(num_iterations):

@@ -46,7 +46,7 @@ _NAMES = {
     "gpunet.training.recipe": "Recipe",
     "gpunet.training.folds": "CrossValidation cross_validate",
     "gpunet.training.progress": "ProgressBar",
-    "gpunet.training.records": "ResultRecord StepRecord TrainingResult",
+    "gpunet.training.records": "Record ResultRecord StepRecord TrainingResult",
     "gpunet.training.schedules": "SCHEDULES",
     "gpunet.training.together": "steps_together train_together",
     "gpunet.training.trainer": "Trainer train training_steps",

@@ -81,6 +81,7 @@ from gpunet.training.folds import cross_validate as cross_validate
 from gpunet.training.progress import ProgressBar as ProgressBar
 from gpunet.training.rate_finder import find_learning_rate as find_learning_rate
 from gpunet.training.recipe import Recipe as Recipe
+from gpunet.training.records import Record as Record
 from gpunet.training.records import ResultRecord as ResultRecord
 from gpunet.training.records import StepRecord as StepRecord
 from gpunet.training.records import TrainingResult as TrainingResult
@@ -138,6 +139,7 @@ __all__ = [
     "ProgressBar",
     "RMSprop",
     "Recipe",
+    "Record",
     "Recorder",
     "ResultRecord",
     "RunFolder",

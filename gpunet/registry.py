@@ -12,12 +12,13 @@ import math
 import re
 import reprlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from gpunet.errors import UsageError
 
 E = TypeVar("E")
 T = TypeVar("T")
+X = TypeVar("X")
 
 #: The largest number that float32 holds; what is beyond becomes infinite in a network.
 LARGEST = 3.4028234663852886e38
@@ -107,9 +108,9 @@ class Registry(MutableMapping[str, E], Generic[E, T]):
     def __repr__(self) -> str:
         return f"<{len(self)} of {self.what}: {', '.join(self)}>"
 
-    def register(self, entry: E) -> E:
+    def register(self, entry: X) -> X:
         """Put an entry into the table under its own name; returns it, so that this can decorate a class."""
-        self[getattr(entry, "name", "")] = entry
+        self[getattr(entry, "name", "")] = cast(Any, entry)
         return entry
 
     def make(self, given: str | T | type[T], /, **hyperparameters: Any) -> T:

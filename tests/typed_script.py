@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 import gpunet as gn
@@ -38,6 +40,22 @@ def main() -> gn.TrainingResult:
     except gn.UsageError as error:
         print(error)
     return result
+
+
+if TYPE_CHECKING:
+
+    def wrong(model: gn.MLP, data: gn.Dataset) -> None:
+        """What a checker finds; it says so too where it no longer does."""
+        gn.train(model, data, iteratoins=20)  # type: ignore[call-arg]
+        gn.train(model, data, iterations="20")  # type: ignore[arg-type]
+        gn.SGD(lr=0.1)  # type: ignore[call-arg]
+        print(data.test.imgs)  # type: ignore[union-attr]
+        for record in gn.training_steps(model, data):
+            if record.event == "step":
+                print(record.iteration + 1)
+            else:
+                print(record.test_accuracy + 1)
+                print(record.test_loss + "1")  # type: ignore[operator]
 
 
 if __name__ == "__main__":

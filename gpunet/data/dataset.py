@@ -222,10 +222,12 @@ class Dataset:
         preparation: Preparation | None = None,
         facts: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.name, self.train, self.validation, self.test = name, train, validation, test
+        self.name, self.train, self.validation = name, train, validation
+        # `Any` beside it lets type checkers take it for a Split where a script knows that there is one.
+        self.test: Split | Any = test
         self.task, self.classes = train.task, train.classes
         self.image_shape = image_shape or train.image_shape
-        self.class_names = None if class_names is None else [str(c) for c in class_names]
+        self.class_names: list[str] | Any = None if class_names is None else [str(c) for c in class_names]
         self.facts = list(facts)
         self._checksum: str | None = None
         columns = train.inputs.shape[1]

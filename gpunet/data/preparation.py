@@ -282,7 +282,7 @@ class Preparation:
         return numbers.astype(np.int32)
 
     @property
-    def column_names(self) -> tuple[str, ...] | None:
+    def column_names(self) -> tuple[str, ...] | Any:
         """The names of the input columns in their order, or None where they have none."""
         return self.names if self.columns is None else tuple(column.name for column in self.columns)
 

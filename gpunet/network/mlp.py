@@ -229,7 +229,7 @@ class MLP(Predictor):
         self.preparation = self.preparation.with_changes(input_scale=float(scale))
 
     @property
-    def class_names(self) -> list[str] | None:
+    def class_names(self) -> list[str] | Any:
         """The classes (or labels) of the data that it was trained on, or None."""
         names = self.preparation.class_names
         return None if names is None else list(names)

@@ -318,7 +318,7 @@ class BaseMLP(BaseEstimator):
         validated = watch.score is not None
         self.best_loss_ = None if validated else watch.best_loss
         self.validation_scores_ = watch.validation_scores if validated else None
-        self.best_validation_score_ = watch.best_score if validated else None
+        self.best_validation_score_: float | Any = watch.best_score if validated else None
         self._best_loss, self._best_score, self._waited = watch.best_loss, watch.best_score, watch.waited
 
     @property

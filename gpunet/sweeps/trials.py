@@ -30,7 +30,7 @@ from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import as_json
 from gpunet.runs.settings import DATA_OPTIONS, Settings, build_dataset, build_model, build_trainer
 from gpunet.training.memory import training_bytes
-from gpunet.training.records import Record, ResultRecord
+from gpunet.training.records import BaseRecord, Record, ResultRecord
 from gpunet.training.schedules import SCHEDULES
 from gpunet.training.together import steps_together
 from gpunet.training.trainer import Trainer
@@ -55,7 +55,7 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result(Record):
+class Result(BaseRecord):
     """What came out of a trial.
 
     A metric is an attribute too: `result.validation_accuracy` is `result.validation_metrics["accuracy"]`.

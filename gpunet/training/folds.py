@@ -28,7 +28,7 @@ class CrossValidation:
     @property
     def scores(self) -> dict[str, list[float]]:
         """The score of each fold on the examples held out in it, by the metric's name; "loss" among them."""
-        told = [{**result.validation_metrics, "loss": result.validation_loss} for result in self.results]
+        told = [{**(result.validation_metrics or {}), "loss": result.validation_loss} for result in self.results]
         return {name: [float(each[name]) for each in told] for name in told[0]}
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from gpunet.network.metrics import metric_of
 from gpunet.notebook import Table
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from gpunet.network.mlp import MLP
 
 
-class Record:
+R = TypeVar("R", bound="BaseRecord")
+
+
+class BaseRecord:
     """Base of the records; `event` says which one it is."""
 
     event: ClassVar[str]
@@ -31,7 +34,7 @@ class Record:
         return told
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Any:
+    def from_dict(cls: type[R], told: Mapping[str, Any]) -> R:
         """A record of what `as_dict` gave; fields that it does not have are left aside.
 
         Raises:
@@ -65,7 +68,7 @@ class Record:
 
 
 @dataclass(frozen=True, repr=False)
-class StepRecord(Record):
+class StepRecord(BaseRecord):
     """One logged step.
 
     A metric is an attribute too: `record.accuracy` is `record.metrics["accuracy"]`, and so is
@@ -82,7 +85,7 @@ class StepRecord(Record):
         validation_loss, validation_metrics: on the validation split, where it was evaluated after this step.
     """
 
-    event = "step"
+    event: ClassVar[Literal["step"]] = "step"
 
     iteration: int
     epoch: float
@@ -106,11 +109,11 @@ class StepRecord(Record):
 
 
 @dataclass(frozen=True, repr=False)
-class ResultRecord(Record):
+class ResultRecord(BaseRecord):
     """The end of training: metrics and loss (without penalties) on each split that there is.
 
     A metric is an attribute too: `result.test_accuracy` is `result.test_metrics["accuracy"]`, or None without a test
-    split.
+    split. (`float | Any` lets type checkers take it for a number where a script knows that there is one.)
 
     Attributes:
         device: "cpu" or "cuda:N".
@@ -120,7 +123,7 @@ class ResultRecord(Record):
         best_iteration: the step whose weights were given back, with early stopping.
     """
 
-    event = "result"
+    event: ClassVar[Literal["result"]] = "result"
 
     device: str
     iterations: int
@@ -129,9 +132,9 @@ class ResultRecord(Record):
     train_metrics: dict[str, float]
     train_loss: float
     validation_metrics: dict[str, float] | None
-    validation_loss: float | None
+    validation_loss: float | Any
     test_metrics: dict[str, float] | None
-    test_loss: float | None
+    test_loss: float | Any
     stopped: str = "completed"
     best_iteration: int | None = None
 
@@ -141,23 +144,47 @@ class ResultRecord(Record):
         return metric_of(self, self._metrics(), "train_accuracy")
 
     @property
-    def validation_accuracy(self) -> float | None:
+    def validation_accuracy(self) -> float | Any:
         """The fraction of the validation split answered right, of a classification; None without one."""
         return metric_of(self, self._metrics(), "validation_accuracy")
 
     @property
-    def test_accuracy(self) -> float | None:
+    def test_accuracy(self) -> float | Any:
         """The fraction of the test split answered right, of a classification; None without one."""
         return metric_of(self, self._metrics(), "test_accuracy")
 
 
-@dataclass(frozen=True, repr=False)
-class TrainingResult:
-    """What `train` returns: the result record's fields, the history and the model."""
+#: What training yields; `event` tells a type checker too which of the two a record is.
+Record = StepRecord | ResultRecord
 
-    record: ResultRecord
-    history: list[StepRecord]
-    model: MLP
+
+class TrainingResult:
+    """What `train` returns: the result record's fields and metrics, the history and the model.
+
+    Attributes:
+        record: the `ResultRecord`, whose fields are those of the result too.
+        history: a `StepRecord` for each log step and validation.
+        model: the model that was trained.
+    """
+
+    device: str
+    iterations: int
+    train_seconds: float
+    steps_per_second: float
+    train_metrics: dict[str, float]
+    train_loss: float
+    train_accuracy: float
+    validation_metrics: dict[str, float] | None
+    validation_loss: float | Any
+    validation_accuracy: float | Any
+    test_metrics: dict[str, float] | None
+    test_loss: float | Any
+    test_accuracy: float | Any
+    stopped: str
+    best_iteration: int | None
+
+    def __init__(self, record: ResultRecord, history: list[StepRecord], model: MLP) -> None:
+        self.record, self.history, self.model = record, history, model
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "record":

@@ -213,10 +213,10 @@ def test_the_encoding_in_numpy_alone_as_the_page_says(tmp_path: Path) -> None:
     model, rows = table_network("regression")
     export(model, tmp_path / "m.npz")
     page = (Path(__file__).parents[2] / "docs" / "inference.md").read_text()
-    scope: dict = {"np": np}
-    exec(page[page.index("def encoded(") :].split("```")[0], scope)
     file = np.load(tmp_path / "m.npz")
-    np.testing.assert_allclose(scope["encoded"](file, rows), model.as_inputs(rows), rtol=1e-4, atol=1e-5)
+    scope: dict = {"np": np, "file": file}
+    exec(page[page.index("def encoded(") :].split("```")[0], scope)
+    np.testing.assert_allclose(scope["encoded"](rows), model.as_inputs(rows), rtol=1e-4, atol=1e-5)
     logits = model.forward(rows)
     values = np.clip(logits * file["target_scale"] + file["target_shift"], file["target_low"], file["target_high"])
     np.testing.assert_allclose(values, model.predict(rows), rtol=1e-5)
