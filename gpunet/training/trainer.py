@@ -400,7 +400,10 @@ def _own(schedule: Schedule) -> Schedule:
 
 
 def training_steps(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> Iterator[Record]:
-    """Train step by step: the records of `Trainer(model, data, **options)`, the result record last."""
+    """Train step by step: the records of `Trainer(model, data, **options)`, the result record last.
+
+    A `Record` is a `StepRecord` or a `ResultRecord`; `record.event` says which, "step" or "result".
+    """
     return Trainer(model, data, **options).steps()
 
 
