@@ -17,7 +17,8 @@ from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.network.mlp import MLP
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.history import path_name
-from gpunet.runs.settings import build_dataset
+from gpunet.runs.settings import Settings, build_dataset, hold_out, load_whole
+from gpunet.runs.several import Several
 
 
 @dataclass
@@ -78,7 +79,8 @@ def open_run(
             settings = folder.settings() if "settings" in config else None
         model: MLP | Ensemble = folder.load(backend)
         if not folder.model.exists():
-            display.note(f"{path}: the run has not ended; the network is that of its newest checkpoint.")
+            of = "the network is that of its" if folder.checkpoints() else "the networks are those of their"
+            display.note(f"{path}: the run has not ended; {of} newest checkpoint.")
     else:
         model = load_model(path, backend)
     name = path_name(Path(path))
@@ -89,9 +91,9 @@ def open_run(
             if data_dir is not None:
                 settings = settings.with_changes(data_dir=data_dir)
             # As in training, so that no row of the test split was trained on; brought to the network where it changed.
-            whole = build_dataset(settings, progress)
+            whole = _own_data(settings, config, progress)
             if whole.preparation != model.preparation:
-                whole = build_dataset(settings, progress, model.preparation)
+                whole = _own_data(settings, config, progress, model.preparation)
         elif data is not None:
             whole = load_dataset(data, data_dir, progress, preparation=model.preparation, test=None)
         else:
@@ -102,3 +104,13 @@ def open_run(
             "data it was trained on with --data."
         )
     return Opened(name, model, whole, config)
+
+
+def _own_data(settings: Settings, config: dict[str, Any], progress: Any, preparation: Any = None) -> Dataset:
+    """The data of a run; of several networks that held out different parts, all train examples are train examples."""
+    networks = Several.of(config, "config.json")
+    if networks is None:
+        return build_dataset(settings, progress, preparation)
+    whole = load_whole(settings, progress, preparation)
+    whole = whole.hold_out(0) if networks.parts(settings, whole) else hold_out(settings, whole)
+    return whole if preparation is None else whole.with_preparation(preparation)

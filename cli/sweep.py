@@ -20,7 +20,7 @@ from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.runs.settings import Settings, read_file
 from gpunet.sweeps import grids
-from gpunet.sweeps.sweep import Sweep
+from gpunet.sweeps.sweep import Sweep, shown
 from gpunet.sweeps.trials import Result, Row
 from gpunet.terminal import duration, figure
 
@@ -298,7 +298,7 @@ def _header(sweep: Sweep, jobs: int, backend: str, remark: str) -> list[tuple[st
     if sweep.varying:
         found.append(("varying", ", ".join(name.replace("_", " ") for name in sweep.varying)))
     held = first.validation
-    found.append(("data", f"{first.data}, validation {'of its own' if held == 'auto' else f'held out: {held:g}'}"))
+    found.append(("data", f"{first.data}, validation {'of its own' if held == 'auto' else f'held out: {shown(held)}'}"))
     where = remark or (f"{jobs} at a time" + (f" ({backend})" if jobs > 1 or backend != "loky" else ""))
     found.append(("runs", where))
     return found

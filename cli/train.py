@@ -6,35 +6,32 @@ keeps a run on disk (`cli/keep.py`).
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import signal
 import sys
-import threading
-from collections.abc import Iterator
 from typing import Any, Optional
 
 import typer
 
-from gpunet.backend import Backend, get_backend, readable
-from gpunet.cli import display, keep
-from gpunet.cli.errors import Interrupted, Terminated
+from gpunet.backend import get_backend
+from gpunet.cli import display, keep, several
+from gpunet.cli.errors import Interrupted
+from gpunet.cli.header import counted, header, show_estimate, steps_row, tried_out
 from gpunet.cli.options import at_least, choices, resolve, setting_options
-from gpunet.data.dataset import Dataset
+from gpunet.cli.results import result_line
+from gpunet.cli.stopping import stopping
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import LOGS, as_json
 from gpunet.runs.recording import Recording
-from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer, layer_sizes
-from gpunet.terminal import duration, figure
+from gpunet.runs.settings import build_dataset, build_model, build_trainer
+from gpunet.terminal import figure
 from gpunet.training.callbacks import Callback
-from gpunet.training.memory import training_bytes
 from gpunet.training.progress import ProgressBar
 from gpunet.training.records import Record, ResultRecord, StepRecord
 from gpunet.training.trainer import Trainer
 
 KEEPING = "Keeping the run"
+SEVERAL = "Several networks"
 
 
 class JsonLines(Callback):
@@ -88,82 +85,6 @@ class Lines(Callback):
         self._unwritten, self._validation = None, ""
 
 
-def header(settings: Settings, data: Dataset, backend: Backend) -> list[tuple[str, str]]:
-    """What is about to be trained, on what, how and where, as labels and texts; the network need not be there yet."""
-    sizes, recipe, optimizer = layer_sizes(settings, data), settings.fitted(data, settings.seed), settings.optimizer
-    names = settings.activation if isinstance(settings.activation, tuple) else [settings.activation]
-    kinds = f" {', '.join(names)}" if settings.hidden else ""
-    iterations, batch = int(recipe.iterations or 0), int(recipe.batch_size)
-    length = f"{counted(iterations, 'iteration')} of {counted(batch, 'example')}"
-    epochs = iterations * batch / len(data.train)
-    changes = "" if settings.schedule == "constant" else f", schedule {settings.schedule}"
-    rows = [
-        ("data", f"{data.name}: {', '.join(f'{len(split):,} {name}' for name, split in data.splits().items())}"),
-        *data.facts,
-        (
-            "network",
-            f"{'-'.join(map(str, sizes))}{kinds}, {parameter_count(sizes):,} parameters, {settings.loss_of(data.task)}",
-        ),
-        ("training", f"{optimizer}, learning rate {settings.learning_rate:g}{changes}, seed {settings.seed}"),
-        ("length", f"{length}, {counted(round(epochs, 1), 'epoch')}"),
-    ]
-    limits = ("dropout", "l2", "l1", "weight_decay", "label_smoothing", "max_norm", "clip_norm", "early_stopping")
-    told = [f"{name.replace('_', ' ')} {shown(getattr(settings, name))}" for name in limits if getattr(settings, name)]
-    rows += [("regularised", ", ".join(told))] if told else []
-    rows.append(("device", f"{backend.device}: {backend.reason}" if backend.reason else backend.device))
-    return rows
-
-
-def counted(number: float, what: str) -> str:
-    """1 iteration, 5,000 iterations, 2.5 epochs."""
-    return f"{number:,g} {what}" + ("" if number == 1 else "s") if number < 1e6 else f"{number:,.0f} {what}s"
-
-
-def shown(value: Any) -> str:
-    """A setting's value as it is typed."""
-    return (
-        ",".join(map(str, value))
-        if isinstance(value, tuple)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
-
-
-def parameter_count(sizes: list[int]) -> int:
-    """The weights and biases of a network."""
-    return sum((below + 1) * above for below, above in itertools.pairwise(sizes))
-
-
-def steps_row(trainer: Trainer) -> list[tuple[str, str]]:
-    """Where the batches come from and how the steps are run, which is known once all is set up, and where a resumed run
-    goes on."""
-    plan = trainer.plan
-    threads = plan["threads"]
-    rows = [("batches", plan["batches"])] if plan["batches"] else []
-    rows += [("steps", plan["graph"] + (f", up to {threads} threads" if threads and threads > 1 else ""))]
-    if trainer.iteration:
-        rows.append(("resumed", f"goes on after iteration {trainer.iteration:,} of {trainer.iterations:,}"))
-    return rows
-
-
-def tried_out(trainer: Trainer) -> dict[str, float]:
-    """The memory in bytes that training takes, and its seconds as a second of it says; the trainer is used up."""
-    measured = (0.0, 0)
-    for seconds in (0.3, 1.0):  # first what is done once, such as compiling kernels
-        if trainer.stopped is None:
-            measured = trainer.seconds, trainer.iteration
-            timer = threading.Timer(seconds, trainer.stop)
-            timer.start()
-            for _ in trainer.steps():
-                pass
-            timer.cancel()
-    pace = (trainer.seconds - measured[0]) / max(trainer.iteration - measured[1], 1)
-    held = trainer.step.source.nbytes
-    parts = training_bytes(trainer.model, trainer.data, trainer.optimizer, trainer.batch, held)
-    return {"memory_bytes": sum(parts.values()), "train_seconds": pace * trainer.iterations, "seconds_per_step": pace}
-
-
 def result_table(result: ResultRecord) -> tuple[list[str], list[list[str]]]:
     """Metrics and loss of each split side by side, and the gap between training and test (or validation)."""
     splits = [name for name in ("train", "validation", "test") if getattr(result, f"{name}_metrics") is not None]
@@ -198,17 +119,6 @@ def show(result: ResultRecord) -> None:
     display.line(result_speed(result))
 
 
-def result_line(result: dict[str, Any]) -> str:
-    """The metrics of each split in one line, out of a result as JSON has it."""
-    named = [
-        (split, name.removeprefix(f"{split}_").replace("_", " "), value)
-        for split in ("test", "validation", "train")
-        for name, value in result.items()
-        if name.startswith(f"{split}_") and name not in (f"{split}_loss", "train_seconds")
-    ]
-    return ", ".join(f"{split} {name} {figure(value)}" for split, name, value in named if value is not None)
-
-
 def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
     """Run the trainer to its end.
 
@@ -217,7 +127,7 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
     """
     record: Record | None = None
     try:
-        with stopping(trainer) as signals:
+        with stopping([trainer]) as signals:
             for each in trainer.steps():
                 record = each
         if isinstance(record, ResultRecord):
@@ -237,28 +147,6 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
         else:
             told.append(f"Kept in {folder.path}; go on with: gpunet train --resume {folder.path}")
         raise Interrupted("\n".join(told), error) from None
-
-
-@contextlib.contextmanager
-def stopping(trainer: Trainer) -> Iterator[list[BaseException]]:
-    """Let the first Ctrl-C or SIGTERM end training between two steps, where it can be taken up again; the next one
-    ends it at once. Yields the list of what has arrived, as exceptions."""
-    arrived: list[BaseException] = []
-
-    def stop(number: int, frame: object) -> None:
-        cause = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
-        arrived.append(cause)
-        if len(arrived) > 1:
-            raise cause
-        trainer.stop()
-
-    wanted = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in wanted}
-    try:
-        yield arrived
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @setting_options
@@ -324,6 +212,25 @@ def command(
         rich_help_panel=KEEPING,
         autocompletion=choices(*LOGS),  # noqa: B008
     ),
+    ensemble: Optional[int] = typer.Option(  # noqa: UP045
+        None,
+        "--ensemble",
+        metavar="N",
+        parser=at_least(2, "--ensemble"),
+        help="Train N networks that answer as one, seeds counted from --seed; with --validation each holds out another "
+        "part: 0.2 another fifth.",
+        show_default=False,
+        rich_help_panel=SEVERAL,
+    ),
+    folds: Optional[int] = typer.Option(  # noqa: UP045
+        None,
+        "--folds",
+        metavar="K",
+        parser=at_least(2, "--folds"),
+        help="Cross-validate: train a network for each of K equal parts, which judges it and is held out.",
+        show_default=False,
+        rich_help_panel=SEVERAL,
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be done, its memory and time, and stop."),
     json: bool = typer.Option(False, "--json", help="Write JSON lines to standard output and nothing else."),
     quiet: bool = typer.Option(
@@ -346,6 +253,8 @@ def command(
       gpunet train --config settings.toml --seed 1 --json
       gpunet train --out runs/a --epochs 50
       gpunet train --resume runs/a
+      gpunet train --data table.csv --ensemble 5 --validation 0.2 --early-stopping 10
+      gpunet train --folds 5 --epochs 20
       gpunet train --init-from runs/a --lr 0.01 --epochs 20 --out runs/b
       gpunet train --config runs/a/config.json
       gpunet train --data mnist --hidden 2000,2000 --epochs 50 --dry-run
@@ -354,6 +263,7 @@ def command(
         out, resume, force, log, checkpoint_every=checkpoint_every, checkpoint_seconds=checkpoint_seconds,
         keep=keep_checkpoints,
     )  # fmt: skip
+    networks = several.asked(ensemble, folds, resume, config)
     folder = None
     if resume is not None:
         if config is not None:
@@ -373,6 +283,9 @@ def command(
     backend = get_backend(settings.device)
     if folder is not None and "device" not in given:
         backend.reason = folder.config().get("device_reason", backend.reason)  # why it was taken at first
+    if networks is not None:
+        several.train(networks, settings, backend, folder, out, force, kept, dry_run=dry_run, json=json, quiet=quiet)
+        return
     with display.DownloadBar(quiet=quiet) as progress:
         data = build_dataset(settings, progress)
     told = not quiet and (not json or display.can_redraw(sys.stderr))
@@ -394,12 +307,7 @@ def command(
         display.write("", stderr=json)
         sys.stdout.flush()
     if dry_run:
-        estimate = tried_out(trainer)
-        if json:
-            sys.stdout.write(f"{as_json({'event': 'estimate', **estimate})}\n")
-        else:
-            memory, seconds = readable(estimate["memory_bytes"]), duration(estimate["train_seconds"])
-            display.pairs([("memory", f"about {memory}"), ("time", f"about {seconds}, without evaluations")], width=11)
+        show_estimate(tried_out(trainer), json)
         return
     if folder is None and out is not None:
         folder = RunFolder.start(out, trainer, settings, force=force, command=["gpunet", *sys.argv[1:]], **kept)

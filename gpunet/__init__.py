@@ -44,7 +44,7 @@ _NAMES = {
     "gpunet.training.callbacks": "Callback",
     "gpunet.training.rate_finder": "find_learning_rate",
     "gpunet.training.recipe": "Recipe",
-    "gpunet.training.folds": "CrossValidation cross_validate",
+    "gpunet.training.folds": "CrossValidation EnsembleTraining cross_validate train_ensemble",
     "gpunet.training.progress": "ProgressBar",
     "gpunet.training.records": "Record ResultRecord StepRecord TrainingResult",
     "gpunet.training.schedules": "SCHEDULES",

@@ -77,7 +77,9 @@ from gpunet.sweeps.sweep import Sweep as Sweep
 from gpunet.sweeps.sweep import sweep as sweep
 from gpunet.training.callbacks import Callback as Callback
 from gpunet.training.folds import CrossValidation as CrossValidation
+from gpunet.training.folds import EnsembleTraining as EnsembleTraining
 from gpunet.training.folds import cross_validate as cross_validate
+from gpunet.training.folds import train_ensemble as train_ensemble
 from gpunet.training.progress import ProgressBar as ProgressBar
 from gpunet.training.rate_finder import find_learning_rate as find_learning_rate
 from gpunet.training.recipe import Recipe as Recipe
@@ -125,6 +127,7 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "Ensemble",
+    "EnsembleTraining",
     "Evaluation",
     "GpunetError",
     "INITIALIZERS",
@@ -186,6 +189,7 @@ __all__ = [
     "steps_together",
     "sweep",
     "train",
+    "train_ensemble",
     "train_together",
     "training_steps",
 ]

@@ -267,12 +267,18 @@ def batch_size(option: str, value: Any) -> int | str:
 
 
 def validation(option: str, value: Any) -> int | float | str:
-    """How much to hold out: a count, a fraction, "none", or "auto" for the data set's own split."""
+    """What to hold out: a count, a fraction, one of several equal parts ("2of5"), "none", or "auto" for the data set's
+    own split."""
     if value is None:
         return "none"
     if value in ("auto", "none"):
         return value
-    example = "500 (examples), 0.1 (a fraction), auto or none"
+    example = "500 (examples), 0.1 (a fraction), 2of5 (the second of five parts), auto or none"
+    if isinstance(value, str) and (part := re.fullmatch(r"\s*(\d{1,9})\s*of\s*(\d{1,9})\s*", value)):
+        which, parts = map(int, part.groups())
+        if not 1 <= which <= parts >= 2:
+            refuse(option, value, "this is none of two or more equal parts; write it like 2of5, the second of five.")
+        return f"{which}of{parts}"
     result = number(0, above=0, example=example)(option, value)
     if result < 1:
         return result

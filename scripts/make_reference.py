@@ -45,6 +45,7 @@ SECTIONS: dict[str, list[str]] = {
     "Model": ["MLP", "Ensemble", "load_model", "Activation", "activation", "check_activation"],
     "Training": [
         "train", "training_steps", "train_together", "steps_together", "cross_validate", "CrossValidation",
+        "train_ensemble", "EnsembleTraining",
         "Trainer", "Recipe", "Callback", "ProgressBar", "TrainingResult", "StepRecord",
         "ResultRecord", "find_learning_rate",
     ],

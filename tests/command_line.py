@@ -105,7 +105,7 @@ def process(
 
 def _forget_streams() -> None:
     """Forget what the command line remembers of its streams: they are others in the next call."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if name.startswith("gpunet.cli"):
             for value in list(vars(module).values()):
                 if hasattr(value, "cache_clear") and getattr(value, "__module__", None) == name:

@@ -407,8 +407,7 @@ class Dataset:
             return self._with(train, None, self.test, preparation=fitted)
         held = np.zeros(len(train), bool)
         held[np.random.default_rng(seed).permutation(len(train))[-count:]] = True
-        left, held_out = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
-        return self._with(left, held_out, self.test, preparation=left.preparation.fitted(left.inputs, left.targets))
+        return self._without(train, held)
 
     def folds(self, count: int, seed: int = 0) -> list[Dataset]:
         """The same data `count` times, each with another part of the train examples held out as validation.
@@ -425,20 +424,37 @@ class Dataset:
             UsageError: there are not that many parts.
         """
         whole = self.hold_out(0)
-        train = whole.train
+        parts = whole._parts(count, seed)
+        return [whole._without(whole.train, parts == number) for number in range(count)]
+
+    def fold(self, number: int, count: int, seed: int = 0) -> Dataset:
+        """One of the data sets that `folds` gives, the first being number 1.
+
+        Raises:
+            UsageError: there are not that many parts.
+        """
+        whole = self.hold_out(0)
+        parts = whole._parts(count, seed)
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 1 <= number <= count:
+            raise UsageError(f"there are the folds 1 to {count}, and none {number!r}.")
+        return whole._without(whole.train, parts == number - 1)
+
+    def _parts(self, count: int, seed: int) -> np.ndarray:
+        """In which of `count` parts each train example is: (n,) int64, from 0."""
+        train = self.train
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 2 <= count <= len(train):
             raise UsageError(f"folds are a whole number from 2 to {len(train)}, the train examples, not {count!r}.")
         order = np.random.default_rng(seed).permutation(len(train))
         if train.targets.ndim == 1:
             order = order[np.argsort(train.targets[order], kind="stable")]
-        fold = np.empty(len(train), np.int64)
-        fold[order] = np.arange(len(train)) % count
-        found = []
-        for number in range(count):
-            left, held_out = (train.take(np.flatnonzero(rows)) for rows in (fold != number, fold == number))
-            fitted = left.preparation.fitted(left.inputs, left.targets)
-            found.append(self._with(left, held_out, self.test, preparation=fitted))
-        return found
+        parts = np.empty(len(train), np.int64)
+        parts[order] = np.arange(len(train)) % count
+        return parts
+
+    def _without(self, train: Split, held: np.ndarray) -> Dataset:
+        """Train examples without those of a mask, which become the validation split."""
+        left, held_out = train.take(np.flatnonzero(~held)), train.take(np.flatnonzero(held))
+        return self._with(left, held_out, self.test, preparation=left.preparation.fitted(left.inputs, left.targets))
 
     def select_classes(self, classes: Iterable[int | str]) -> Dataset:
         """Only the examples of these classes, numbered anew 0 to k-1 in the order given.

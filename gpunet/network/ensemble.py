@@ -184,13 +184,14 @@ def load_model(
     backend: Backend | str | None = None,
     activations: Mapping[str, Activation] | None = None,
 ) -> MLP | Ensemble:
-    """The network or the ensemble of a file, or the network of a run folder; see `MLP.load` and `Ensemble.load`.
+    """The network or the ensemble of a file or a run folder; see `MLP.load` and `Ensemble.load`.
 
     Raises:
         CheckpointError: the file is missing, damaged or neither, or uses an activation that is not known.
     """
-    if container.kind_of(path) == container.ENSEMBLE:
-        return Ensemble.load(path, backend, activations)
+    file = Path(path) / "model.safetensors" if Path(path).is_dir() else path
+    if container.kind_of(file) == container.ENSEMBLE:
+        return Ensemble.load(file, backend, activations)
     return MLP.load(path, backend, activations)
 
 

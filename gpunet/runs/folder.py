@@ -7,6 +7,7 @@ A run folder holds
     checkpoint.safetensors    where training stands; older ones are checkpoint-STEP.safetensors
     best.safetensors          the model at its best validation so far
     model.safetensors         the model at the end
+A run of several networks holds a run folder of each in `networks/` (see `several.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from gpunet.data.catalog import DATASETS
 from gpunet.errors import CheckpointError, TrainingDiverged, UsageError
 from gpunet.files import Lock, remove_leftovers, sync_folder
 from gpunet.network.container import CHECKPOINT, read, write
+from gpunet.network.ensemble import Ensemble, load_model, single
 from gpunet.network.mlp import MLP
 from gpunet.network.model_file import describe
 from gpunet.runs import config as run_config
@@ -117,7 +119,7 @@ class RunFolder:
         config = {
             "command": list(sys.argv if command is None else command),
             "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            **({} if settings is None else {"settings": _located(settings, trainer.backend.device).to_dict()}),
+            **({} if settings is None else {"settings": located(settings, trainer.backend.device).to_dict()}),
             "recording": recording.to_dict(),
             **run_config.describe(trainer),
         }
@@ -228,12 +230,22 @@ class RunFolder:
         remove_leftovers(self.path)
         run_config.write(self.path / "config.json", config)
 
+    def members(self, count: int | None = None) -> list[RunFolder]:
+        """The folders of the networks of a run of several: of the first `count`, or of all that are there."""
+        inside = self.path / "networks"
+        if count is None:
+            there = (path for path in inside.glob("*") if path.name.isdecimal() and path.is_dir())
+            return [RunFolder(path) for path in sorted(there, key=lambda path: int(path.name))]
+        return [RunFolder(inside / str(number)) for number in range(1, count + 1)]
+
     def _own_files(self) -> list[Path]:
         named = [self.path / name for name in OWN_FILES]
-        return [path for path in (*named, *self.path.glob("checkpoint-*.safetensors")) if path.exists()]
+        own = [path for path in (*named, *self.path.glob("checkpoint-*.safetensors")) if path.exists()]
+        return [*own, *(path for member in self.members() for path in member._own_files())]
 
     def _clear(self) -> None:
-        for path in (*self._own_files(), *(self.path / "tensorboard").glob("events.out.tfevents.*")):
+        logs = self.path.glob("**/tensorboard/events.out.tfevents.*")
+        for path in (*self._own_files(), *logs):
             try:
                 path.unlink()
             except OSError as error:
@@ -266,16 +278,19 @@ class RunFolder:
         older = sorted(self.path.glob("checkpoint-*.safetensors"), reverse=True)
         return [path for path in (self.checkpoint, *older) if path.exists()]
 
-    def load(self, backend: Any = None, activations: Any = None) -> MLP:
-        """The model of the run: of its end or, while it has none, of its newest checkpoint.
+    def load(self, backend: Any = None, activations: Any = None) -> MLP | Ensemble:
+        """The model of the run: of its end or, while it has none, of its newest checkpoint; of a run of several
+        networks the ensemble of all.
 
         Raises:
             CheckpointError: there is neither, or it is damaged.
         """
         if self.model.exists():
-            return MLP.load(self.model, backend, activations)
+            return load_model(self.model, backend, activations)
         for path in self.checkpoints()[:1]:
             return model_of_checkpoint(path, backend, activations)
+        if members := self.members():
+            return Ensemble([single(member.load(backend, activations)) for member in members])
         self.config()
         raise CheckpointError(f"{self.path}: the run has no model and no checkpoint yet.")
 
@@ -356,7 +371,7 @@ def _last_result(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("event") == "result" else None
 
 
-def _located(settings: Settings, device: str) -> Settings:
+def located(settings: Settings, device: str) -> Settings:
     """Settings that mean the same wherever they are read: nothing is left to a default, and the paths are absolute."""
     changes: dict[str, Any] = {"device": device}
     if settings.data not in DATASETS:

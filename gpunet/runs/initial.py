@@ -10,6 +10,7 @@ import numpy as np
 from gpunet.errors import CheckpointError, UsageError
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.network.container import CHECKPOINT, read
+from gpunet.network.ensemble import Ensemble
 from gpunet.network.mlp import MLP
 from gpunet.runs.folder import RunFolder
 from gpunet.training.state import identity
@@ -21,8 +22,15 @@ def earlier_model(path: str) -> MLP:
 
     Raises:
         CheckpointError: there is none, or it is damaged.
+        UsageError: it is a run of several networks.
     """
-    return RunFolder(path).load() if Path(path).is_dir() else MLP.load(path)
+    if not Path(path).is_dir():
+        return MLP.load(path)
+    model = RunFolder(path).load()
+    if isinstance(model, Ensemble):
+        inside = Path(path) / "networks" / "1"
+        raise UsageError(f"--init-from {path}: this is an ensemble; begin with one of its networks, such as {inside}.")
+    return model
 
 
 def hidden_layers(path: str) -> dict[str, Any]:

@@ -88,8 +88,8 @@ class Settings(Recipe):
     classes: tuple[int | str, ...] | None = setting(None, read.class_list, DATA, "A,B",
         "Keep only these classes, numbered anew from 0: 3,8 sets threes against eights.", "all")  # fmt: skip
     validation: int | float | str = setting("auto", read.validation, DATA, "N",
-        "Training examples held out for validation: a count, a fraction, auto for the data"
-        " set's own, or none.")  # fmt: skip
+        "Training examples held out for validation: a count, a fraction, one of several equal parts (2of5), auto for"
+        " the data set's own, or none.")  # fmt: skip
 
     target: tuple[str, ...] | None = setting(None, read.optional(read.listing(read.name, "price")), DATA,
         "NAME", "Target column of a table, by name or by position (from 0; -1 is the last), or several.",
@@ -384,6 +384,19 @@ def build_dataset(
         DataError: the data cannot be had or is damaged.
         UsageError: the settings do not fit the data.
     """
+    data = hold_out(settings, load_whole(settings, progress, preparation))
+    if preparation is not None:
+        data = data.with_preparation(preparation)
+    check_data(settings, data)
+    return data
+
+
+def load_whole(
+    settings: Settings,
+    progress: Callable[[str, int, int | None], None] | None = None,
+    preparation: Preparation | None = None,
+) -> Dataset:
+    """As `build_dataset`, before validation examples are held out."""
     options = settings.data_options
     data = load_dataset(settings.data, settings.data_dir, progress, preparation=preparation, **options)
     known = preparation is not None and preparation.class_names is not None
@@ -392,15 +405,34 @@ def build_dataset(
             data = data.select_classes(list(settings.classes))
         except UsageError as error:
             read.refuse("--classes", ",".join(map(str, settings.classes)), str(error))
-    if settings.validation == "none":
-        data = data if data.validation is None else data.hold_out(0)
-    elif settings.validation != "auto":
-        try:
-            data = data.hold_out(settings.validation)  # type: ignore[arg-type]
-        except UsageError as error:
-            read.refuse("--validation", settings.validation, str(error))
-    if preparation is not None:
-        data = data.with_preparation(preparation)
+    return data
+
+
+def hold_out(settings: Settings, data: Dataset) -> Dataset:
+    """The data with the validation examples that the settings ask for.
+
+    Raises:
+        UsageError: so many cannot be held out.
+    """
+    held = settings.validation
+    if held == "auto":
+        return data
+    if held == "none":
+        return data if data.validation is None else data.hold_out(0)
+    try:
+        if isinstance(held, str):
+            return data.fold(*map(int, held.split("of")))
+        return data.hold_out(held)
+    except UsageError as error:
+        read.refuse("--validation", held, str(error))
+
+
+def check_data(settings: Settings, data: Dataset) -> None:
+    """Refuse settings that do not go with the data.
+
+    Raises:
+        UsageError: as it says.
+    """
     if data.validation is None:
         if settings.validate_every is not None:
             read.refuse("--validate-every", settings.validate_every,
@@ -411,7 +443,6 @@ def build_dataset(
                 "--validation 500.")  # fmt: skip
     settings.check(data)
     settings.make_loss(data)
-    return data
 
 
 def layer_sizes(settings: Settings, data: Dataset) -> list[int]:

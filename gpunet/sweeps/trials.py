@@ -28,7 +28,7 @@ from gpunet.network.initializers import INITIALIZERS
 from gpunet.registry import Registry
 from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import as_json
-from gpunet.runs.settings import DATA_OPTIONS, Settings, build_dataset, build_model, build_trainer
+from gpunet.runs.settings import DATA_OPTIONS, Settings, build_dataset, build_model, build_trainer, hold_out
 from gpunet.training.memory import training_bytes
 from gpunet.training.records import BaseRecord, Record, ResultRecord
 from gpunet.training.schedules import SCHEDULES
@@ -158,7 +158,7 @@ def fit(data: Dataset, settings: Settings) -> Dataset:
     """A data set of one's own with the classes and the validation examples that the settings ask for."""
     if settings.classes is not None:
         data = data.select_classes(list(settings.classes))
-    return data if settings.validation == "auto" else data.hold_out(settings.validation)  # type: ignore[arg-type]
+    return hold_out(settings, data)
 
 
 def data_text(settings: Settings) -> str:

@@ -79,10 +79,12 @@ class ProgressRows(Callback):
     Args:
         trainers: those of the networks; each has this as a callback.
         stream: where to draw; standard error by default.
+        numbers: of the networks, from 1 by default.
     """
 
-    def __init__(self, trainers: Sequence[Any], stream: Any = None) -> None:
+    def __init__(self, trainers: Sequence[Any], stream: Any = None, numbers: Sequence[int] | None = None) -> None:
         self._trainers = trainers
+        self._names = numbers or range(1, len(trainers) + 1)
         self._stream = stream
         self._records: dict[int, StepRecord] = {}  # the last one of each trainer, and the last with a validation
         self._validations: dict[int, StepRecord] = {}
@@ -133,7 +135,7 @@ class ProgressRows(Callback):
                 figures = [told(record.metrics), f"{record.loss:.4f}", ""]
             if validation is not None:
                 figures[2] = told(validation.validation_metrics or {})
-            name = f"{index + 1}  {trainer.model.description}"
+            name = f"{self._names[index]}  {trainer.model.description}"
             table.add_row(name, f"{trainer.iteration:,}/{trainer.iterations:,}", *figures)
         if len(order) > max(room, 1):
             table.caption = f"and {len(order) - max(room, 1)} more"

@@ -1,0 +1,102 @@
+"""What `gpunet train` says before it trains: what on what, how and where, and with --dry-run its memory and time."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from typing import Any
+
+from gpunet.backend import Backend, readable
+from gpunet.cli import display
+from gpunet.data.dataset import Dataset
+from gpunet.runs.logs import as_json
+from gpunet.runs.settings import Settings, layer_sizes
+from gpunet.terminal import duration
+from gpunet.training.memory import training_bytes
+from gpunet.training.trainer import Trainer
+
+
+def header(settings: Settings, data: Dataset, backend: Backend) -> list[tuple[str, str]]:
+    """What is about to be trained, on what, how and where, as labels and texts; the network need not be there yet."""
+    sizes, recipe, optimizer = layer_sizes(settings, data), settings.fitted(data, settings.seed), settings.optimizer
+    names = settings.activation if isinstance(settings.activation, tuple) else [settings.activation]
+    kinds = f" {', '.join(names)}" if settings.hidden else ""
+    iterations, batch = int(recipe.iterations or 0), int(recipe.batch_size)
+    length = f"{counted(iterations, 'iteration')} of {counted(batch, 'example')}"
+    epochs = iterations * batch / len(data.train)
+    changes = "" if settings.schedule == "constant" else f", schedule {settings.schedule}"
+    rows = [
+        ("data", f"{data.name}: {', '.join(f'{len(split):,} {name}' for name, split in data.splits().items())}"),
+        *data.facts,
+        (
+            "network",
+            f"{'-'.join(map(str, sizes))}{kinds}, {parameter_count(sizes):,} parameters, {settings.loss_of(data.task)}",
+        ),
+        ("training", f"{optimizer}, learning rate {settings.learning_rate:g}{changes}, seed {settings.seed}"),
+        ("length", f"{length}, {counted(round(epochs, 1), 'epoch')}"),
+    ]
+    limits = ("dropout", "l2", "l1", "weight_decay", "label_smoothing", "max_norm", "clip_norm", "early_stopping")
+    told = [f"{name.replace('_', ' ')} {shown(getattr(settings, name))}" for name in limits if getattr(settings, name)]
+    rows += [("regularised", ", ".join(told))] if told else []
+    rows.append(("device", f"{backend.device}: {backend.reason}" if backend.reason else backend.device))
+    return rows
+
+
+def counted(number: float, what: str) -> str:
+    """1 iteration, 5,000 iterations, 2.5 epochs."""
+    return f"{number:,g} {what}" + ("" if number == 1 else "s") if number < 1e6 else f"{number:,.0f} {what}s"
+
+
+def shown(value: Any) -> str:
+    """A setting's value as it is typed."""
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def parameter_count(sizes: list[int]) -> int:
+    """The weights and biases of a network."""
+    return sum((below + 1) * above for below, above in itertools.pairwise(sizes))
+
+
+def steps_row(trainer: Trainer) -> list[tuple[str, str]]:
+    """Where the batches come from and how the steps are run, which is known once all is set up, and where a resumed run
+    goes on."""
+    plan = trainer.plan
+    threads = plan["threads"]
+    rows = [("batches", plan["batches"])] if plan["batches"] else []
+    rows += [("steps", plan["graph"] + (f", up to {threads} threads" if threads and threads > 1 else ""))]
+    if trainer.iteration:
+        rows.append(("resumed", f"goes on after iteration {trainer.iteration:,} of {trainer.iterations:,}"))
+    return rows
+
+
+def tried_out(trainer: Trainer) -> dict[str, float]:
+    """The memory in bytes that training takes, and its seconds as a second of it says; the trainer is used up."""
+    measured = (0.0, 0)
+    for seconds in (0.3, 1.0):  # first what is done once, such as compiling kernels
+        if trainer.stopped is None:
+            measured = trainer.seconds, trainer.iteration
+            timer = threading.Timer(seconds, trainer.stop)
+            timer.start()
+            for _ in trainer.steps():
+                pass
+            timer.cancel()
+    pace = (trainer.seconds - measured[0]) / max(trainer.iteration - measured[1], 1)
+    held = trainer.step.source.nbytes
+    parts = training_bytes(trainer.model, trainer.data, trainer.optimizer, trainer.batch, held)
+    return {"memory_bytes": sum(parts.values()), "train_seconds": pace * trainer.iterations, "seconds_per_step": pace}
+
+
+def show_estimate(estimate: dict[str, float], json: bool) -> None:
+    """Write what `tried_out` found."""
+    if json:
+        sys.stdout.write(f"{as_json({'event': 'estimate', **estimate})}\n")
+        return
+    memory, seconds = readable(estimate["memory_bytes"]), duration(estimate["train_seconds"])
+    display.pairs([("memory", f"about {memory}"), ("time", f"about {seconds}, without evaluations")], width=11)
