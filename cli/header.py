@@ -89,7 +89,8 @@ def tried_out(trainer: Trainer) -> dict[str, float]:
             timer.cancel()
     pace = (trainer.seconds - measured[0]) / max(trainer.iteration - measured[1], 1)
     held = trainer.step.source.nbytes
-    parts = training_bytes(trainer.model, trainer.data, trainer.optimizer, trainer.batch, held)
+    precision = trainer.recipe.precision
+    parts = training_bytes(trainer.model, trainer.data, trainer.optimizer, trainer.batch, held, precision)
     return {"memory_bytes": sum(parts.values()), "train_seconds": pace * trainer.iterations, "seconds_per_step": pace}
 
 

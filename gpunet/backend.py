@@ -105,6 +105,12 @@ class Backend:
             return free + self.xp.get_default_memory_pool().free_bytes(), total
 
     @property
+    def compute_capability(self) -> tuple[int, int]:
+        """That of a CUDA device, as (8, 0)."""
+        found = self.xp.cuda.Device(self.ordinal).compute_capability
+        return int(found[:-1]), int(found[-1])
+
+    @property
     def multiprocessors(self) -> int:
         """How many multiprocessors a CUDA device has."""
         return int(self.xp.cuda.Device(self.ordinal).attributes["MultiProcessorCount"])

@@ -19,9 +19,15 @@ from gpunet.kernels.build import Ready
 
 #: Bytes of workspace; what NVIDIA recommends for compute capability 9.0, and more than it does for others.
 WORKSPACE = 32 << 20
-#: By dtype the type of the matrices, the type to compute in, and of the two factors of a product, as cublas_api.h and
-#: library_types.h number them: CUDA_R_32F with CUBLAS_COMPUTE_32F, CUDA_R_64F with CUBLAS_COMPUTE_64F.
-TYPES: dict[str, tuple[int, int, Any]] = {"float32": (0, 68, ctypes.c_float), "float64": (1, 70, ctypes.c_double)}
+#: By precision the types of the factors and of the result, the type to compute in, and that of the two scalars of a
+#: product, as cublas_api.h and library_types.h number them: CUDA_R_32F with CUBLAS_COMPUTE_32F, CUDA_R_64F with
+#: CUBLAS_COMPUTE_64F, CUDA_R_32F with CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_16BF with CUBLAS_COMPUTE_32F.
+TYPES: dict[str, tuple[int, int, int, Any]] = {
+    "float32": (0, 0, 68, ctypes.c_float),
+    "float64": (1, 1, 70, ctypes.c_double),
+    "tf32": (0, 0, 77, ctypes.c_float),
+    "bfloat16": (14, 0, 68, ctypes.c_float),
+}
 TRANSPOSED, AS_IT_IS, DEFAULT_ALGORITHM = 1, 0, -1
 
 
@@ -75,12 +81,13 @@ def _factor(matrix: Any) -> tuple[int, Any, Any]:
     return TRANSPOSED, matrix.T, max(matrix.shape[0], 1)
 
 
-def product(a: Any, b: Any, out: Any) -> Ready:
+def product(a: Any, b: Any, out: Any, precision: str | None = None) -> Ready:
     """out = a b of CuPy matrices of float32 or float64, ready to be run.
 
     Args:
-        a, b: (m, k) and (k, n), in C or Fortran order.
-        out: (m, n), in C order, written.
+        a, b: (m, k) and (k, n), in C or Fortran order; for bfloat16 its bits as uint16.
+        out: (m, n), in C order, written; for tf32 and bfloat16 float32, in which is added up.
+        precision: "tf32" or "bfloat16"; that of `out` by default.
 
     Raises:
         DeviceError: cuBLAS cannot be loaded or used.
@@ -88,17 +95,17 @@ def product(a: Any, b: Any, out: Any) -> Ready:
     import cupy
 
     (m, k), n = a.shape, b.shape[1]
-    of_matrices, to_compute, factor = TYPES[out.dtype.name]
+    of_factors, of_out, to_compute, scalar = TYPES[precision or out.dtype.name]
     left, b_matrix, b_line = _factor(b)
     right, a_matrix, a_line = _factor(a)
-    one, zero = factor(1), factor(0)
+    one, zero = scalar(1), scalar(0)
     address = ctypes.c_void_p
     handle = _handle(out.device.id)
     # The library reads the rows of a matrix as columns: it computes out^T = b^T a^T.
     multiply = functools.partial(
         handle.library.cublasGemmEx, handle.handle, left, right, n, m, k, ctypes.byref(one),
-        address(b_matrix.data.ptr), of_matrices, b_line, address(a_matrix.data.ptr), of_matrices, a_line,
-        ctypes.byref(zero), address(out.data.ptr), of_matrices, n, to_compute, DEFAULT_ALGORITHM,
+        address(b_matrix.data.ptr), of_factors, b_line, address(a_matrix.data.ptr), of_factors, a_line,
+        ctypes.byref(zero), address(out.data.ptr), of_out, n, to_compute, DEFAULT_ALGORITHM,
     )  # fmt: skip
     return functools.partial(_run, handle, cupy.cuda.get_current_stream, multiply, (a, b, out))
 

@@ -1,7 +1,8 @@
 """The dense layer's products: forward with bias and activation, backward with the derivative below.
 
-On CUDA there are two ways. The library's way is cuBLAS (`cublas.py`) and a kernel for what surrounds each product; the
-fused way (`gemm.py`, asked for with `fused`) is one kernel for a layer forward and one for it backward.
+On CUDA there are two ways. The library's way is cuBLAS (`cublas.py`) and a kernel for what surrounds each product, on
+tensor cores (`tensor_cores.py`) where these are asked for with `cores`; the fused way (`gemm.py`, asked for with
+`fused`) is one kernel for a layer forward and one for it backward.
 
 The column sums of a gradient with respect to the pre-activations (a delta) are the bias gradient. The
 library's way, like NumPy's, takes them where the delta is made, while it is at hand: in the loss for the
@@ -24,6 +25,7 @@ from gpunet.kernels.build import C_TYPES, Ready, elementwise, in_turn, launch, o
 from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.dropout import Drop
 from gpunet.kernels.products import product
+from gpunet.kernels.tensor_cores import TensorCores, to_bfloat16
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Below:
 @operation
 def dense_forward(
     x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None = None,
-    fused: bool = False,
+    fused: bool = False, cores: TensorCores | None = None,
 ) -> Ready:  # fmt: skip
     """out = f(x W + b), and behind it dropout.
 
@@ -59,6 +61,7 @@ def dense_forward(
         out: (batch, fan out), written.
         drop: the dropout of `out`, or None.
         fused: whether to take our own matrix products on CUDA.
+        cores: the tensor cores to compute the product on, on CUDA alone; None for the precision of the arrays.
     """
     z = out if pre is None else pre
     to_z = product(x, weights, z)
@@ -80,11 +83,15 @@ def dense_forward(
 @dense_forward.cuda
 def _dense_forward_cuda(
     x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None = None,
-    fused: bool = False,
+    fused: bool = False, cores: TensorCores | None = None,
 ) -> Ready:  # fmt: skip
     if fused:
         return gemm.forward(x, weights, bias, activation, pre, out, drop)
-    parts = [cublas.product(x, weights, out if pre is None else pre)]
+    parts, precision = [], None if cores is None else cores.precision
+    if cores is not None and precision == "bfloat16":
+        parts += [to_bfloat16(x, cores.x), to_bfloat16(weights, cores.weights)]
+        x, weights = cores.x, cores.weights
+    parts.append(cublas.product(x, weights, out if pre is None else pre, precision))
     if bias is not None:
         parts.append(_bias_activation(bias, activation, pre, out))
     if drop is not None:
@@ -106,8 +113,9 @@ def _bias_activation(bias: Any, activation: Activation, pre: Any, out: Any) -> R
 
 @operation
 def dense_backward(
-    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, fused: bool = False
-) -> Ready:
+    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, fused: bool = False,
+    cores: TensorCores | None = None,
+) -> Ready:  # fmt: skip
     """The gradients of a dense layer: grad_W = x^T delta, and below.delta = (delta W^T) * mask * f'.
 
     Args:
@@ -118,6 +126,7 @@ def dense_backward(
         grad_bias: (fan out,), written with the column sums of `delta`, or None where they are there already.
         below: the layer that `x` comes from, or None for the first layer.
         fused: whether to take our own matrix products on CUDA; they want `grad_bias`, and no `below.grad_bias`.
+        cores: as in `dense_forward`, which leaves there the rounded `x` and `weights`.
     """
     sum_delta, to_grad_weights = _sums(delta, grad_bias), product(x.T, delta, grad_weights)
     if below is None:
@@ -151,21 +160,26 @@ def _sums(delta: Any, grad_bias: Any) -> Ready:
 
 @dense_backward.cuda
 def _dense_backward_cuda(
-    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, fused: bool = False
-) -> Ready:
+    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, fused: bool = False,
+    cores: TensorCores | None = None,
+) -> Ready:  # fmt: skip
     if fused:
         return gemm.backward(delta, x, weights, grad_weights, grad_bias, below)
-    to_grad_weights = cublas.product(x.T, delta, grad_weights)
+    parts, precision = [], None if cores is None else cores.precision
+    if cores is not None and precision == "bfloat16":
+        parts.append(to_bfloat16(delta, cores.delta))
+        delta, x, weights = cores.delta, cores.x, cores.weights
+    parts.append(cublas.product(x.T, delta, grad_weights, precision))
     if below is None:
-        return to_grad_weights
-    to_delta_below = cublas.product(delta, weights.T, below.delta)
+        return in_turn(*parts)
+    parts.append(cublas.product(delta, weights.T, below.delta, precision))
     rows, columns = below.delta.shape
     kernel = raw(
-        "times_derivative.cu", "times_derivative", *types(REAL=delta.dtype),
+        "times_derivative.cu", "times_derivative", *types(REAL=below.delta.dtype),
         ("DERIVATIVE", below.activation.cuda_functions().replace("\n", " ")),
     )  # fmt: skip
     times_derivative = launch(
         kernel, -(-columns // 32), (32, 8),
         below.delta, below.saved, below.mask, below.grad_bias, np.int32(rows), np.int32(columns),
     )  # fmt: skip
-    return in_turn(to_grad_weights, to_delta_below, times_derivative)
+    return in_turn(*parts, times_derivative)

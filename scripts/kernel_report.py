@@ -193,6 +193,7 @@ def record() -> list[dict[str, Any]]:
             train(loss=name)
         train(of_soft_targets)
         train(of_floats)
+        train(precision="bfloat16")
         for entry in gn.OPTIMIZERS.values():
             train(optimizer=entry())
         for dtype in ("float16", "float32", "float64"):

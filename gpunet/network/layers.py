@@ -14,6 +14,7 @@ from gpunet.kernels.build import Ready
 from gpunet.kernels.dense import Below, dense_backward, dense_forward
 from gpunet.kernels.dropout import Drop
 from gpunet.kernels.random import Stream
+from gpunet.kernels.tensor_cores import TensorCores
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Workspace:
         mask: the dropout factors, or None.
         delta: the gradient with respect to the pre-activations.
         fused: whether the matrix products are our own CUDA kernels (see `kernels/dense.py`).
+        cores: the tensor cores that compute the products on CUDA; None for the precision of the arrays.
     """
 
     pre: Any
@@ -35,6 +37,7 @@ class Workspace:
     mask: Any
     delta: Any
     fused: bool
+    cores: TensorCores | None
 
 
 class Dense:
@@ -61,8 +64,13 @@ class Dense:
         self.stream = stream
         self.last = last
 
-    def workspace(self, backend: Any, batch: int, training: bool, fused: bool = False) -> Workspace:
-        """A workspace for one batch; without `training` only what the forward pass writes. `fused` as there."""
+    def workspace(
+        self, backend: Any, batch: int, training: bool, fused: bool = False, precision: str = "float32"
+    ) -> Workspace:
+        """A workspace for one batch; without `training` only what the forward pass writes.
+
+        `fused` as there; `precision` is one of `tensor_cores.PRECISIONS`.
+        """
         shape, dtype = (batch, self.weights.shape[1]), self.weights.dtype
         # The rows of a few logits are reduced along the short axis; with the batch contiguous NumPy does that
         # several times faster. BLAS writes that order more slowly; with many inputs the product counts for more, and
@@ -79,6 +87,7 @@ class Dense:
             mask=backend.empty(shape, dtype) if drops else None,
             delta=backend.empty(shape, dtype, order) if training else None,
             fused=fused,
+            cores=TensorCores.of(precision, backend, batch, *self.weights.shape),
         )
 
     def forward(self, x: Any, workspace: Workspace, control: Any = None) -> Ready:
@@ -93,14 +102,14 @@ class Dense:
         drop = None
         if workspace.mask is not None and control is not None:
             drop = Drop(self.stream, self.dropout, control, workspace.mask, workspace.kept)
-        pre, output, fused = workspace.pre, workspace.output, workspace.fused
-        return dense_forward.bind(x, self.weights, bias, self.activation, pre, output, drop, fused)
+        pre, output, fused, cores = workspace.pre, workspace.output, workspace.fused, workspace.cores
+        return dense_forward.bind(x, self.weights, bias, self.activation, pre, output, drop, fused, cores)
 
     def backward(self, x: Any, workspace: Workspace, below: Below | None) -> Ready:
         """The gradient of the weights from `workspace.delta`, the delta of the layer below, and one bias gradient."""
-        delta, fused = workspace.delta, workspace.fused
+        delta, fused, cores = workspace.delta, workspace.fused, workspace.cores
         grad_bias = self.grad_bias if fused else None
-        return dense_backward.bind(delta, x, self.weights, self.grad_weights, grad_bias, below, fused)
+        return dense_backward.bind(delta, x, self.weights, self.grad_weights, grad_bias, below, fused, cores)
 
     def as_below(self, workspace: Workspace) -> Below:
         """What the layer above writes into this one when it goes backward."""

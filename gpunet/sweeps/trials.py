@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib
 import json
+import operator
 import os
 import statistics
 import threading
@@ -297,13 +298,14 @@ def room(trials: list[Trial], device: str, data: Dataset | None) -> int:
     if backend.name == "cpu" or not trials:
         return 1
     most, shared = 1, 0
-    shapes = {(t.settings.hidden, t.settings.optimizer, t.settings.batch_size, t.settings.dropout): t for t in trials}
+    sized = operator.attrgetter("hidden", "optimizer", "batch_size", "dropout", "precision")
+    shapes = {sized(trial.settings): trial for trial in trials}
     for trial in shapes.values():
         settings = trial.settings
         whole = seen(settings, data)
         model = build_model(settings.with_changes(init="zeros"), whole, get_backend("cpu"))
         batch = len(whole.train) if settings.batch_size == "all" else int(settings.batch_size)
-        parts = training_bytes(model, whole, settings.make_optimizer(), batch)
+        parts = training_bytes(model, whole, settings.make_optimizer(), batch, precision=settings.precision)
         shared = max(shared, parts["data"])
         most = max(most, parts["parameters"] + parts["batch"])
     free, _ = backend.memory()

@@ -3,18 +3,20 @@
 What a step of a small network costs is asking for its kernels, not computing them. So a whole step is captured once as
 a CUDA graph and then replayed, one launch a step. The products of a small network are our own, fused with what is
 around them (`kernels/gemm.py`), which makes fewer nodes; those of a large one are cuBLAS's (`kernels/cublas.py`),
-because there the library's speed counts for more.
+because there the library's speed counts for more. Products on tensor cores are always cuBLAS's.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gpunet.errors import DeviceError, UsageError
+from gpunet.kernels.tensor_cores import PRECISIONS, SINCE
 
 #: Up to this many floating-point operations per step the products are our own. They save some ten microseconds of
 #: nodes a step, and lose as much to cuBLAS with this much work if they reach 5 TFLOP/s and cuBLAS 10: an estimate.
@@ -32,12 +34,14 @@ class LaunchMode:
         fused: whether the matrix products are our own, fused with what is around them.
         required: whether a graph was asked for, so that doing without is an error.
         reason: the choice and its reason, in a few words.
+        precision: what the products of a float32 network are computed in (see `kernels/tensor_cores.py`).
     """
 
     captured: bool
     fused: bool
     required: bool
     reason: str
+    precision: str = "float32"
 
 
 def step_flop(sizes: Sequence[int], batch: int) -> float:
@@ -46,7 +50,9 @@ def step_flop(sizes: Sequence[int], batch: int) -> float:
     return 3 * sum(products) - products[0]
 
 
-def launch_mode(graph: str, backend: Any, sizes: Sequence[int], batch: int) -> LaunchMode:
+def launch_mode(
+    graph: str, backend: Any, sizes: Sequence[int], batch: int, precision: str = "float32", dtype: Any = "float32"
+) -> LaunchMode:
     """How to carry out the steps of a network on a device.
 
     Args:
@@ -54,21 +60,48 @@ def launch_mode(graph: str, backend: Any, sizes: Sequence[int], batch: int) -> L
         backend: the device.
         sizes: the widths of the network.
         batch: examples per step.
+        precision: that of the matrix products.
+        dtype: the number type of the network.
 
     Raises:
-        UsageError: a graph is asked for on the CPU.
+        UsageError: a graph is asked for on the CPU, or a precision that cannot be had.
     """
+    _check_precision(precision, backend, dtype)
     if backend.name == "cpu":
         if graph == "on":
             raise UsageError('graph "on" needs a CUDA device; leave it at "auto", or train with device "cuda".')
         return LaunchMode(False, False, False, "one after the other")
     flop = step_flop(sizes, batch)
-    fused = flop <= FUSED_FLOP
+    small, own = flop <= FUSED_FLOP, precision == "float32"
+    fused = small and own
     products = "fused products" if fused else "cuBLAS for the products"
-    work = f"{flop / 1e6:,.3g} MFLOP a step"
-    if graph == "off":
-        return LaunchMode(False, fused, False, f"kernels launched one by one, {products} (graph off, {work})")
-    return LaunchMode(True, fused, graph == "on", f"one CUDA graph launch per step, {products} ({work})")
+    products += "" if own else f" in {PRECISIONS[precision]}"
+    work = f"{flop / 1e6:,.3g} MFLOP a step" + ("" if own or not small else "; fused products are float32 alone")
+    captured = graph != "off"
+    way = "one CUDA graph launch per step" if captured else "kernels launched one by one"
+    reason = f"{way}, {products} ({'' if captured else 'graph off, '}{work})"
+    return LaunchMode(captured, fused, graph == "on", reason, precision)
+
+
+def _check_precision(precision: str, backend: Any, dtype: Any) -> None:
+    """Refuse a precision that would not be computed."""
+    if precision == "float32":
+        return
+    if str(dtype) != "float32":
+        raise UsageError(f"precision {precision} is for a network of float32, not of {dtype}; ask for one of the two.")
+    if backend.name == "cpu":
+        raise UsageError(
+            f"precision {precision} needs a CUDA device: it is for tensor cores, and a CPU would only be slower with "
+            'it; leave it at "float32", or train with device "cuda".'
+        )
+    if backend.compute_capability < SINCE:
+        has, needed = (".".join(map(str, each)) for each in (backend.compute_capability, SINCE))
+        raise UsageError(
+            f"precision {precision} needs a device of compute capability {needed} or newer, and {backend.device} has "
+            f"{has}; leave it at float32."
+        )
+    if precision == "tf32" and os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+        raise UsageError("precision tf32 is switched off by NVIDIA_TF32_OVERRIDE=0; unset it, or take float32.")
 
 
 class StepGraph:

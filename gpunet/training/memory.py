@@ -10,7 +10,9 @@ from gpunet.backend import readable
 from gpunet.errors import OutOfMemory
 
 
-def training_bytes(model: Any, data: Any, optimizer: Any, batch: int, held: int | None = None) -> dict[str, int]:
+def training_bytes(
+    model: Any, data: Any, optimizer: Any, batch: int, held: int | None = None, precision: str = "float32"
+) -> dict[str, int]:
     """The bytes that training keeps on the device, by what they are for.
 
     Args:
@@ -19,9 +21,11 @@ def training_bytes(model: Any, data: Any, optimizer: Any, batch: int, held: int 
         optimizer: an `Optimizer`, which keeps some vectors as long as the parameters.
         batch: examples per step.
         held: bytes of the data that lie on the device; by default all of the training split, with its order.
+        precision: that of the products.
 
     Returns:
-        "data", "parameters" (with gradients and optimizer state) and "batch" (inputs, activations, deltas).
+        "data", "parameters" (with gradients and optimizer state) and "batch" (inputs, activations, deltas, and what
+        is rounded of them and of the weights for bfloat16).
     """
     real = model.dtype.itemsize
     images, labels = data.train.images, data.train.labels
@@ -32,19 +36,25 @@ def training_bytes(model: Any, data: Any, optimizer: Any, batch: int, held: int 
     for layer, rate in zip(model.layers, [*model.dropout, 0.0], strict=True):
         arrays = 2 + 2 * (rate > 0) + (layer.activation.saves == "input" and not layer.last)
         widths += arrays * layer.weights.shape[1]
+    rounded = 0
+    if precision == "bfloat16":
+        shapes = [layer.weights.shape for layer in model.layers]
+        rounded = sum(2 * (batch * fan_in + fan_in * fan_out + batch * fan_out) for fan_in, fan_out in shapes)
     return {
         "data": whole if held is None else held,
         "parameters": (2 + len(optimizer.state_names)) * model.flat.size * real,
-        "batch": batch * (model.sizes[0] * (real + image_size * (image_size != real)) + widths * real),
+        "batch": batch * (model.sizes[0] * (real + image_size * (image_size != real)) + widths * real) + rounded,
     }
 
 
 @contextlib.contextmanager
-def explaining(model: Any, data: Any, optimizer: Any, batch: int, held: int | None = None) -> Iterator[None]:
+def explaining(
+    model: Any, data: Any, optimizer: Any, batch: int, held: int | None = None, precision: str = "float32"
+) -> Iterator[None]:
     """Around work of a training run: running out of memory becomes a sentence about this run.
 
     Args:
-        model, data, optimizer, batch, held: as of `training_bytes`.
+        model, data, optimizer, batch, held, precision: as of `training_bytes`.
 
     Raises:
         OutOfMemory: with how much training needs, how much is free, and what to lower.
@@ -52,7 +62,7 @@ def explaining(model: Any, data: Any, optimizer: Any, batch: int, held: int | No
     try:
         yield
     except OutOfMemory as error:
-        parts = training_bytes(model, data, optimizer, batch, held)
+        parts = training_bytes(model, data, optimizer, batch, held, precision)
         hidden = ", ".join(map(str, model.sizes[1:-1]))
         raise OutOfMemory(
             f"training needs about {readable(sum(parts.values()))} on {model.backend.device} "

@@ -15,6 +15,7 @@ from typing import Any, TypedDict, cast
 
 import gpunet.readers as read
 from gpunet.errors import UsageError
+from gpunet.kernels.tensor_cores import PRECISIONS
 from gpunet.network.metrics import METRICS, Metric, chosen
 from gpunet.notebook import changed
 from gpunet.registry import suggestion
@@ -34,7 +35,8 @@ SYNONYMS = {
     "lr": "learning-rate rate step-size eta", "hidden": "layers hidden-layers hidden-layer-sizes neurons units",
     "epochs": "max-epochs num-epochs max-iter", "iterations": "steps max-steps", "init": "initializer weights",
     "data": "dataset data-set", "batch_size": "batch mini-batch", "early_stopping": "patience",
-    "l2": "alpha ridge", "l1": "lasso", "clip_norm": "gradient-clipping clip-grad-norm grad-clip", "dtype": "precision",
+    "l2": "alpha ridge", "l1": "lasso", "clip_norm": "gradient-clipping clip-grad-norm grad-clip",
+    "precision": "amp mixed-precision bf16",
     "schedule": "scheduler lr-schedule learning-rate-schedule", "seed": "random-state random-seed",
 }  # fmt: skip
 
@@ -133,6 +135,9 @@ class Recipe:
         "auto, where they do not fit; changes no number.", names=("auto", "on", "off"))  # fmt: skip
     graph: str = option("auto", read.choice(("auto", "on", "off"), "way to run steps"), RUN, "HOW",
         "Capture a step once as a CUDA graph and replay it: auto, on or off.", names=("auto", "on", "off"))  # fmt: skip
+    precision: str = option("float32", read.choice(PRECISIONS, "precision"), RUN, "TYPE",
+        "What a GPU computes the matrix products of training in: float32, or on its tensor cores tf32 or bfloat16; "
+        "weights, sums, loss and optimizer stay float32.", names=PRECISIONS, identity="precision")  # fmt: skip
     threads: int | None = option(None, read.optional(read.whole(1, example="1")), RUN, "N",
         "Threads on the CPU, at most; how many there are changes no number.", shown="all cores")  # fmt: skip
     log_every: int = option(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
@@ -287,6 +292,7 @@ class Options(TypedDict, total=False):
     clip_norm: float | None
     stream: str
     graph: str
+    precision: str
     threads: int | None
     log_every: int
 

@@ -80,7 +80,8 @@ class TrainingStep:
             self.raw_rows = None if same else backend.empty((batch, columns), self.images.dtype)
             self.targets = backend.empty((batch, *self.labels.shape[1:]), self.labels.dtype)
             self.workspaces = [
-                layer.workspace(backend, batch, training=True, fused=mode.fused) for layer in model.layers
+                layer.workspace(backend, batch, training=True, fused=mode.fused, precision=mode.precision)
+                for layer in model.layers
             ]
             wide = np.float64 if model.dtype == np.float64 else np.float32
             self.losses = backend.zeros(batch, wide)

@@ -149,6 +149,7 @@ def _way(model: Any, data: Any, optimizer: Any, recipe: Recipe) -> tuple[bool, s
         return recipe.stream == "on", f"stream {recipe.stream}"
     if backend.name == "cpu":
         return False, ""  # nothing to choose
-    need, free = sum(training_bytes(model, data, optimizer, int(recipe.batch_size)).values()), backend.memory()[0]
+    parts = training_bytes(model, data, optimizer, int(recipe.batch_size), precision=recipe.precision)
+    need, free = sum(parts.values()), backend.memory()[0]
     told = f"training takes {readable(need)} with all of the data there, and {readable(free)} are free"
     return need > FULL * free, told

@@ -92,7 +92,7 @@ class Trainer:
         _check_fit(model, data, self.loss, self.schedule)
         self.metrics, self.judge = recipe.measured(data.task), recipe.judged_by()
         self.batch, self.iterations = int(recipe.batch_size), int(recipe.iterations or 0)
-        self.mode = launch_mode(recipe.graph, self.backend, model.sizes, self.batch)
+        self.mode = launch_mode(recipe.graph, self.backend, model.sizes, self.batch, recipe.precision, model.dtype)
         self.threads = Threads(self.backend, recipe.threads)
         self.logs, self.validations = Timer(recipe.log_every), Timer(recipe.validate_every)
         self.checkpoints = Timer(
@@ -112,7 +112,7 @@ class Trainer:
         self._owner: Any = None  # the call of `steps` that told the callbacks of its start last
         self._pace = 0.0  # seconds per step, lately
         self.early_stopping = EarlyStopping(recipe.early_stopping)
-        with explaining(model, data, self.optimizer, self.batch):
+        with explaining(model, data, self.optimizer, self.batch, precision=recipe.precision):
             self.step = TrainingStep(model, data, self.loss, self.optimizer, self.schedule, recipe, self.mode)
 
     def __repr__(self) -> str:
@@ -274,7 +274,8 @@ class Trainer:
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
         # An overflow is reported once, as the step whose loss is not finite, and not by NumPy's warnings.
-        memory = explaining(self.model, self.data, self.optimizer, self.batch, self.step.source.nbytes)
+        held, precision = self.step.source.nbytes, self.recipe.precision
+        memory = explaining(self.model, self.data, self.optimizer, self.batch, held, precision)
         with memory, self.backend.use(), self.threads.held(), np.errstate(over="ignore", invalid="ignore"):
             yield
 

@@ -410,14 +410,18 @@ def test_no_memory_in_between_leaves_the_run_resumable(cuda: gn.Backend, small: 
 
 
 def test_the_estimate_is_what_is_allocated(cuda: gn.Backend) -> None:
-    for options in ({}, {"optimizer": "adam", "dropout": 0.5, "activation": "gelu", "dtype": "float64"}):
+    for options in (
+        {},
+        {"precision": "bfloat16"},
+        {"optimizer": "adam", "dropout": 0.5, "activation": "gelu", "dtype": "float64"},
+    ):
         data = gn.load_dataset("mnist-5k")  # its own, since the inputs of one that was trained on are there already
         before = cuda.xp.get_default_memory_pool().used_bytes()
         one = trainer(data, cuda, (784, 50, 30, 10), batch_size=100, **options)
         used = cuda.xp.get_default_memory_pool().used_bytes() - before
         if not used:
             pytest.skip("CuPy's memory pool, which counts, is switched off")
-        told = sum(training_bytes(one.model, data, one.optimizer, 100).values())
+        told = sum(training_bytes(one.model, data, one.optimizer, 100, precision=one.recipe.precision).values())
         assert told == pytest.approx(used, rel=0.05)
 
 

@@ -31,11 +31,13 @@ OTHERS: dict[str, Any] = {
     "clip_norm": 0.001,
     "stream": "on",
     "graph": "off",
+    "precision": "tf32",
     "threads": 1,
     "log_every": 3,
 }
-#: Options that show in what a run yields; the others show in `test_what_does_not_show_in_the_numbers`.
-SHOWN = [name for name in OTHERS if name not in ("metric", "stream", "graph", "threads")]
+#: Options that show in what a run on the CPU yields; the others show in `test_what_does_not_show_in_the_numbers`, and
+#: the precision in `test_precision.py`.
+SHOWN = [name for name in OTHERS if name not in ("metric", "stream", "graph", "precision", "threads")]
 
 
 def data() -> gn.Dataset:
@@ -78,7 +80,7 @@ def test_what_does_not_show_in_the_numbers() -> None:
         trainer(graph="on")
 
 
-@pytest.mark.parametrize("name", [name for name in OTHERS if FIELDS[name].metadata["identity"]])
+@pytest.mark.parametrize("name", [name for name in [*SHOWN, "metric"] if FIELDS[name].metadata["identity"]])
 def test_what_changes_numbers_is_refused_on_resume(name: str) -> None:
     state = trainer().state()
     with pytest.raises(gn.CheckpointError, match=f"another setting of {FIELDS[name].metadata['identity']}"):
@@ -100,7 +102,7 @@ def test_an_option_that_came_later_than_a_checkpoint_had_its_default() -> None:
         trainer(clip_norm=0.001).restore(arrays, facts)
 
 
-@pytest.mark.parametrize("name", list(OTHERS))
+@pytest.mark.parametrize("name", [name for name in OTHERS if name != "precision"])
 def test_every_option_is_a_setting(name: str) -> None:
     split = data()
     text = ",".join(OTHERS[name]) if isinstance(OTHERS[name], tuple) else str(OTHERS[name])
