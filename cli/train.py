@@ -32,6 +32,7 @@ from gpunet.training.trainer import Trainer
 
 KEEPING = "Keeping the run"
 SEVERAL = "Several networks"
+LOG_NAMES = ", ".join(LOGS)
 
 
 class JsonLines(Callback):
@@ -207,7 +208,7 @@ def command(
         None,
         "--log",
         metavar="LOG",
-        help="Log the records as csv, jsonl or tensorboard, in the run folder or at PATH; may be given several times.",
+        help=f"Log the records, in the run folder or at PATH, as {LOG_NAMES}; may be given several times.",
         show_default=False,
         rich_help_panel=KEEPING,
         autocompletion=choices(*LOGS),  # noqa: B008
