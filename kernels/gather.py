@@ -1,9 +1,9 @@
 """The batch gather: the rows of one step, taken from the data set on the device and scaled on the way.
 
-The order of the rows is a ring of two epochs' permutations (`2 * n` row numbers). Step `s` takes the
+The order of the rows is a ring of at least two epochs' permutations (`n` row numbers each). Step `s` takes the
 `batch` rows that start at `s * batch` modulo the ring, so every batch is full and a batch may hold
 the end of one epoch and the beginning of the next. The host writes each coming epoch's permutation
-over the half that is no longer read.
+over one that is no longer read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def gather(
     Args:
         images: (n, features), uint8 or the dtype of `x`, C-contiguous.
         labels: (n,) int32 class indices or (n, k) soft targets of the dtype of `x`.
-        order: (2 n,) int32, the ring of permutations.
+        order: (k n,) int32, the ring of permutations.
         control: the control block (int64).
         scale: what images are multiplied with; 1.0 copies.
         x: (batch, features), written.

@@ -34,7 +34,7 @@ CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 def run_to(trainer: Any, goal: int) -> None:
     """The steps of a trainer up to `goal`, and nothing else; the last one writes its losses."""
     while trainer.iteration < goal:
-        trainer.step.run(want_losses=trainer.iteration == goal - 1)
+        trainer.step.run(goal)
 
 
 def find_nvrtc() -> str | None:
@@ -275,6 +275,11 @@ def count_steps() -> list[list[str]]:
             cusim.reset()
             run_to(trainer, 4)
             columns.append(cusim.stats())
+    with trainer._running():
+        run_to(trainer, 14)
+        cusim.reset()
+        run_to(trainer, 24)
+        columns.append(cusim.stats())
     # The graph's trainer goes on: reading loss and accuracy, and writing the next epoch's order.
     trainer.backend.synchronize()
     with trainer._running():
@@ -308,6 +313,7 @@ def counts_section() -> str:
             "eager",
             "cuBLAS graph",
             "graph",
+            "graph of ten steps",
             "log step, on top",
             "new epoch, on top",
         ],
@@ -353,12 +359,12 @@ INTRODUCTION = """<!-- Written by scripts/kernel_report.py; do not edit. -->
 
 ## What a training step asks of the GPU
 
-Counted on a simulated CUDA device while the default network trains. A graph step replays the captured step with one
-launch; eager (`--graph off`) launches each kernel by itself. The products of a network as small as this are gpunet's
-own, each fused with what is around it; those of a large one are cuBLAS's, here counted with the same network. In an
-ordinary step the host copies nothing, waits for nothing and allocates nothing. A log step reads the losses of its batch
-and which answers were right, and the step at which a loss was not finite, if any. A new epoch brings the permutation of
-its rows.
+Counted on a simulated CUDA device while the default network trains. A graph replays a captured step, or several where
+the host has nothing to do in between, with one launch; eager (`--graph off`) launches each kernel by itself. The
+products of a network as small as this are gpunet's own, each fused with what is around it; those of a large one are
+cuBLAS's, here counted with the same network. In an ordinary step the host copies nothing, waits for nothing and
+allocates nothing. A log step reads the losses of its batch and which answers were right, and the step at which a loss
+was not finite, if any. A new epoch brings the permutation of its rows.
 
 """
 

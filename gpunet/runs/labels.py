@@ -11,7 +11,7 @@ from gpunet.runs.folder import RunFolder
 from gpunet.runs.history import named
 
 #: Settings that say where and how a run is done, not what comes out of it.
-ELSEWHERE = ("data_dir", "device", "graph", "threads", "log_every")
+ELSEWHERE = ("data_dir", "device", "graph", "steps_per_launch", "threads", "log_every")
 #: As many settings make a label at most.
 MOST = 2
 

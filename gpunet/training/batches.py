@@ -65,7 +65,7 @@ class Order:
 
 
 class Resident:
-    """The training split on the device, and the ring of two epochs' permutations that the batch gather reads.
+    """The training split on the device, and the ring of permutations that the batch gather reads.
 
     A batch may hold the end of one epoch and the beginning of the next (see `kernels/gather.py`).
 
@@ -77,21 +77,25 @@ class Resident:
         dtype: of the network.
         order: the order of the rows.
         batch: rows per step.
+        steps: how many follow each other without the host in between, at most.
 
     Attributes:
         inputs, labels, weights: the split on the device.
-        ring: (2 n,) int32, row numbers.
+        epochs: how many permutations the ring holds: those that so many steps read, wherever in an epoch they begin.
+        ring: (epochs * n,) int32, row numbers; those of epoch e at e modulo `epochs`.
         nbytes: what they take there.
     """
 
     def __init__(
-        self, backend: Any, split: Any, targets: Any, weights: Any, dtype: np.dtype[Any], order: Order, batch: int
-    ) -> None:
+        self, backend: Any, split: Any, targets: Any, weights: Any, dtype: np.dtype[Any], order: Order, batch: int,
+        steps: int = 1,
+    ) -> None:  # fmt: skip
         self.backend, self.order, self.batch = backend, order, batch
         self.inputs = on_device(split, backend, dtype)
         self.labels = backend.to_device(targets, kind_of(targets, dtype))
         self.weights = None if weights is None else backend.to_device(weights, dtype)
-        self.ring = backend.zeros(2 * order.examples, np.int32)
+        self.epochs = 1 + -(-steps * batch // order.examples)
+        self.ring = backend.zeros(self.epochs * order.examples, np.int32)
         self.nbytes = sum(array.nbytes for array in (self.inputs, self.labels, self.ring))
         self._loaded = -1
 
@@ -104,27 +108,29 @@ class Resident:
         """Have the ring loaded anew by the next `refill`, whatever step it is for."""
         self._loaded = -1
 
-    def refill(self, step: int) -> int:
-        """Load what step `step` (0-based) reads.
+    def refill(self, step: int, steps: int = 1) -> int:
+        """Load what `steps` steps from `step` (0-based) on read.
 
         Returns:
             The first later step that has to call this again; in between, steps need nothing of the host.
         """
         examples = self.order.examples
-        first, last = step * self.batch // examples, ((step + 1) * self.batch - 1) // examples
-        if self._loaded < 0 or first > self._loaded:
-            self._load(first)
-        if last > self._loaded:
-            self._load(last)
+        first, last = step * self.batch // examples, ((step + steps) * self.batch - 1) // examples
+        self._load(max(first, self._loaded + 1), last)
         # Step s ends before row (s + 1) * batch; the first that passes the end of the last loaded epoch:
         return (self._loaded + 1) * examples // self.batch
 
-    def _load(self, epoch: int) -> None:
-        half = epoch % 2 * self.order.examples
-        with self.backend.use():
-            # Ordered behind the steps already queued on the stream, which may still read the other half.
-            self.ring[half : half + self.order.examples] = self.backend.to_device(self.order.permutation(epoch))
-        self._loaded = epoch
+    def _load(self, first: int, last: int) -> None:
+        examples = self.order.examples
+        while first <= last:
+            slot = first % self.epochs
+            epochs = range(first, min(last, first + self.epochs - slot - 1) + 1)
+            orders = np.concatenate([self.order.permutation(epoch) for epoch in epochs])
+            with self.backend.use():
+                # Ordered behind the steps already queued on the stream, which may still read other epochs.
+                self.ring[slot * examples :][: len(orders)] = self.backend.to_device(orders)
+            self._loaded = epochs[-1]
+            first = self._loaded + 1
 
 
 def kind_of(targets: np.ndarray, dtype: np.dtype[Any]) -> np.dtype[Any]:

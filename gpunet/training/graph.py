@@ -1,9 +1,10 @@
-"""How the steps of a training run are carried out on a CUDA device: which products, and as one CUDA graph or not.
+"""How the steps of a training run are carried out on a CUDA device: which products, and as CUDA graphs or not.
 
-What a step of a small network costs is asking for its kernels, not computing them. So a whole step is captured once as
-a CUDA graph and then replayed, one launch a step. The products of a small network are our own, fused with what is
-around them (`kernels/gemm.py`), which makes fewer nodes; those of a large one are cuBLAS's (`kernels/cublas.py`),
-because there the library's speed counts for more. Products on tensor cores are always cuBLAS's.
+What a step of a small network costs is asking for its kernels, not computing them. So several steps are captured once
+as a CUDA graph and then replayed, with one launch for all of them. The products of a small network are our own, fused
+with what is around them (`kernels/gemm.py`), which makes fewer nodes; those of a large one are cuBLAS's
+(`kernels/cublas.py`), because there the library's speed counts for more. Products on tensor cores are always
+cuBLAS's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,9 @@ from gpunet.kernels.tensor_cores import PRECISIONS, SINCE
 #: Up to this many floating-point operations per step the products are our own. They save some ten microseconds of
 #: nodes a step, and lose as much to cuBLAS with this much work if they reach 5 TFLOP/s and cuBLAS 10: an estimate.
 FUSED_FLOP = 100e6
+#: Steps of each network in one launch, unless more or fewer are asked for. Asking for a graph takes the host some five
+#: microseconds, an estimate: with ten steps in it that is little beside the work of even the smallest network.
+STEPS = 10
 #: Steps after which a capture that failed is tried again for the first time.
 RETRY = 100
 
@@ -31,6 +35,7 @@ class LaunchMode:
 
     Attributes:
         captured: whether as a CUDA graph.
+        steps: how many follow each other in one launch, at most.
         fused: whether the matrix products are our own, fused with what is around them.
         required: whether a graph was asked for, so that doing without is an error.
         reason: the choice and its reason, in a few words.
@@ -38,10 +43,15 @@ class LaunchMode:
     """
 
     captured: bool
+    steps: int
     fused: bool
     required: bool
     reason: str
     precision: str = "float32"
+
+
+#: How a CPU carries them out.
+ONE_BY_ONE = LaunchMode(False, 1, False, False, "one after the other")
 
 
 def step_flop(sizes: Sequence[int], batch: int) -> float:
@@ -51,7 +61,13 @@ def step_flop(sizes: Sequence[int], batch: int) -> float:
 
 
 def launch_mode(
-    graph: str, backend: Any, sizes: Sequence[int], batch: int, precision: str = "float32", dtype: Any = "float32"
+    graph: str,
+    backend: Any,
+    sizes: Sequence[int],
+    batch: int,
+    precision: str = "float32",
+    dtype: Any = "float32",
+    steps: int | str = "auto",
 ) -> LaunchMode:
     """How to carry out the steps of a network on a device.
 
@@ -62,6 +78,7 @@ def launch_mode(
         batch: examples per step.
         precision: that of the matrix products.
         dtype: the number type of the network.
+        steps: in one launch of a graph, or "auto".
 
     Raises:
         UsageError: a graph is asked for on the CPU, or a precision that cannot be had.
@@ -70,17 +87,19 @@ def launch_mode(
     if backend.name == "cpu":
         if graph == "on":
             raise UsageError('graph "on" needs a CUDA device; leave it at "auto", or train with device "cuda".')
-        return LaunchMode(False, False, False, "one after the other")
+        return ONE_BY_ONE
     flop = step_flop(sizes, batch)
     small, own = flop <= FUSED_FLOP, precision == "float32"
     fused = small and own
     products = "fused products" if fused else "cuBLAS for the products"
     products += "" if own else f" in {PRECISIONS[precision]}"
     work = f"{flop / 1e6:,.3g} MFLOP a step" + ("" if own or not small else "; fused products are float32 alone")
-    captured = graph != "off"
-    way = "one CUDA graph launch per step" if captured else "kernels launched one by one"
-    reason = f"{way}, {products} ({'' if captured else 'graph off, '}{work})"
-    return LaunchMode(captured, fused, graph == "on", reason, precision)
+    if graph == "off":
+        way = f"kernels launched one by one, {products} (graph off, {work})"
+        return LaunchMode(False, 1, fused, False, way, precision)
+    count = STEPS if steps == "auto" else int(steps)
+    way = "one CUDA graph launch per step" if count == 1 else f"CUDA graphs of up to {count:,} steps"
+    return LaunchMode(True, count, fused, graph == "on", f"{way}, {products} ({work})", precision)
 
 
 def _check_precision(precision: str, backend: Any, dtype: Any) -> None:
@@ -104,60 +123,18 @@ def _check_precision(precision: str, backend: Any, dtype: Any) -> None:
         raise UsageError("precision tf32 is switched off by NVIDIA_TF32_OVERRIDE=0; unset it, or take float32.")
 
 
-class StepGraph:
-    """A training step that is captured as a CUDA graph when it is done for the second time.
+class Graphs:
+    """Steps of one network, or of several as parallel branches, as CUDA graphs.
 
-    The first time it runs as it is, which compiles every kernel it needs. All addresses that a graph holds belong
-    to arrays that `step` keeps alive, and what changes from step to step lies in them. A capture that fails is tried
-    again later, each time after twice as many steps.
+    One graph is of several steps of each, another of a single step, for what is left of a stretch. They are captured
+    anew for other networks.
 
-    Attributes:
-        refused: why the step could not be captured the last time; None if it was, or was not tried yet.
-    """
-
-    def __init__(self, backend: Any, step: Callable[[], None], required: bool) -> None:
-        self._backend = backend
-        self._step = step
-        self._required = required
-        self._graph: Any = None
-        self._pause, self._next_pause = 1, RETRY  # steps before the next try
-        self.refused: str | None = None
-
-    def launch(self) -> None:
-        """Do one step, on the backend's stream, which must be the current one.
-
-        Raises:
-            DeviceError: the step cannot be captured, and a graph was asked for.
-        """
-        if self._graph is not None:
-            self._graph.launch()
-        elif self._pause:
-            self._step()
-            self._pause -= 1
-        else:
-            self._capture()
-            self.launch()
-
-    def _capture(self) -> None:
-        try:
-            self._graph = self._backend.capture(self._step)
-            self.refused = None
-        except DeviceError as error:
-            self.refused = str(error)
-            self._pause, self._next_pause = self._next_pause, 2 * self._next_pause
-            if self._required:
-                raise
-
-
-class Branches:
-    """Steps of several networks as parallel branches of one CUDA graph, which is captured anew for other networks.
+    All addresses that a graph holds belong to arrays that the networks' steps keep alive, and what changes from step to
+    step lies in them.
 
     Attributes:
         graphs: those that were captured for the networks of the last launch, by the steps that they do of each.
     """
-
-    #: Steps of each network in one launch, where so many follow each other without the host.
-    STEPS = 10
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -179,11 +156,57 @@ class Branches:
         """
         if self._networks != networks:
             self._networks, self.graphs = list(networks), {}
-        count = self.STEPS if count >= self.STEPS else 1
+        most = min(network.steps_per_launch for network in networks)
+        count = most if count >= most else 1
         if count not in self.graphs:
             works = [functools.partial(network.capture, count) for network in networks]
-            self.graphs[count] = self._backend.capture(lambda: self._backend.beside(works))
+            work = works[0] if len(works) == 1 else functools.partial(self._backend.beside, works)
+            self.graphs[count] = self._backend.capture(work)
         self.graphs[count].launch()
-        for network in networks:
-            network.done += count
         return count
+
+
+class StepGraph:
+    """The steps of one network as CUDA graphs, from the second launch on; one by one where they cannot be captured.
+
+    The first step runs as it is, which compiles every kernel it needs. A capture that fails is tried again later, each
+    time after twice as many steps.
+
+    Attributes:
+        graphs: the graphs.
+        refused: why the steps could not be captured the last time; None if they were, or it was not tried yet.
+    """
+
+    def __init__(self, backend: Any, required: bool) -> None:
+        self.graphs = Graphs(backend)
+        self._required = required
+        self._pause, self._next_pause = 1, RETRY  # steps before the next try
+        self.refused: str | None = None
+
+    def launch(self, network: Any, count: int) -> int:
+        """Do up to `count` steps, on the backend's stream, which must be the current one.
+
+        Args:
+            network: the `TrainingStep`, with nothing for the host to do for `count` steps.
+            count: at least 1.
+
+        Returns:
+            How many steps were done.
+
+        Raises:
+            DeviceError: the steps cannot be captured, and a graph was asked for.
+        """
+        if self._pause:
+            network.capture(1)
+            self._pause -= 1
+            return 1
+        try:
+            done = self.graphs.launch([network], count)
+            self.refused = None
+            return done
+        except DeviceError as error:
+            self.refused = str(error)
+            self._pause, self._next_pause = self._next_pause, 2 * self._next_pause
+            if self._required:
+                raise
+        return self.launch(network, count)

@@ -138,6 +138,9 @@ class Recipe:
     precision: str = option("float32", read.choice(PRECISIONS, "precision"), RUN, "TYPE",
         "What a GPU computes the matrix products of training in: float32, or on its tensor cores tf32 or bfloat16; "
         "weights, sums, loss and optimizer stay float32.", names=PRECISIONS, identity="precision")  # fmt: skip
+    steps_per_launch: int | str = option("auto", read.automatic(read.whole(1, example="10, or auto")), RUN, "N",
+        "Steps in one CUDA graph, where so many follow each other without the host; changes no number.",
+        names=("auto",))  # fmt: skip
     threads: int | None = option(None, read.optional(read.whole(1, example="1")), RUN, "N",
         "Threads on the CPU, at most; how many there are changes no number.", shown="all cores")  # fmt: skip
     log_every: int = option(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
@@ -293,6 +296,7 @@ class Options(TypedDict, total=False):
     stream: str
     graph: str
     precision: str
+    steps_per_launch: int | str
     threads: int | None
     log_every: int
 

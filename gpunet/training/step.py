@@ -52,6 +52,7 @@ class TrainingStep:
         workspaces: those of the layers.
         losses: (batch,), the loss of each example, where the last step was asked for them.
         penalty: that of the weights before the last step that was asked for losses, on the device.
+        steps_per_launch: how many steps are done with one launch, at most.
         done: how many steps are done.
         boundary: the step (0-based) before which the host has to refill something.
     """
@@ -64,7 +65,7 @@ class TrainingStep:
         self.batch, self.iterations = batch, iterations = int(recipe.batch_size), int(recipe.iterations or 0)
         self.backend = backend = model.backend
         with backend.use():
-            self.source, self.batches = source_of(model, data, loss, optimizer, recipe)
+            self.source, self.batches = source_of(model, data, loss, optimizer, recipe, mode.steps)
             self.images, self.labels, self.weights = self.source.inputs, self.source.labels, self.source.weights
             self.batch_weights = None if self.weights is None else backend.empty(batch, model.dtype)
             self.total_weight = None if self.weights is None else backend.empty(1, model.dtype)
@@ -87,7 +88,8 @@ class TrainingStep:
             self.losses = backend.zeros(batch, wide)
             self.partial_sums = backend.empty(PARTIAL_SUMS, np.float64)
             self._ready = {want_losses: list(self.operations(want_losses)) for want_losses in (False, True)}
-        self._graph = StepGraph(backend, self._run_operations, mode.required) if mode.captured else None
+        self._graph = StepGraph(backend, mode.required) if mode.captured else None
+        self.steps_per_launch = mode.steps
         self.penalty: Any = 0.0
         self._warm = False
         self.boundary = self.done = 0
@@ -142,39 +144,41 @@ class TrainingStep:
         for run in self._ready[want_losses]:
             run()
 
-    def run(self, want_losses: bool = True) -> None:
-        """Do the next step, as a CUDA graph where that is the way; `read` may follow if `want_losses`.
+    def run(self, goal: int | None = None) -> None:
+        """Do the next step, or as many as one launch of a CUDA graph does.
+
+        Args:
+            goal: how many steps will be done when `read` is called; by default one more than there are.
 
         Raises:
             DeviceError: the step cannot be captured, and a graph was asked for.
             UsageError: all steps of the run are done.
         """
-        self.ahead(self.done + (1 if want_losses else 2))
-        self._launch(want_losses)
-        self.done += 1
+        goal = self.done + 1 if goal is None else goal
+        self.done += self._launch(self.ahead(goal), want_losses=self.done == goal - 1)
 
-    def _launch(self, want_losses: bool) -> None:
+    def _launch(self, count: int, want_losses: bool) -> int:
         if self._graph is not None:
-            self._graph.launch()
-        else:
-            self._run_operations(want_losses)
+            return self._graph.launch(self, count)
+        self._run_operations(want_losses)
+        return 1
 
     def warm_up(self, metrics: Sequence[Metric]) -> None:
         """Compile, load and capture what steps and their reading need, which may take seconds the first time.
 
-        It does two steps on CUDA and undoes them; on the CPU there is nothing to do.
+        It does some steps on CUDA and undoes them; on the CPU there is nothing to do.
 
         Raises:
             DeviceError: the step cannot be captured, and a graph was asked for.
         """
         if self.backend.name == "cpu" or self._warm or self.done >= self.iterations:
             return
-        self.ahead(self.done + 1)
+        count = self.ahead(min(self.done + self.steps_per_launch + 1, self.iterations))
         changed = (self.model.flat, *self.optimizer_state, self.control)
         kept = [array.copy() for array in changed]
-        for _ in range(2):  # the second one captures the graph
+        for steps in (1, 1, count):  # all but the first capture a graph
             try:
-                self._launch(want_losses=True)
+                self._launch(steps, want_losses=True)
                 self.read(metrics)
             finally:
                 for array, before in zip(changed, kept, strict=True):
@@ -195,8 +199,9 @@ class TrainingStep:
         """
         if self.done >= goal:
             return 0
-        if self.done >= self.boundary:
-            self.refill()
+        wanted = min(self.steps_per_launch, goal - self.done)
+        if self.boundary - self.done < wanted:
+            self.refill(wanted)
         free = min(goal, self.boundary) - self.done
         if self.recipe.l2 or self.recipe.l1:  # the penalty is that of the weights before the last step
             if self.done < goal - 1:
@@ -205,7 +210,7 @@ class TrainingStep:
         return free
 
     def capture(self, count: int) -> None:
-        """Ask for `count` steps, for a graph that is captured by someone else, who counts them in `done`."""
+        """Ask for `count` steps, for a graph, or for whoever counts them in `done`."""
         for _ in range(count):
             self._run_operations()
 
@@ -221,15 +226,15 @@ class TrainingStep:
 
     # --- what the host does for it -------------------------------------------------------------------
 
-    def refill(self) -> None:
-        """Refill what the coming steps read; sets `boundary`.
+    def refill(self, steps: int = 1) -> None:
+        """Refill what the coming steps read, as many as `steps` if the run has so many; sets `boundary`.
 
         Raises:
             UsageError: all steps of the run are done.
         """
         if self.done >= self.iterations:
             raise UsageError(f"all {self.iterations:,} steps are done; ask for more iterations.")
-        self.boundary = min(self.source.refill(self.done), self.coefficients.refill(self.done))
+        self.boundary = min(self.source.refill(self.done, steps), self.coefficients.refill(self.done))
 
     def ask_rates_again(self) -> None:
         """Have the learning rates of the coming steps asked of the schedule again."""

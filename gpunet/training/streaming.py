@@ -82,8 +82,8 @@ class Streamed:
                 part.exception()  # which waits for its end
         self._parts, self._sent = {}, -1
 
-    def refill(self, step: int) -> int:
-        """Have the batch of step `step` (0-based) on the device, and those after it on their way.
+    def refill(self, step: int, steps: int = 1) -> int:
+        """Have the batch of step `step` (0-based) on the device, and those after it on their way, however many `steps`.
 
         Returns:
             The first later step that has to call this again; in between, steps need nothing of the host.
@@ -121,13 +121,16 @@ class Streamed:
                 taken[...] = array.take(index, 0)
 
 
-def source_of(model: Any, data: Any, loss: Any, optimizer: Any, recipe: Recipe) -> tuple[Resident | Streamed, str]:
+def source_of(
+    model: Any, data: Any, loss: Any, optimizer: Any, recipe: Recipe, ahead: int = 1
+) -> tuple[Resident | Streamed, str]:
     """Where the batches of a training run come from, and why from there, in a few words
     ("" where that goes without saying).
 
     Args:
         model, data, loss, optimizer: what is trained, on what and how.
         recipe: how to train, `fitted` to the data.
+        ahead: how many steps follow each other without the host in between, at most.
     """
     backend, train, batch = model.backend, data.train, int(recipe.batch_size)
     targets = data.preparation.scale_targets(train.targets)
@@ -138,7 +141,7 @@ def source_of(model: Any, data: Any, loss: Any, optimizer: Any, recipe: Recipe) 
         steps = int(recipe.iterations or 0)
         source = Streamed(backend, train, targets, weights, model.dtype, order, batch, steps)
         return source, f"streamed, up to {PARTS * source.ahead:,} ahead of the steps ({reason})"
-    resident = Resident(backend, train, targets, weights, model.dtype, order, batch)
+    resident = Resident(backend, train, targets, weights, model.dtype, order, batch, ahead)
     return resident, f"all on {backend.device} ({reason})" if reason else ""
 
 

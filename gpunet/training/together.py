@@ -15,7 +15,7 @@ from typing import Any
 
 from gpunet.errors import DeviceError, UsageError
 from gpunet.training.callbacks import as_callbacks
-from gpunet.training.graph import Branches
+from gpunet.training.graph import Graphs
 from gpunet.training.progress import ProgressRows
 from gpunet.training.records import Record, TrainingResult
 from gpunet.training.trainer import Trainer
@@ -66,13 +66,13 @@ class Joint:
     """The steps of the networks on one CUDA device, launched together: the networks are branches of one graph.
 
     Attributes:
-        branches: the graph.
+        graphs: those of their steps.
         refused: why the steps cannot be launched together; None where they can, or were not yet.
     """
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend
-        self.branches = Branches(backend)
+        self.graphs = Graphs(backend)
         self.refused: str | None = None
 
     def run(self, courses: Sequence[Course]) -> None:
@@ -83,7 +83,10 @@ class Joint:
             with self.backend.use():
                 while free := min(step.ahead(course.goal) for course, step in zip(courses, steps, strict=True)):
                     while free and not any(course.trainer.stopping for course in courses):
-                        free -= self.branches.launch(steps, free)
+                        done = self.graphs.launch(steps, free)
+                        free -= done
+                        for step in steps:
+                            step.done += done
                     if free:
                         break
                 self.backend.synchronize()

@@ -92,7 +92,9 @@ class Trainer:
         _check_fit(model, data, self.loss, self.schedule)
         self.metrics, self.judge = recipe.measured(data.task), recipe.judged_by()
         self.batch, self.iterations = int(recipe.batch_size), int(recipe.iterations or 0)
-        self.mode = launch_mode(recipe.graph, self.backend, model.sizes, self.batch, recipe.precision, model.dtype)
+        self.mode = launch_mode(
+            recipe.graph, self.backend, model.sizes, self.batch, recipe.precision, model.dtype, recipe.steps_per_launch
+        )
         self.threads = Threads(self.backend, recipe.threads)
         self.logs, self.validations = Timer(recipe.log_every), Timer(recipe.validate_every)
         self.checkpoints = Timer(
@@ -241,7 +243,7 @@ class Trainer:
         first, clock = self.iteration, time.perf_counter()
         with self._running():
             while self.iteration < goal:
-                self.step.run(want_losses=bool(watchers) or self.iteration == goal - 1)
+                self.step.run(self.iteration + 1 if watchers else goal)
                 for callback in watchers:
                     callback.on_step(self)
                 if self._stop_asked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_weights_batches_and_masks_are_exactly_the_same(cuda: gn.Backend, small:
         assert np.array_equal(cuda.to_host(gpu.step.targets), cpu.step.targets)
         for a, b in zip(cpu.step.workspaces[:-1], gpu.step.workspaces[:-1], strict=True):
             assert np.array_equal(cuda.to_host(b.mask), a.mask)
-    assert pair[1].step._graph._graph is not None
+    assert pair[1].step._graph.graphs.graphs
 
 
 def test_after_200_steps_the_losses_agree(cuda: gn.Backend, mnist_5k: gn.Dataset) -> None:
@@ -123,7 +124,7 @@ OPTIONS = {
 def test_graph_gives_the_same_numbers(cuda: gn.Backend, small: gn.Dataset, options: dict) -> None:
     captured = trainer(small, cuda, graph="on", **options)
     losses, result, parameters = finish(captured)
-    assert captured.step._graph._graph is not None
+    assert captured.step._graph.graphs.graphs
     eager, expected, wanted = finish(trainer(small, cuda, graph="off", **options))
     plain, _, _ = finish(trainer(small, CPU, **options))
     assert losses == eager
@@ -158,10 +159,53 @@ def test_resumed_graph_run_is_bitwise_the_uninterrupted_one(cuda: gn.Backend, sm
     assert np.array_equal(resumed[2], whole[2])
 
 
+SEVERAL = {"dropout": 0.2, "optimizer": "adam", "iterations": 42, "batch_size": 45, "graph": "on"}
+
+
+@pytest.mark.usefixtures("products")
+def test_several_steps_in_a_graph_are_those_one_by_one(cuda: gn.Backend, small: gn.Dataset) -> None:
+    wanted = finish(trainer(small, cuda, steps_per_launch=1, **SEVERAL))
+    few = gn.Dataset.from_arrays(small.train.images[:60], small.train.labels[:60])
+    wanted_of_few = finish(trainer(few, cuda, steps_per_launch=1, **SEVERAL))
+    for steps in (4, "auto", 1000):
+        found = finish(trainer(small, cuda, steps_per_launch=steps, **SEVERAL))
+        assert found[0] == wanted[0]
+        assert np.array_equal(found[2], wanted[2])
+        found = finish(trainer(few, cuda, steps_per_launch=steps, **SEVERAL))  # eight epochs in ten steps
+        assert np.array_equal(found[2], wanted_of_few[2])
+
+
+def test_resumed_within_what_was_one_launch(cuda: gn.Backend, small: gn.Dataset) -> None:
+    wanted = finish(trainer(small, cuda, steps_per_launch=1, **SEVERAL))
+    first = trainer(small, cuda, steps_per_launch=7, **SEVERAL)
+    with first._running():
+        first._run_to(23)
+    second = trainer(small, cuda, steps_per_launch=6, **SEVERAL)
+    second.restore(*first.state())
+    assert np.array_equal(finish(second)[2], wanted[2])
+
+
+def test_launches_of_a_stretch(cuda: gn.Backend, small: gn.Dataset) -> None:
+    cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
+    few = gn.Dataset.from_arrays(small.train.images[:60], small.train.labels[:60])
+    for data in (small, few):
+        for steps, launches in ((7, 25 // 7 + 25 % 7), ("auto", 25 // 10 + 25 % 10)):
+            one = trainer(data, cuda, iterations=80, steps_per_launch=steps)
+            with one._running():
+                one.step.warm_up(one.metrics)
+                cusim.reset()
+                one._run_to(25)
+                counts = cusim.stats()
+            assert counts["graph_launches"] == launches
+            assert counts["captured_nodes"] == 0
+        assert counts["h2d"]["count"] <= (2 if data is small else 8)
+
+
 def test_the_choice_is_told(cuda: gn.Backend, small: gn.Dataset) -> None:
     little = trainer(small, cuda)
     assert little.mode.captured
-    assert "one CUDA graph launch per step" in little.how
+    assert "CUDA graphs of up to 10 steps" in little.how
+    assert "one CUDA graph launch per step" in trainer(small, cuda, steps_per_launch=1).how
     assert "fused products" in little.how
     assert little.plan["graph"] == little.how
     off = trainer(small, cuda, graph="off")
@@ -190,6 +234,19 @@ def test_a_graph_needs_a_cuda_device(small: gn.Dataset) -> None:
     assert not trainer(small, CPU, graph="off").mode.captured
 
 
+class Step:
+    """A training step of any work."""
+
+    steps_per_launch = 1
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+
+    def capture(self, count: int) -> None:
+        for _ in range(count):
+            self.work()
+
+
 def test_a_step_that_cannot_be_captured(cuda: gn.Backend) -> None:
     kept = cuda.zeros(4, np.float32)
 
@@ -197,15 +254,15 @@ def test_a_step_that_cannot_be_captured(cuda: gn.Backend) -> None:
         kept[...] = kept + 1  # the sum is a new array
 
     with cuda.use():
-        graph = StepGraph(cuda, allocates, required=False)
+        graph, step = StepGraph(cuda, required=False), Step(allocates)
         for _ in range(3):
-            graph.launch()
+            graph.launch(step, 1)
         assert "allocates" in graph.refused
         assert float(kept[0]) == 3
-        graph = StepGraph(cuda, allocates, required=True)
-        graph.launch()
+        graph = StepGraph(cuda, required=True)
+        graph.launch(step, 1)
         with pytest.raises(gn.DeviceError, match="cannot be captured"):
-            graph.launch()
+            graph.launch(step, 1)
         assert float(kept[0]) == 4
 
 
@@ -221,13 +278,13 @@ def test_a_capture_is_tried_again_later(cuda: gn.Backend, monkeypatch: pytest.Mo
             np.add(kept, 1, out=kept)
 
     with cuda.use():
-        graph = StepGraph(cuda, work, required=False)
+        graph, step = StepGraph(cuda, required=False), Step(work)
         for _ in range(4):
-            graph.launch()
+            graph.launch(step, 1)
         assert graph.refused
         disturbed[0] = False
         for _ in range(4):
-            graph.launch()
+            graph.launch(step, 1)
         assert graph.refused is None
         assert float(kept[0]) == 8
 
@@ -316,10 +373,9 @@ def test_a_step_allocates_nothing(cuda: gn.Backend, small: gn.Dataset, graph: st
 
     with one._running():
         one._run_to(3)
-        step = one.step._run_operations if one.step._graph is None else one.step._graph.launch
         with Counter():
             for _ in range(5):
-                step()
+                one.step._launch(1, want_losses=True)
             assert Counter.count == 0
             cuda.xp.empty(3)  # the counter counts
             if cuda.xp.cuda.get_allocator() is not cuda.xp.cuda.memory._malloc:
@@ -335,7 +391,7 @@ def test_what_a_step_asks_of_the_device(cuda: gn.Backend, mnist_5k: gn.Dataset, 
             one._run_to(3)
             cusim.reset()
             for _ in range(2):
-                one.step.run(want_losses=False)
+                one.step.run()
             counts = cusim.stats()
         assert counts["launches"] == 2 * launches
         assert counts["gemms"] == 2 * gemms
@@ -423,6 +479,7 @@ def test_the_estimate_is_what_is_allocated(cuda: gn.Backend) -> None:
             pytest.skip("CuPy's memory pool, which counts, is switched off")
         told = sum(training_bytes(one.model, data, one.optimizer, 100, precision=one.recipe.precision).values())
         assert told == pytest.approx(used, rel=0.05)
+        del one  # which would be freed while the next is counted
 
 
 # --- the command line ------------------------------------------------------------------------------------

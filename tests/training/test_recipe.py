@@ -32,12 +32,14 @@ OTHERS: dict[str, Any] = {
     "stream": "on",
     "graph": "off",
     "precision": "tf32",
+    "steps_per_launch": 3,
     "threads": 1,
     "log_every": 3,
 }
 #: Options that show in what a run on the CPU yields; the others show in `test_what_does_not_show_in_the_numbers`, and
 #: the precision in `test_precision.py`.
-SHOWN = [name for name in OTHERS if name not in ("metric", "stream", "graph", "precision", "threads")]
+HIDDEN = ("metric", "stream", "graph", "precision", "steps_per_launch", "threads")
+SHOWN = [name for name in OTHERS if name not in HIDDEN]
 
 
 def data() -> gn.Dataset:

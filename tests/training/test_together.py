@@ -261,7 +261,7 @@ def waiting(trainers: list[gn.Trainer]) -> tuple[Joint, list[Course]]:
 def test_branches_do_not_wait_for_each_other(cuda: gn.Backend) -> None:
     joint, courses = waiting(many(cuda)[:8])
     joint.run(courses)
-    (graph,) = joint.branches.graphs.values()
+    (graph,) = joint.graphs.graphs.values()
     text = graph.debug_dot_str()
     branch = {node: node for node in re.findall(r'^"(\w+)"\[', text, flags=re.MULTILINE)}
 
