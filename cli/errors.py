@@ -156,13 +156,11 @@ def _usage_sentence(error: Any) -> str:
     if unknown is None:
         return f"{message}; see {context.command_path} --help."
     kind, given = unknown.groups()
-    from gpunet.registry import suggestion
+    from gpunet.keywords import SYNONYMS, suggestion
 
     if kind == "command":
         names, synonyms = context.command.list_commands(context), COMMAND_SYNONYMS
     else:
-        from gpunet.training.recipe import SYNONYMS
-
         names = [each for parameter in context.command.params for each in parameter.opts if each.startswith("--")]
         synonyms = {
             "--" + name.replace("_", "-"): " ".join(f"--{other}" for other in others.split())

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.errors import DeviceError, OutOfMemory, UsageError
-from gpunet.registry import suggestion
+from gpunet.keywords import checked, suggestion
 
 #: Other names of the devices, as in a table's synonyms.
 SYNONYMS = {"cuda": "gpu nvidia cupy", "cuda:1": "gpu:1", "cpu": "host numpy"}
@@ -29,6 +29,7 @@ SYNONYMS = {"cuda": "gpu nvidia cupy", "cuda:1": "gpu:1", "cpu": "host numpy"}
 LARGE_UPLOAD = 1 << 26
 
 
+@checked
 class Backend:
     """A device and the array module that works on it.
 
@@ -587,6 +588,7 @@ def explain(error: BaseException, cupy: Any) -> Fault:
     return two or Fault(f"the CUDA device cannot be used ({told})", "run gpunet devices for a diagnosis")
 
 
+@checked
 def get_backend(device: str | Backend = "auto") -> Backend:
     """The backend of a device.
 

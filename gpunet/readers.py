@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gpunet.errors import UsageError
-from gpunet.registry import LARGEST, Registry, suggestion
+from gpunet.keywords import suggestion
+from gpunet.registry import LARGEST, Registry
 
 Reader = Callable[[str, Any], Any]
 

@@ -6,7 +6,6 @@ settings, and its hyperparameters with it: `adam:beta1=0.8`.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import re
@@ -15,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapp
 from typing import Any, Generic, TypeVar, cast
 
 from gpunet.errors import UsageError
+from gpunet.keywords import checked, suggestion
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -26,6 +26,7 @@ LARGEST = 3.4028234663852886e38
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
+@checked
 class Entry:
     """Base of the classes that tables hold.
 
@@ -38,6 +39,11 @@ class Entry:
     name = ""
     formula = ""
     source = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            checked(cls)
 
     def __init__(self) -> None:
         # Without one of its own, a class without hyperparameters would seem to take any.
@@ -216,32 +222,6 @@ class Registry(MutableMapping[str, E], Generic[E, T]):
             if key not in known:
                 offer = f"it takes {', '.join(offered)}" if offered else "it takes none"
                 raise UsageError(f"{self.what} {name} has no {key}; {suggestion(key, offered)}{offer}.")
-
-
-def suggestion(given: str, names: Collection[str], synonyms: Mapping[str, str] | None = None) -> str:
-    """What may have been meant by a name that is not among `names`: "did you mean NAME? ", or nothing.
-
-    Args:
-        given: what was written.
-        names: what there is.
-        synonyms: other names that people use, by the name that is right, with spaces between them. They go first, then
-            names of which `given` is a part or the beginning, then what is spelt most like it.
-    """
-    wanted = _plain(given)
-    spellings: dict[str, list[str]] = {}
-    for name in dict.fromkeys(names):
-        for spelling in (_plain(name), *(synonyms or {}).get(name, "").split()):
-            spellings.setdefault(spelling, []).append(name)
-    near = spellings.get(wanted, [])
-    if not near and len(wanted) > 1:
-        near = [name for name in names if _plain(name).startswith(wanted) or wanted in _plain(name).split("-")]
-    if not near:
-        near = [name for spelling in difflib.get_close_matches(wanted, spellings, n=1) for name in spellings[spelling]]
-    return f"did you mean {' or '.join(near)}? " if near else ""
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_]+", "-", name.strip().lower())
 
 
 def _value(key: str, raw: str) -> Any:

@@ -17,8 +17,10 @@ import numpy as np
 from gpunet.errors import UsageError
 from gpunet.kernels.blocks import bind
 from gpunet.kernels.build import C_TYPES, Ready, elementwise, one_line, operation
+from gpunet.keywords import checked
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Activation:
     """An activation function f, elementwise.
@@ -72,6 +74,7 @@ class Activation:
         )
 
 
+@checked
 def from_functions(
     name: str,
     forward: Callable[[np.ndarray], np.ndarray],

@@ -11,11 +11,13 @@ from gpunet.errors import UsageError
 from gpunet.kernels.activation import Activation, activation_backward, activation_forward
 from gpunet.kernels.activations import get_activation
 from gpunet.kernels.losses import LOSSES, Loss, loss_step
+from gpunet.keywords import checked
 
 #: The largest difference that passes.
 TOLERANCE = 1e-6
 
 
+@checked
 def check_activation(activation: str | Activation, backend: Any = None, points: int = 257) -> float:
     """Hold an activation's forms against each other and against finite differences.
 
@@ -99,6 +101,7 @@ def _on_device(entry: Activation, x: np.ndarray, saved: np.ndarray, backend: Any
     return y, slope
 
 
+@checked
 def check_loss(loss: str | Loss, backend: Any = None, examples: int = 64) -> float:
     """Hold a loss's gradient against finite differences of its value, and its CUDA form against its NumPy form.
 

@@ -32,6 +32,7 @@ from gpunet.kernels.elementwise_losses import (
     SquaredHinge,
 )
 from gpunet.kernels.loss import LOSSES, Loss
+from gpunet.keywords import checked
 
 __all__ = [
     "LOSSES", "BinaryCrossEntropy", "ElementwiseLoss", "Hinge", "Huber", "Loss", "MeanAbsoluteError",
@@ -105,6 +106,7 @@ def group_size(outputs: int) -> int:
     return min(1 << max((outputs - 1) // 2, 0).bit_length(), THREADS)
 
 
+@checked
 def softmax_cross_entropy(
     logits: Any, labels: Any, *, label_smoothing: float = 0.0, class_weights: Any = None
 ) -> tuple[Any, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
+import re
 import runpy
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +61,58 @@ def test_a_zipped_package_has_its_names(tmp_path: Path) -> None:
     code += "print(gn.__file__, gn.MLP([4, 3, 2]).predict, gn.schedules.Cosine, len(dir(gn)))"
     told = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert told.stdout.startswith(str(tmp_path / "gpunet.zip"))
+
+
+#: What is handed to users, and not made by them.
+FOUND = (
+    gn.Callback,
+    gn.CrossValidation,
+    gn.EnsembleTraining,
+    gn.Evaluation,
+    gn.ResultRecord,
+    gn.StepRecord,
+    gn.TrainingResult,
+)
+
+
+def calls() -> list[Callable[..., Any]]:
+    """The public functions and classes that take arguments by names of their own alone."""
+    entries = [entry for table in (gn.OPTIMIZERS, gn.SCHEDULES, gn.INITIALIZERS, gn.LOSSES, gn.METRICS)
+               for entry in table.values() if isinstance(entry, type)]  # fmt: skip
+    public = [getattr(gn, name) for name in gn.__all__]
+    found = [each for each in public if inspect.isfunction(each) or isinstance(each, type)]
+    found = [
+        each for each in found if each not in FOUND and not (isinstance(each, type) and issubclass(each, Exception))
+    ]
+    kinds = {each: {one.kind for one in inspect.signature(each).parameters.values()} for each in [*found, *entries]}
+    return [each for each in kinds if inspect.Parameter.VAR_KEYWORD not in kinds[each]]
+
+
+@pytest.mark.parametrize("call", calls(), ids=lambda call: call.__name__)
+def test_an_argument_that_is_not_there_is_refused_in_a_sentence(call: Callable[..., Any]) -> None:
+    with pytest.raises(gn.UsageError, match=r"no argument nonsense; (it takes|did you mean) "):
+        call(nonsense=1)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: gn.SGD(lr=0.1), "SGD has no argument lr; did you mean learning_rate?"),
+        (lambda: gn.Adam(0.1, beta=0.8), "Adam has no argument beta; did you mean beta1 or beta2?"),
+        (lambda: gn.schedules.Cosine(0.1, warmpu=3), "Cosine has no argument warmpu; did you mean warmup?"),
+        (lambda: gn.initializers.HeNormal(scale=2), "HeNormal has no argument scale; it takes none."),
+        (lambda: gn.MLP([4, 2], activaton="tanh"), "MLP has no argument activaton; did you mean activation?"),
+        (lambda: gn.MLP([4, 2], lr=1), "MLP has no argument lr; it takes sizes, activation, "),
+        (lambda: gn.MLP.load("m", activation={}), "there is no argument activation; did you mean activations?"),
+        (lambda: gn.Settings(hiden=3), "Settings has no argument hiden; did you mean hidden?"),
+        (lambda: gn.Settings(learning_rate=3), "Settings has no argument learning_rate; did you mean lr?"),
+        (lambda: gn.Dataset.from_arrays([[1.0]], [0], weigths=1), "no argument weigths; did you mean weights?"),
+        (lambda: gn.load_dataset("wine", taget="x"), "there is no argument taget; did you mean target?"),
+    ],
+)
+def test_what_was_meant_by_an_argument(call: Callable[[], Any], sentence: str) -> None:
+    with pytest.raises(gn.UsageError, match=re.escape(sentence)):
+        call()
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

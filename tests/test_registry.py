@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import gpunet as gn
+from gpunet.keywords import suggestion
 from gpunet.network.container import plain
-from gpunet.registry import Entry, Registry, suggestion
+from gpunet.registry import Entry, Registry
 from gpunet.runs.logs import LOGS
 
 pytestmark = pytest.mark.host

@@ -17,9 +17,11 @@ from gpunet.data.photos import look_centred
 from gpunet.data.preparation import TASKS, Pictures, Preparation, fit_targets
 from gpunet.errors import DataError, UsageError
 from gpunet.kernels.encoding import encode
+from gpunet.keywords import checked
 from gpunet.notebook import Table
 
 
+@checked
 class Split:
     """Examples for one purpose (training, validation or test).
 
@@ -181,6 +183,7 @@ class Split:
         return np.bincount(targets, minlength=self.classes)
 
 
+@checked
 class Dataset:
     """A named train split with what is known of validation and test (each a Split or None).
 
@@ -292,6 +295,7 @@ class Dataset:
         return Table(told, ["split", "examples", *shown], rows)._repr_html_()
 
     @classmethod
+    @checked
     def from_arrays(
         cls,
         images: Any,
@@ -378,6 +382,7 @@ class Dataset:
         pairs = (("train", self.train), ("validation", self.validation), ("test", self.test))
         return {title: split for title, split in pairs if split is not None}
 
+    @checked
     def hold_out(self, validation: int | float, seed: int = 0) -> Dataset:
         """The same data with so many train examples held out as validation.
 

@@ -16,6 +16,7 @@ from gpunet.data.preparation import Preparation
 from gpunet.data.tables import DataOptions, apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
 from gpunet.files import expand
+from gpunet.keywords import unknown
 
 
 def load_dataset(
@@ -43,8 +44,10 @@ def load_dataset(
         DataError: files are missing, damaged, not what they should be, or may be read in two ways.
         MissingExtra: a package is needed that is not installed.
     """
-    if unknown := set(options) - {each.name for each in dataclasses.fields(DataOptions)}:
-        raise UsageError(f"load_dataset: there is no option {sorted(unknown)[0]}.")
+    known = [each.name for each in dataclasses.fields(DataOptions)]
+    for option in options:
+        if option not in known:
+            raise UsageError(unknown(option, known))
     how = DataOptions(**options)
     if is_table(name_or_path):
         tables = {"train": as_table(name_or_path)}

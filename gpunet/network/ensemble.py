@@ -14,12 +14,14 @@ from gpunet.backend import Backend, get_backend
 from gpunet.data.preparation import Preparation
 from gpunet.errors import CheckpointError, UsageError
 from gpunet.kernels.activations import Activation
+from gpunet.keywords import checked
 from gpunet.network import container, model_file
 from gpunet.network.mlp import MLP
 from gpunet.network.predictor import Predictor
 from gpunet.version import __version__
 
 
+@checked
 class Ensemble(Predictor):
     """Several networks that answer together: by the mean of their probabilities, or of their values.
 
@@ -143,6 +145,7 @@ class Ensemble(Predictor):
         container.write(path, container.ENSEMBLE, arrays, facts)
 
     @classmethod
+    @checked
     def load(
         cls,
         path: str | os.PathLike[str],
@@ -179,6 +182,7 @@ class Ensemble(Predictor):
             raise CheckpointError(f"{path}: {error}") from None
 
 
+@checked
 def load_model(
     path: str | os.PathLike[str],
     backend: Backend | str | None = None,

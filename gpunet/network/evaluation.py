@@ -14,6 +14,7 @@ from gpunet.data.arrays import as_flags, as_labels, as_values
 from gpunet.data.dataset import Split
 from gpunet.errors import DataError, UsageError
 from gpunet.kernels.losses import LOSSES, loss_step
+from gpunet.keywords import checked
 from gpunet.network.metrics import CLASSIFICATION, MULTI_LABEL, Answers, Measurement, chosen, counts, mean, metric_of
 from gpunet.network.metrics import true_classes as true_classes
 from gpunet.network.mlp import CHUNK
@@ -96,6 +97,7 @@ class Evaluation:
         return table
 
 
+@checked
 def evaluate(
     model: Predictor,
     split: Any,

@@ -11,11 +11,13 @@ import numpy as np
 from gpunet.data.arrays import as_weights
 from gpunet.kernels.losses import LOSSES, loss_step
 from gpunet.kernels.threads import Threads
+from gpunet.keywords import checked
 from gpunet.network.evaluation import targets_of
 from gpunet.network.layers import Dense, Workspace
 from gpunet.network.mlp import MLP
 
 
+@checked
 def loss_and_gradients(
     model: MLP, inputs: Any, targets: Any, loss: Any = None, weights: Any = None
 ) -> tuple[Any, list[Any]]:

@@ -26,6 +26,7 @@ from gpunet.kernels.encoding import Encoding, encode
 from gpunet.kernels.losses import LOSSES, Loss
 from gpunet.kernels.random import Stream, generator, purpose
 from gpunet.kernels.threads import Threads
+from gpunet.keywords import checked
 from gpunet.network import container, model_file
 from gpunet.network.initializers import INITIALIZERS, Initializer, TruncatedNormal
 from gpunet.network.layers import Dense
@@ -39,6 +40,7 @@ CHUNK = 500
 ALIGNMENT = 16
 
 
+@checked
 class MLP(Predictor):
     """A multi-layer perceptron with any number of hidden layers.
 
@@ -335,6 +337,7 @@ class MLP(Predictor):
         container.write(path, container.MODEL, arrays, model_file.describe(self))
 
     @classmethod
+    @checked
     def load(
         cls,
         path: str | os.PathLike[str],
@@ -368,6 +371,7 @@ class MLP(Predictor):
         return model
 
     @classmethod
+    @checked
     def from_torch(cls, module: Any, **options: Any) -> MLP:
         """The network of a `torch.nn.Sequential` of Linear, activation and Dropout modules, with copies of its weights.
 
@@ -394,6 +398,7 @@ class MLP(Predictor):
             return to_module(self)
 
     @classmethod
+    @checked
     def from_weights(
         cls,
         weights: Mapping[str, Any],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gpunet.keywords import checked
 from gpunet.pictures.confusion import Confusion
 from gpunet.pictures.curves import Curves, as_histories
 from gpunet.pictures.examples import Examples
@@ -23,6 +24,7 @@ __all__ = ["PICTURES", "confusion", "curves", "examples", "mistakes", "save", "w
 PICTURES: dict[str, type[Picture]] = {kind.name: kind for kind in (Curves, Confusion, Mistakes, Weights)}
 
 
+@checked
 def curves(
     runs: Any,
     *,
@@ -51,6 +53,7 @@ def curves(
     return Curves(as_histories(runs, labels), log=log, smooth=smooth, title=title).figure()
 
 
+@checked
 def confusion(evaluation: Any, class_names: Sequence[str] | None = None, *, title: str | None = None) -> Any:
     """The confusion matrix: rows the true class, columns the answer; mistakes stand out by colour.
 
@@ -90,6 +93,7 @@ def mistakes(model: Any, split: Any, *, count: int | None = None, title: str | N
     return Mistakes(Subject("", model=model, split=split, split_name=""), count, title).figure()
 
 
+@checked
 def examples(
     data: Any, *, split: str = "train", of_class: str | None = None, count: int | None = None, seed: int = 0
 ) -> Any:

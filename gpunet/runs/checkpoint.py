@@ -13,6 +13,7 @@ import numpy as np
 from gpunet.backend import get_backend
 from gpunet.errors import CheckpointError, UsageError
 from gpunet.kernels.activations import Activation
+from gpunet.keywords import checked
 from gpunet.network.container import CHECKPOINT, read, write
 from gpunet.network.mlp import MLP
 from gpunet.version import __version__
@@ -43,6 +44,7 @@ def save_checkpoint(path: str | os.PathLike[str], trainer: Any, **facts: Any) ->
     write(path, CHECKPOINT, arrays, {"gpunet": __version__, "state": state, **facts})
 
 
+@checked
 def load_checkpoint(path: str | os.PathLike[str], trainer: Any) -> dict[str, Any]:
     """Bring a trainer to where the one that wrote a checkpoint was; it goes on with the same numbers, bit for bit.
 

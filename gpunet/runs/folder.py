@@ -28,6 +28,7 @@ from gpunet.backend import get_backend
 from gpunet.data.catalog import DATASETS
 from gpunet.errors import CheckpointError, TrainingDiverged, UsageError
 from gpunet.files import Lock, remove_leftovers, sync_folder
+from gpunet.keywords import checked
 from gpunet.network.container import CHECKPOINT, read, write
 from gpunet.network.ensemble import Ensemble, load_model, single
 from gpunet.network.mlp import MLP
@@ -56,6 +57,7 @@ OWN_FILES = (
 )
 
 
+@checked
 class RunFolder:
     """The folder of a run, and what is in it.
 
@@ -382,6 +384,7 @@ def located(settings: Settings, device: str) -> Settings:
     return settings.resolved().with_changes(**changes)
 
 
+@checked
 class Recorder(Callback):
     """The callback that keeps a run: records, checkpoints, best weights and the model at the end.
 

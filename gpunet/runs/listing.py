@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gpunet.errors import DataError, GpunetError, UsageError
+from gpunet.keywords import suggestion
 from gpunet.network.metrics import METRICS
-from gpunet.registry import suggestion
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.history import History
 from gpunet.runs.labels import ELSEWHERE

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpunet.errors import CheckpointError, MissingExtra
 from gpunet.files import write_atomic
+from gpunet.keywords import checked
 from gpunet.registry import Registry
 from gpunet.training.callbacks import Callback
 from gpunet.training.records import Record, ResultRecord, StepRecord
@@ -130,6 +131,7 @@ LOGS: Registry[type[Log], Log] = Registry(
 
 
 @LOGS.register
+@checked
 class JsonLinesLog(Log):
     """Every record as one line of JSON, as `gpunet train --json` writes them.
 
@@ -163,6 +165,7 @@ class JsonLinesLog(Log):
 
 
 @LOGS.register
+@checked
 class CsvLog(Log):
     """A table with a line for each step record: iteration, epoch, metrics (accuracy) and loss, both on the validation
     split, learning rate, and seconds of training so far.
@@ -211,6 +214,7 @@ class CsvLog(Log):
 
 
 @LOGS.register
+@checked
 class TensorBoardLog(Log):
     """Loss, metrics and learning rate for TensorBoard.
 

@@ -25,11 +25,12 @@ from gpunet.errors import DataError, UsageError
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.losses import LOSSES, Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, Optimizer
+from gpunet.keywords import SYNONYMS, checked, suggestion
 from gpunet.network.initializers import INITIALIZERS
 from gpunet.network.mlp import MLP
-from gpunet.registry import Registry, suggestion
+from gpunet.registry import Registry
 from gpunet.runs.config import FORMAT, check_version
-from gpunet.training.recipe import DEFAULT_ITERATIONS, REGULARISATION, RUN, SYNONYMS, TRAINING, Recipe
+from gpunet.training.recipe import DEFAULT_ITERATIONS, REGULARISATION, RUN, TRAINING, Recipe
 from gpunet.training.recipe import option as setting
 from gpunet.training.schedules import SCHEDULES
 from gpunet.training.trainer import Trainer
@@ -71,6 +72,7 @@ def _device(option: str, value: Any) -> str:
     return read.one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device", DEVICE_SYNONYMS)
 
 
+@checked
 @dataclasses.dataclass(frozen=True, repr=False)
 class Settings(Recipe):
     """The settings of one run. Values may be given as text, as the command line has them, or as JSON and TOML

@@ -25,6 +25,7 @@ from gpunet.backend import get_backend
 from gpunet.data.dataset import Dataset
 from gpunet.errors import CheckpointError, DataError, UsageError
 from gpunet.files import Lock, write_atomic
+from gpunet.keywords import checked
 from gpunet.network.evaluation import evaluate
 from gpunet.network.metrics import METRICS, Metric
 from gpunet.network.mlp import MLP
@@ -52,6 +53,7 @@ _ELSEWHERE = ("data_dir", "device", "graph", "threads", "log_every")
 _CHECKED_WITH_DATA = ("batch_size", "class_weights", "loss", "label_smoothing", "early_stopping", "validate_every")
 
 
+@checked
 class Sweep:
     """Runs over a grid of settings.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from gpunet.data.dataset import Dataset
 from gpunet.errors import TrainingDiverged, UsageError
+from gpunet.keywords import checked
 from gpunet.network.ensemble import Ensemble
 from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.training.records import TrainingResult
@@ -53,6 +54,7 @@ class CrossValidation:
         return f"CrossValidation({len(self.results)} folds: {', '.join(told)})"
 
 
+@checked
 def cross_validate(
     make: Callable[[Dataset], Trainer], data: Dataset, folds: int = 5, *, seed: int = 0, progress: bool = False
 ) -> CrossValidation:
@@ -145,6 +147,7 @@ def parts_of(data: Dataset, validation: int | float) -> int:
     return min(round(1 / share), examples)
 
 
+@checked
 def train_ensemble(
     make: Callable[[Dataset, int], Trainer],
     data: Dataset,

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpunet.keywords import checked
 from gpunet.terminal import can_redraw, duration, encodes, figure, is_terminal
 from gpunet.training.callbacks import Callback
 from gpunet.training.records import Record, StepRecord
@@ -30,6 +31,7 @@ MARGIN = 3
 ROOMY = 56
 
 
+@checked
 class ProgressBar(Callback):
     """A progress bar on standard error while training goes on: how far it is, how fast, how long still, and how well.
 

@@ -16,9 +16,9 @@ from typing import Any, TypedDict, cast
 import gpunet.readers as read
 from gpunet.errors import UsageError
 from gpunet.kernels.tensor_cores import PRECISIONS
+from gpunet.keywords import SYNONYMS, checked, suggestion
 from gpunet.network.metrics import METRICS, Metric, chosen
 from gpunet.notebook import changed
-from gpunet.registry import suggestion
 
 TRAINING = "Training"
 REGULARISATION = "Regularisation"
@@ -29,16 +29,6 @@ DEFAULT_ITERATIONS = 5000
 #: Examples per step; a smaller training set is taken whole.
 DEFAULT_BATCH = 100
 
-
-#: Other names of options that people use, as in a table's synonyms.
-SYNONYMS = {
-    "lr": "learning-rate rate step-size eta", "hidden": "layers hidden-layers hidden-layer-sizes neurons units",
-    "epochs": "max-epochs num-epochs max-iter", "iterations": "steps max-steps", "init": "initializer weights",
-    "data": "dataset data-set", "batch_size": "batch mini-batch", "early_stopping": "patience",
-    "l2": "alpha ridge", "l1": "lasso", "clip_norm": "gradient-clipping clip-grad-norm grad-clip",
-    "precision": "amp mixed-precision bf16",
-    "schedule": "scheduler lr-schedule learning-rate-schedule", "seed": "random-state random-seed",
-}  # fmt: skip
 
 #: Options that are given elsewhere, by where that is.
 ELSEWHERE = {
@@ -90,6 +80,7 @@ def metric_list(option: str, value: Any) -> tuple[Any, ...]:
     return tuple(named(option, each) if isinstance(each, str) else METRICS.make(each) for each in given)
 
 
+@checked
 @dataclasses.dataclass(frozen=True, repr=False)
 class Recipe:
     """How to train: the options of `Trainer`, `train` and `training_steps`, checked and brought to one form.

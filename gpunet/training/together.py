@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gpunet.errors import DeviceError, UsageError
+from gpunet.keywords import checked
 from gpunet.training.callbacks import as_callbacks
 from gpunet.training.graph import Graphs
 from gpunet.training.progress import ProgressRows
@@ -97,6 +98,7 @@ class Joint:
             course.trainer.took(step.done - done, spent)
 
 
+@checked
 def steps_together(
     trainers: Iterable[Trainer], at_once: int | None = None
 ) -> Iterator[tuple[Trainer, Record | Exception]]:
@@ -151,6 +153,7 @@ def _bring_on(courses: Sequence[Course], joints: dict[str, Joint]) -> list[Cours
     return turns
 
 
+@checked
 def train_together(
     trainers: Sequence[Trainer], *, progress: bool = False, callbacks: Sequence[Any] = ()
 ) -> list[TrainingResult | Exception]:

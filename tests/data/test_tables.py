@@ -441,7 +441,7 @@ def test_options_for_tables_are_refused_elsewhere(tmp_path: Path) -> None:
     refused("mnist-5k", "--target", "says itself", error=UsageError, target="x")
     np.savez(tmp_path / "a.npz", x=PIXELS, y=LABELS)
     refused(tmp_path / "a.npz", "--drop", "for tables", error=UsageError, drop="x")
-    refused(tmp_path / "a.npz", "no option", error=UsageError, colour="x")
+    refused(tmp_path / "a.npz", "no argument", error=UsageError, colour="x")
 
 
 def test_zip(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from gpunet.data.preparation import Category, Number
 from gpunet.errors import UsageError
 from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH
+from gpunet.keywords import checked
 from gpunet.network.ensemble import single
 from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.pictures.mistakes import class_names, is_wrong, words
@@ -35,6 +36,7 @@ EXAMPLES, WRONG = 48, 24
 _KINDS = {LINEAR: "linear", SMOOTH: "smooth", EQUAL: "equal", MISSING: "missing"}
 
 
+@checked
 def export_page(
     model: Any, path: str | os.PathLike[str], data: Any = None, *, split: str | None = None, name: str | None = None
 ) -> None:
