@@ -1,324 +1,255 @@
-"""Steps per second and kernel bandwidths on a CUDA device: gpunet eager and as a graph, beside torch, in one run.
+"""gpunet on a CUDA device: steps beside torch and jax, and what they are made of, in parts of what the device could do.
 
-    python benchmarks/gpu.py                            # the default network, five rounds
-    python benchmarks/gpu.py --sizes 784,1024,1024,10 --batch 256 --steps 500
-    python benchmarks/gpu.py --json gpu.json
+    python benchmarks/gpu.py                                    # the default network
+    python benchmarks/gpu.py --sizes 784,2048,2048,10 --batch 256 --precision tf32
+    python benchmarks/gpu.py --parts steps,operations --json gpu.json
+    python benchmarks/gpu.py --quick                            # everything, small and once: does all of it run?
+    python benchmarks/gpu.py --device cpu --parts steps         # the contenders' dry run, where there is no GPU
 
-The contenders take turns, round by round, so that a device whose clock drifts treats all alike; medians are printed
-with minimum and maximum. Torch is left out, with a word, where it is not installed or has no CUDA device. A kernel's
-bandwidth is the bytes that it must read and write over the time between two events around it, beside the bandwidth of
-a copy on the device. On a simulated device the program runs too, but the times mean nothing.
+The parts:
+
+    launches    what a graph costs by its number of empty nodes, and a launch by itself
+    steps       steps of gpunet (graphs, and kernels one by one), torch (eager, graph, compiled) and jax (scan): with
+                the same weights and batches; those whose loss after the first `--log-every` steps is not gpunet's
+                are not timed. Each reads its loss every `--log-every` steps.
+    operations  each operation of a step of this network, and their sum
+    products    the products of this network's layers by cuBLAS in each precision
+    kernels     every kernel on arrays four times as large as the L2 cache, beside a copy on the device
+    repeat      whether two trainings are equal to the last bit
+
+Contenders take turns, round by round, so that a device whose clock drifts treats all alike; medians are printed with
+minimum and maximum. A contender that is not installed, or has no such device, is left out with a word. What is not a
+contender is timed as a chain in a CUDA graph between two events. A share is that of the device's peak at its highest
+clocks. The figures are those of the device whose name is printed first; a simulated one's say nothing about a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import itertools
+import dataclasses
+import importlib.metadata
 import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from gpu_contenders import CONTENDERS, Contender, Task
+from gpu_kernels import Device, describe, kernel_table, launches, operations, products, share
 
 import gpunet as gn
 from gpunet.cli import errors
-from gpunet.kernels import control as control_block
-from gpunet.kernels import gemm
-from gpunet.kernels.activation import activation_forward
-from gpunet.kernels.column_sum import column_sum
-from gpunet.kernels.dense import Below, dense_backward, dense_forward
-from gpunet.kernels.dropout import dropout
-from gpunet.kernels.gather import gather
-from gpunet.kernels.losses import loss_step
-from gpunet.kernels.optimizers import update
-from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm
-from gpunet.kernels.random import Stream
 from gpunet.training.graph import step_flop
 
-SECONDS = 0.3  # that a measured loop should take, if --steps is not given
+PARTS = ("launches", "steps", "operations", "products", "kernels", "repeat")
+#: How far a loss may be from gpunet's, relative where it is above 1: what a precision explains.
+TOLERANCE = {"float32": 2e-3, "tf32": 1e-2, "bfloat16": 5e-2}
+#: With --quick.
+QUICK = {"sizes": "20,12,5", "batch": 16, "log_every": 4, "steps": 4, "rounds": 2, "rows": 64, "width": 32, "chain": 2}
 
 
-def fake_data(features: int, classes: int, examples: int = 10_000) -> gn.Dataset:
-    """Random images and labels: the speed does not depend on what they show."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (examples, features), dtype=np.uint8)
-    return gn.Dataset.from_arrays(images, rng.integers(0, classes, examples), classes=classes)
+# --- steps -----------------------------------------------------------------------------------------------
 
 
-# --- contenders: each gives a function that does a number of steps and waits for the device ---------------
-
-
-def gpunet_steps(graph: str) -> Callable[..., Callable[[int], None]]:
-    def prepare(sizes: list[int], batch: int, data: gn.Dataset) -> Callable[[int], None]:
-        model = gn.MLP(sizes, backend="cuda")
-        trainer = gn.Trainer(model, data, batch_size=batch, iterations=10**8, graph=graph)
-
-        def run(steps: int) -> None:
-            with trainer._running():
-                trainer._run_to(trainer.iteration + steps)
-                trainer.backend.synchronize()
-
-        return run
-
-    return prepare
-
-
-def torch_steps(way: str) -> Callable[..., Callable[[int], None]]:
-    def prepare(sizes: list[int], batch: int, data: gn.Dataset) -> Callable[[int], None]:
-        if importlib.util.find_spec("torch") is None:
-            raise RuntimeError("torch is not installed")
-        import torch
-
-        if not torch.cuda.is_available():
-            raise RuntimeError("torch has no CUDA device")
-        layers: list[Any] = []
-        for fan_in, fan_out in itertools.pairwise(sizes):
-            layers += [torch.nn.Linear(fan_in, fan_out), torch.nn.ReLU()]
-        model = torch.nn.Sequential(*layers[:-1]).cuda()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
-        images = torch.as_tensor(data.train.images).cuda()
-        labels = torch.as_tensor(data.train.labels).long().cuda()
-        order = torch.randperm(len(labels)).cuda()
-        counter = torch.zeros((), dtype=torch.long, device="cuda")
-        offsets = torch.arange(batch, device="cuda")
-
-        def loss_of(rows: Any) -> Any:
-            x = images[rows].float() * (1 / 255)
-            return torch.nn.functional.cross_entropy(model(x), labels[rows])
-
-        if way == "compiled":
-            loss_of = torch.compile(loss_of)
-
-        def step() -> None:
-            rows = order[(counter * batch + offsets) % len(order)]
-            counter.add_(1)
-            optimizer.zero_grad(set_to_none=False)
-            loss_of(rows).backward()
-            optimizer.step()
-
-        stream = torch.cuda.Stream()
-        with torch.cuda.stream(stream):
-            for _ in range(5):
-                step()
-        torch.cuda.synchronize()
-        if way == "graph":
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                step()
-            step = graph.replay
-
-        def run(steps: int) -> None:
-            for _ in range(steps):
-                step()
-            torch.cuda.synchronize()
-
-        return run
-
-    return prepare
-
-
-CONTENDERS = {
-    "gpunet, eager": gpunet_steps("off"),
-    "gpunet, graph": gpunet_steps("on"),
-    "torch, eager": torch_steps("eager"),
-    "torch, compiled": torch_steps("compiled"),
-    "torch, graph": torch_steps("graph"),
-}
-
-
-def steps_per_second(
-    sizes: list[int], batch: int, rounds: int, steps: int | None
-) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Steps per second of each contender, a number per round; and why others were left out."""
-    data = fake_data(sizes[0], sizes[-1])
-    runs: dict[str, Callable[[int], None]] = {}
+def ready(task: Task, names: list[str]) -> tuple[dict[str, Contender], dict[str, float], dict[str, str]]:
+    """The contenders that train to gpunet's loss, the losses, and why the others are left out."""
+    runs: dict[str, Contender] = {}
+    losses: dict[str, float] = {}
     left_out: dict[str, str] = {}
-    for name, prepare in CONTENDERS.items():
+    for name in names:
         try:
-            runs[name] = prepare(sizes, batch, data)
-            runs[name](5)  # compiles, captures, warms up
-        except Exception as error:  # a torch that cannot compile or capture here must not end the others
-            if name.startswith("gpunet"):
+            run = CONTENDERS[name](task)
+            losses[name] = run()
+        except Exception as error:  # one that cannot be had, compiled or captured here must not end the others
+            if name == "gpunet":
                 raise
-            left_out[name] = (str(error) or type(error).__name__).splitlines()[0]
-            runs.pop(name, None)
-    counts = {}
+            left_out[name] = f"{type(error).__name__}: {(str(error) or 'no word').splitlines()[0][:150]}"
+            continue
+        wanted = losses[names[0]]
+        if abs(losses[name] - wanted) <= TOLERANCE[task.precision] * max(1.0, abs(wanted)):
+            runs[name] = run
+        else:
+            left_out[name] = f"it computes something else: loss {losses[name]:.6f}, and {names[0]}'s {wanted:.6f}"
+    return runs, losses, left_out
+
+
+def steps(task: Task, names: list[str], rounds: int, count: int | None, seconds: float) -> dict[str, Any]:
+    """Seconds a step of each contender, a number per round."""
+    runs, losses, left_out = ready(task, names)
+    calls = {}
     for name, run in runs.items():
         began = time.perf_counter()
-        run(5)
-        counts[name] = steps or max(5, int(5 * SECONDS / max(time.perf_counter() - began, 1e-6)))
+        run()
+        spent = time.perf_counter() - began
+        calls[name] = max(1, round(count / task.log_every if count else seconds / max(spent, 1e-6)))
     found: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             began = time.perf_counter()
-            run(counts[name])
-            found[name].append(counts[name] / (time.perf_counter() - began))
-    return found, left_out
+            for _ in range(calls[name]):
+                run()
+            found[name].append((time.perf_counter() - began) / calls[name] / task.log_every)
+    return {"seconds": found, "losses": losses, "left_out": left_out}
 
 
-# --- kernels ---------------------------------------------------------------------------------------------
+def repeat(task: Task) -> dict[str, bool]:
+    """Whether two trainings give the same bits, by the way that steps are run."""
+    data, same = gn.Dataset.from_arrays(task.images, task.labels, classes=task.sizes[-1]), {}
+    for graph in ("auto", "off"):
+        ends = []
+        for _ in range(2):
+            model = gn.MLP(task.sizes, backend=task.device, seed=0)
+            gn.train(
+                model, data, optimizer="adam", batch_size=task.batch, iterations=3 * task.log_every, graph=graph,
+                precision=task.precision,
+            )  # fmt: skip
+            ends.append(np.array(model.backend.to_host(model.flat)))
+        same[graph] = bool(np.array_equal(*ends))
+    return same
 
 
-def kernels(backend: gn.Backend, rows: int, width: int) -> dict[str, tuple[Callable[[], None], float, float]]:
-    """Each kernel on (rows, width) arrays of float32: what runs it, the bytes it must move, and its operations."""
-    rng = np.random.default_rng(0)
-    size = rows * width
-    real = 4.0
-
-    def array(*shape: int) -> Any:
-        return backend.to_device(rng.standard_normal(shape).astype(np.float32))
-
-    x, y, z, mask, flat = array(rows, width), array(rows, width), array(rows, width), array(rows, width), array(size)
-    bias, slopes, weights, grad = array(width), array(width), array(width, width), array(width, width)
-    control = backend.to_device(control_block.fresh())
-    relu = gn.ACTIVATIONS["relu"]
-    images = backend.to_device(rng.integers(0, 256, (rows, width), dtype=np.uint8))
-    labels = backend.to_device(rng.integers(0, min(10, width), rows).astype(np.int32))
-    order = backend.to_device(np.concatenate([rng.permutation(rows), rng.permutation(rows)]).astype(np.int32))
-    targets = backend.empty(rows, np.int32)
-    logits = array(rows, min(10, width))
-    delta, losses = backend.empty(logits.shape, np.float32), backend.zeros(rows, np.float32)
-    wide_delta, grad_logits = backend.empty(x.shape, np.float32), backend.empty(logits.shape[1], np.float32)
-    partial = backend.empty(PARTIAL_SUMS, np.float64)
-    entropy, stream = gn.losses.SoftmaxCrossEntropy(), Stream(0, 3)
-    below = Below(y, relu, x, None, slopes)
-    own_below = Below(y, relu, x, None, None)
-    product = 2.0 * rows * width * width
-    moved = 4.0 * width * width
-    found = {
-        "gather": (
-            lambda: gather(images, labels, order, control, 1 / 255, x, targets, None), size * (1 + real), 0.0),
-        "activation forward": (lambda: activation_forward(x, relu, y), 2 * size * real, 0.0),
-        "dropout": (lambda: dropout(x, stream, 0.5, control, mask, y), 3 * size * real, 0.0),
-        "column sum": (lambda: column_sum(x, slopes), size * real, 0.0),
-        "softmax cross-entropy, 10 classes": (
-            lambda: loss_step(logits, None, labels, entropy, delta, grad_logits, losses, control),
-            2 * logits.size * real, 0.0),
-        f"softmax cross-entropy, {width} classes": (
-            lambda: loss_step(x, None, labels, entropy, wide_delta, slopes, losses, control), 3 * size * real, 0.0),
-        "penalty": (lambda: add_penalty(x.reshape(-1), flat, size, 0.1, 0.1), 3 * size * real, 0.0),
-        "clipping": (lambda: clip_by_norm(x.reshape(-1), 1e-3, partial), 3 * size * real, 0.0),
-        "layer forward, own": (
-            lambda: dense_forward(x, weights, bias, relu, None, y, None, True), 2 * size * real + moved, product),
-        "layer forward, library": (
-            lambda: dense_forward(x, weights, bias, relu, None, y, None, False), 4 * size * real + moved, product),
-        "layer backward, own": (
-            lambda: dense_backward(z, x, weights, grad, slopes, own_below, True), 4 * size * real + 2 * moved,
-            2 * product),
-        "layer backward, library": (
-            lambda: dense_backward(z, x, weights, grad, None, below, False), 6 * size * real + 2 * moved,
-            2 * product),
-    }  # fmt: skip
-    for name, entry in gn.OPTIMIZERS.items():
-        optimizer = entry()
-        table = backend.to_device(optimizer.coefficients(np.ones(1), np.full(1, 1e-3)).astype(np.float32))
-        state = [backend.zeros(size, np.float32) for _ in optimizer.state_names]
-
-        def one(optimizer: Any = optimizer, table: Any = table, state: Any = state) -> None:
-            update(flat, x.reshape(-1), state, optimizer, table, control, size)
-
-        found[f"update, {name}"] = (one, (3 + 2 * len(state)) * size * real, 0.0)
-    return found
+# --- what is printed -------------------------------------------------------------------------------------
 
 
-def time_on_device(backend: gn.Backend, work: Callable[[], None], repeats: int) -> float:
-    """Seconds between two events around `work`, the least of `repeats`."""
-    begin, end = backend.xp.cuda.Event(), backend.xp.cuda.Event()
-    best = float("inf")
-    for _ in range(repeats):
-        begin.record()
-        work()
-        end.record()
-        end.synchronize()
-        best = min(best, backend.xp.cuda.get_elapsed_time(begin, end) / 1000)
-    return max(best, 1e-9)
+def percent(part: float | None) -> str:
+    return "" if part is None else f"{part:6.1%} of the peak"
 
 
-def kernel_table(rows: int, width: int, repeats: int) -> list[dict[str, Any]]:
-    """Bandwidth (bytes per second) and operations per second of each kernel, the copy first."""
-    backend = gn.get_backend("cuda")
-    with backend.use():
-        source, target = backend.zeros(rows * width, np.float32), backend.zeros(rows * width, np.float32)
-        bytes_copied = 2.0 * source.nbytes
+def show_steps(found: dict[str, Any], task: Task, peak: float) -> None:
+    flop = step_flop(task.sizes, task.batch)
+    print(
+        f"{flop / 1e6:,.3g} MFLOP a step; loss after {task.log_every} steps {next(iter(found['losses'].values())):.6f}"
+    )
+    base = statistics.median(next(iter(found["seconds"].values())))
+    for name, times in sorted(found["seconds"].items(), key=lambda item: statistics.median(item[1])):
+        middle = statistics.median(times)
+        print(
+            f"  {name:<24} {1e6 * middle:>10,.1f} us a step ({1e6 * min(times):,.1f} to {1e6 * max(times):,.1f}) "
+            f"{1 / middle:>10,.0f} steps/s {flop / middle / 1e12:>7.2f} TFLOP/s {percent(share(flop / middle, peak))} "
+            f"{middle / base:6.2f} x"
+        )
+    for name, why in found["left_out"].items():
+        print(f"  {name:<24} left out: {why}")
 
-        def copy() -> None:
-            target.data.copy_from_device_async(source.data, source.nbytes)
 
-        copy()
-        bandwidth = bytes_copied / time_on_device(backend, copy, repeats)
-        found = [{"kernel": "copy on the device", "bandwidth": bandwidth, "share": 1.0, "flops": 0.0}]
-        for name, (work, moved, operations) in kernels(backend, rows, width).items():
-            work()  # compiles
-            seconds = time_on_device(backend, work, repeats)
-            speed = moved / seconds
-            found.append(
-                {"kernel": name, "bandwidth": speed, "share": speed / bandwidth, "flops": operations / seconds}
+def show(part: str, found: Any, task: Task, device: Device | None) -> None:
+    """One part's figures, under its name."""
+    print(f"\n== {part}: {'-'.join(map(str, task.sizes))}, batch {task.batch}, {task.precision}")
+    if part == "steps":
+        show_steps(found, task, device.flops[task.precision] if device else 0.0)
+    elif part == "launches":
+        for row in found:
+            print(f"  {row['what']:<26} {1e6 * row['seconds']:>9.2f} us, {1e6 * row['node']:.2f} us a kernel")
+    elif part == "operations":
+        for row in found:
+            print(f"  {row['operation']:<26} {1e6 * row['seconds']:>9.2f} us")
+        print(f"  {'their sum':<26} {1e6 * sum(row['seconds'] for row in found):>9.2f} us")
+    elif part == "products":
+        for row in found:
+            print(
+                f"  {row['product']:<20} {row['precision']:<9} {1e6 * row['seconds']:>10,.1f} us for three "
+                f"{row['flops'] / 1e12:>8.2f} TFLOP/s {percent(row['share'])}, error {row['error']:.1e}"
             )
-    return found
+    elif part == "kernels":
+        for row in found:
+            rate = f"{row['flops'] / 1e12:.2f} TFLOP/s" if row["flops"] else f"{row['bandwidth'] / 1e9:,.1f} GB/s"
+            print(f"  {row['kernel']:<40} {1e6 * row['seconds']:>10,.1f} us {rate:>16} {percent(row['share'])}")
+    else:
+        for graph, same in found.items():
+            print(f"  graph {graph}: two trainings are {'equal to the last bit' if same else 'DIFFERENT'}")
 
 
 # --- the program -----------------------------------------------------------------------------------------
 
 
-def facts() -> dict[str, Any]:
-    """What was measured, on what."""
-    backend = gn.get_backend("cuda")
-    properties = backend.xp.cuda.runtime.getDeviceProperties(0)
-    return {
-        "device": properties["name"].decode(),
-        "compute_capability": f"{properties['major']}.{properties['minor']}",
-        "cupy": backend.xp.__version__,
-        "driver": backend.xp.cuda.runtime.driverGetVersion(),
-        "simulated": importlib.util.find_spec("cusim") is not None,
-    }
+def versions() -> dict[str, str | None]:
+    """Of the packages that take part; None where one is not installed."""
+    found: dict[str, str | None] = {"gpunet": gn.__version__}
+    for name in ("cupy-cuda12x", "cupy-cuda13x", "torch", "jax"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
 
 
-def main() -> int:
+def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="784,50,30,10")
     parser.add_argument("--batch", type=int, default=100)
-    parser.add_argument("--steps", type=int, help="steps of each contender and round; by default 0.3 s of them")
+    parser.add_argument("--precision", default="float32", choices=list(TOLERANCE))
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--parts", default=",".join(PARTS), help="some of them, separated by commas")
+    parser.add_argument("--only", default=";".join(CONTENDERS), help="contenders, separated by semicolons")
+    parser.add_argument("--log-every", type=int, default=100, help="steps from one reading of the loss to the next")
+    parser.add_argument("--steps", type=int, help="of each contender and round; by default as many as --seconds takes")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each contender and round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=16384, help="rows of the arrays that kernels are timed on")
+    parser.add_argument(
+        "--rows", type=int, help="of the arrays that kernels are timed on; by default from the L2 cache"
+    )
     parser.add_argument("--width", type=int, default=1024, help="columns of these arrays")
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--chain", type=int, default=20, help="how often the same work stands in a graph")
+    parser.add_argument("--quick", action="store_true", help="everything small and once")
     parser.add_argument("--json", metavar="FILE", help="write the measurements here")
     arguments = parser.parse_args()
-    sizes = [int(size) for size in arguments.sizes.split(",")]
-    try:
-        about = facts()
-    except gn.errors.DeviceError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    print(f"{about['device']}, compute capability {about['compute_capability']}, CuPy {about['cupy']}")
-    if about["simulated"]:
-        print("this is a simulated device: the times mean nothing, and the numbers below only show that all of it runs")
-    speeds, left_out = steps_per_second(sizes, arguments.batch, arguments.rounds, arguments.steps)
-    flop = step_flop(sizes, arguments.batch)
-    print(f"\n{'-'.join(map(str, sizes))}, batch {arguments.batch}, {flop / 1e6:,.3g} MFLOP a step; steps per second")
-    base = statistics.median(speeds["gpunet, eager"])
-    for name, values in speeds.items():
-        middle = statistics.median(values)
-        print(f"  {name:<18} {middle:>12,.1f}  ({min(values):,.1f} to {max(values):,.1f})  {middle / base:6.2f} x")
-    for name, why in left_out.items():
-        print(f"  {name:<18} left out: {why}")
-    table = kernel_table(arguments.rows, arguments.width, arguments.repeats)
-    print(f"\nkernels on {arguments.rows:,} x {arguments.width:,} float32")
-    for row in table:
-        flops = f"{row['flops'] / 1e12:8.2f} TFLOP/s" if row["flops"] else ""
-        print(f"  {row['kernel']:<36} {row['bandwidth'] / 1e9:>10,.1f} GB/s {row['share']:>7.0%} of a copy {flops}")
+    if arguments.quick:
+        vars(arguments).update(QUICK)
+    for given, known in ((arguments.parts.split(","), PARTS), (arguments.only.split(";"), CONTENDERS)):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"there is no {unknown[0]}; there are {', '.join(known)}")
+    return arguments
+
+
+def measure(part: str, task: Task, device: Device | None, arguments: argparse.Namespace) -> Any:
+    """One part's figures, as JSON can hold them."""
+    chain, repeats = arguments.chain, arguments.rounds
+    if part == "steps":
+        return steps(task, arguments.only.split(";"), repeats, arguments.steps, arguments.seconds)
+    if part == "repeat":
+        return repeat(task)
+    if device is None:
+        return None
+    if part == "launches":
+        return launches(gn.get_backend("cuda"), repeats)
+    if part == "operations":
+        return operations(task, chain, repeats)
+    if part == "products":
+        return products(task, device, chain, repeats)
+    rows = arguments.rows or -(-device.cache // arguments.width)  # four bytes a number: four times the cache
+    return kernel_table(device, rows, arguments.width, chain, repeats)
+
+
+def main() -> int:
+    arguments = read_arguments()
+    sizes = tuple(int(size) for size in arguments.sizes.split(","))
+    backend = gn.get_backend(arguments.device)
+    device = describe(backend) if backend.name == "cuda" else None
+    if device:
+        print(
+            f"{device.name}, compute capability {device.compute_capability}, {device.multiprocessors} multiprocessors, "
+            f"L2 {device.cache / 2**20:.0f} MiB, {device.flops['float32'] / 1e12:.1f} TFLOP/s in float32, "
+            f"{device.bandwidth / 1e9:,.0f} GB/s at the most"
+        )
+    else:
+        print("the CPU: a dry run of what is meant for a GPU")
+    print(", ".join(f"{name} {version or 'not installed'}" for name, version in versions().items()))
+    examples = 10_000 if not arguments.quick else 200
+    task = Task(sizes, arguments.batch, arguments.log_every, arguments.precision, arguments.device, examples)
+    results: dict[str, Any] = {}
+    for part in arguments.parts.split(","):
+        found = measure(part, task, device, arguments)
+        if found is not None:
+            results[part] = found
+            show(part, found, task, device)
+            sys.stdout.flush()
     if arguments.json:
-        measured = {
-            **about, "sizes": sizes, "batch": arguments.batch, "steps_per_second": speeds, "left_out": left_out,
-            "kernels": table, "own_tiles": [gemm.SMALL, gemm.LARGE],
-        }  # fmt: skip
+        about = {"device": dataclasses.asdict(device) if device else "cpu", "versions": versions()}
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(measured, file, indent=2)
-    return 0
+            json.dump({**about, "arguments": vars(arguments), **results}, file, indent=2)
+    different = [why for why in results.get("steps", {}).get("left_out", {}).values() if "something else" in why]
+    return 1 if different or not all(results.get("repeat", {}).values()) else 0
 
 
 if __name__ == "__main__":
