@@ -277,7 +277,7 @@ class Dataset:
         shape = self.image_shape
         if shape is not None and preparation.pictures is None and len(shape) in (2, 3):
             look = look_centred(self.train.inputs, shape)
-            preparation = preparation.with_changes(pictures=Pictures(shape[0], shape[1], len(shape) == 3, look))
+            preparation = preparation.with_changes(pictures=Pictures(shape[0], shape[1], shape[2:] == (3,), look))
         return preparation.with_changes(class_names=names, image_shape=shape)
 
     def __repr__(self) -> str:

@@ -116,14 +116,19 @@ def class_names(model: Predictor) -> list[str]:
     return model.class_names or [str(index) for index in range(max(model.outputs, fewest))]
 
 
-def _pictures(file: str, paths: Sequence[Path], model: Predictor, center: bool) -> Iterator[Part]:
-    made = model.preparation.pictures
-    if made is None:
-        shape = model.image_shape
-        if shape is None or len(shape) not in (2, 3):
-            raise DataError(f"{file}: the network was not trained on images of a known shape; give a .npy file.")
+def pictures_of(model: Predictor) -> Pictures | None:
+    """What pictures are made into for a network; None if it was not trained on images of a known shape."""
+    made, shape = model.preparation.pictures, model.image_shape
+    if made is None and shape is not None and len(shape) in (2, 3):
         # A network of an earlier version, which took any picture for a digit.
-        made = Pictures(shape[0], shape[1], len(shape) == 3, len(shape) == 2)
+        return Pictures(shape[0], shape[1], shape[2:] == (3,), len(shape) == 2)
+    return made
+
+
+def _pictures(file: str, paths: Sequence[Path], model: Predictor, center: bool) -> Iterator[Part]:
+    made = pictures_of(model)
+    if made is None:
+        raise DataError(f"{file}: the network was not trained on images of a known shape; give a .npy file.")
     if center:
         made = Pictures(made.rows, made.columns, made.colour, not made.colour)
     for start in range(0, len(paths), PART):

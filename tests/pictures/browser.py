@@ -28,8 +28,18 @@ def command(folder: Path, *options: str) -> list[str]:
 
 
 def ask(page: str, script: str, folder: Path) -> Any:
-    """What `script`, the body of an async function that runs when the page is there, returns, as JSON."""
+    """What `script`, the body of an async function that runs when the page is there, returns, as JSON.
+
+    In it, `await until(met)` waits until `met()` is true: frames are drawn and files read in real time, while the
+    browser's timers run as fast as they can.
+    """
     hook = """
+    const until = async (met) => {
+      for (let turn = 0; turn < 5000 && !met(); turn += 1) {
+        for (let spin = 0; spin < 1e6; spin += 1) window.spun = Math.sqrt(spin);
+        await new Promise((done) => setTimeout(done, 1));
+      }
+    };
     window.addEventListener('load', async () => {
       const told = document.createElement('pre');
       told.id = 'told-to-the-test';

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -13,8 +14,9 @@ import pytest
 from examples_of_tables import table
 
 import gpunet as gn
-from gpunet.data.photos import centred, ink
+from gpunet.data.photos import centred, ink, load_picture
 from gpunet.kernels.activations import BUILT_IN
+from gpunet.pictures.mistakes import is_wrong, worst_mistakes
 from gpunet.pictures.page import activations, page
 
 pytestmark = pytest.mark.host
@@ -189,7 +191,6 @@ def test_a_drawing_is_prepared_as_predict_prepares_it(digits, tmp_path):
 @in_chromium
 def test_strokes_are_answered_by_mouse_and_by_keyboard(digits, mnist_5k, tmp_path):
     script = """
-    const rest = () => new Promise((done) => setTimeout(done, 200));
     const said = () => document.getElementById('answer').textContent;
     const box = easel.getBoundingClientRect();
     const point = (kind, x, y) => easel.dispatchEvent(new PointerEvent(kind, {
@@ -198,14 +199,14 @@ def test_strokes_are_answered_by_mouse_and_by_keyboard(digits, mnist_5k, tmp_pat
     point('pointerdown', 0.5, 0.2);
     for (let step = 0; step <= 20; step += 1) point('pointermove', 0.5, 0.2 + 0.03 * step);
     point('pointerup', 0.5, 0.8);
-    await rest();
+    await until(() => !waiting);
     told.push(said(), document.querySelectorAll('#chances li').length, Array.from(current));
     document.getElementById('clear').click();
     told.push(said());
     const press = (key) => easel.dispatchEvent(new KeyboardEvent('keydown', { key }));
     press(' ');
     for (let step = 0; step < 14; step += 1) press('ArrowDown');
-    await rest();
+    await until(() => !waiting);
     told.push(said(), Array.from(current));
     document.querySelector('#tries button').click();
     told.push(said());
@@ -227,6 +228,116 @@ def test_strokes_are_answered_by_mouse_and_by_keyboard(digits, mnist_5k, tmp_pat
     assert tried.startswith(f"{found.predictions[worst]}, ")
     assert which.startswith("Neuron 2 of layer 1 gives ")
     assert width == 28
+
+
+def of_pictures(kind, mnist_5k):
+    """A network of pictures of some kind, a little trained, and its data."""
+    rng = np.random.default_rng(5)
+    if kind == "two classes":
+        data = mnist_5k.select_classes([3, 8])
+        model = gn.MLP([784, 12, 1], loss="binary-cross-entropy", seed=1)
+    elif kind == "labels":
+        digits = mnist_5k.train.targets[:500]
+        labels = np.stack([digits % 2 == 0, digits > 4], axis=1).astype(np.uint8)
+        images = mnist_5k.train.inputs[:500]
+        data = gn.Dataset.from_arrays(
+            images[:400], labels[:400], images[400:], labels[400:],
+            task="multi-label", class_names=["even", "large <5>"], image_shape=(28, 28),
+        )  # fmt: skip
+        model = gn.MLP([784, 12, 2], loss="binary-cross-entropy", seed=1)
+    else:  # shades of a colour, or of grey on black
+        shape = (12, 16, 3) if kind == "colours" else (12, 16)
+        images, classes = rng.integers(0, 256, (300, *shape)).astype(np.uint8), rng.integers(0, 3, 300)
+        for which in range(3):
+            images[classes == which, ..., 5 * which : 5 * which + 5, :] //= 4
+        images[:, [0, -1]] = 0
+        images[:, :, [0, -1]] = 0
+        data = gn.Dataset.from_arrays(images[:200], classes[:200], images[200:], classes[200:])
+        model = gn.MLP([data.features, 8, 3], seed=1)
+    gn.train(model, data, iterations=100)
+    return model, data
+
+
+@in_chromium
+@pytest.mark.parametrize("kind", ["two classes", "labels", "colours", "greys"])
+def test_pictures_of_every_kind_are_opened_drawn_and_answered(kind, mnist_5k, tmp_path):
+    image, draw = pytest.importorskip("PIL.Image"), pytest.importorskip("PIL.ImageDraw")
+    model, data = of_pictures(kind, mnist_5k)
+    files = []
+    # Dark on light, light on a dark colour, and light on what is transparent.
+    for mode, ground, light in (("L", 255, 0), ("RGB", (0, 0, 90), (250, 240, 80)), ("RGBA", (0, 0, 0, 0), (240,) * 4)):
+        drawing = image.new(mode, (60, 44), ground)
+        draw.Draw(drawing).line([(10, 10), (45, 12), (20, 35)], fill=light, width=7)
+        files.append(tmp_path / f"{mode}.png")
+        drawing.save(files[-1])
+    script = """
+    const nothing = element('answer').textContent;
+    const answered = () => until(() => element('answer').textContent !== nothing);
+    const told = [facts.examples.told.map((_, index) => network.answer(exampleOf(index)))
+      .map(({ probabilities, labels, best }) => ({ probabilities, labels, best }))];
+    document.querySelector('#tries button').click();
+    told.push(element('answer').textContent);
+    told.push([...document.querySelectorAll('#chances .first .name')].map((name) => name.textContent));
+    const opened = [];
+    for (const bytes of %s) {
+      const files = new DataTransfer();
+      files.items.add(new File([typeof bytes === 'string' ? bytesOf(bytes) : 'no picture'], 'some.png'));
+      element('file').files = files.files;
+      clear();
+      element('file').dispatchEvent(new Event('change'));
+      await answered();
+      opened.push(current === null ? element('answer').textContent : Array.from(current));
+    }
+    clear();
+    const ground = pen.getImageData(1, 1, 1, 1).data[0];
+    stroke([60, 30], [60, 90]);
+    await answered();
+    told.push(opened, Array.from(current), ground, pen.getImageData(60, 60, 1, 1).data[0]);
+    return told;
+    """
+    held = json.dumps([*(base64.b64encode(file.read_bytes()).decode() for file in files), None])
+    answers, said, first, opened, drawn, ground, stroke = browser.ask(page(model, data), script % held, tmp_path)
+    rows = shown_rows(model, data.test)
+    shares = model.predict_proba(data.test.inputs[rows])
+    np.testing.assert_allclose([each["probabilities"] for each in answers], shares, atol=1e-5, rtol=0)
+    predicted = model.predict(data.test.inputs[rows])
+    names = [model.class_names[index] for index in range(shares.shape[1])] if model.class_names else list("012")
+    if kind == "labels":
+        assert [each["labels"] for each in answers] == predicted.astype(bool).tolist()
+        given = [name for name, each in zip(names, predicted[0], strict=True) if each]
+        assert said == (", ".join(given) or "none")
+        assert first == given
+    else:
+        assert [each["best"] for each in answers] == predicted.tolist()
+        assert said.startswith(f"{names[predicted[0]]}, ")
+        assert first == [names[predicted[0]]]
+    for file, found in zip(files, opened, strict=False):
+        assert np.abs(np.array(found) - load_picture(file, model.preparation.pictures)).max() <= 2
+    assert opened[-1] == "some.png is no picture that this browser reads."
+    assert len(drawn) == data.features
+    assert (ground, stroke) == ((0, 255) if kind in ("colours", "greys") else (255, 0))
+
+
+def shown_rows(model, split):
+    """The examples that a page of pictures shows: the worst, then others."""
+    found = gn.evaluate(model, split)
+    wrong = is_wrong(found)
+    worst = [one.index for one in worst_mistakes(model, split, found, 24)]
+    right = np.flatnonzero(~wrong)
+    spread = np.unique(np.linspace(0, len(right) - 1, min(48 - len(worst), len(right))).astype(int))
+    return [*worst, *right[spread]]
+
+
+@in_chromium
+def test_a_page_without_data_is_drawn_on_and_answers(digits, tmp_path):
+    script = """
+    stroke([140, 60], [140, 220]);
+    await until(() => current !== null);
+    return [element('answer').textContent, document.querySelectorAll('.layer').length, Array.from(current)];
+    """
+    said, layers, pixels = browser.ask(page(digits), script, tmp_path)
+    assert said.startswith(f"{digits.predict(np.array([pixels], np.uint8))[0]}, ")
+    assert layers == 3
 
 
 @in_chromium

@@ -7,6 +7,7 @@ from outside; a browser opens it from disk. What its answers are held against is
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import importlib.resources
 import json
@@ -18,12 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.data.preparation import Category, Number
+from gpunet.data.photos import SAMPLE
+from gpunet.data.preparation import Category, Number, Pictures
 from gpunet.errors import UsageError
 from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH
 from gpunet.keywords import checked
 from gpunet.network.ensemble import single
 from gpunet.network.evaluation import Evaluation, evaluate
+from gpunet.network.prediction import pictures_of
 from gpunet.pictures.mistakes import class_names, is_wrong, words
 from gpunet.pictures.picture import metric_name, metric_text
 from gpunet.pictures.style import PAGE_COLOURS, check_suffix, legible
@@ -79,7 +82,7 @@ def page(model: Any, data: Any = None, *, split: str | None = None, name: str | 
             raise UsageError(
                 f"the activation {activation.name!r} has no form in a page; those that have one are {', '.join(known)}."
             )
-    pictures = _is_of_pictures(model)
+    pictures = _pictures(model)
     found = None
     if data is not None:
         splits = data.splits()
@@ -90,10 +93,11 @@ def page(model: Any, data: Any = None, *, split: str | None = None, name: str | 
     told = _examples(model, data.splits()[split], found) if found is not None else None
     network = _facts(model) | {
         "examples": told,
-        "columns": None if pictures else _columns(model, data),
+        "columns": _columns(model, data) if pictures is None else None,
+        "pictures": None if pictures is None else dataclasses.asdict(pictures) | {"paper": _paper(pictures, data)},
     }
     scripts = ["activations", "network", "preparation", "page", "pictures"]
-    if not pictures:
+    if pictures is None:
         scripts = ["activations", "network", "page", "table"]
     title = name or (data.name if data is not None else model.description)
     chooser = f'<select id="try" aria-label="An example of the {split} split"><option value="">'
@@ -102,10 +106,10 @@ def page(model: Any, data: Any = None, *, split: str | None = None, name: str | 
         "title": _text(title),
         "style": PAGE_COLOURS + _file("page.css"),
         "lead": _text(_lead(model)),
-        "ask": _file("drawing.html" if pictures else "fields.html"),
-        "more": _file("pictures.html" if pictures else "table.html"),
+        "ask": _file("fields.html" if pictures is None else "drawing.html"),
+        "more": _file("table.html" if pictures is None else "pictures.html"),
         "chooser": chooser if told else "",
-        "examples": _text(_tried(found, split)) if pictures else "",
+        "examples": "" if pictures is None else _text(_tried(found, split)),
         "about": "\n".join(f"<p>{_text(sentence)}</p>" for sentence in _about(model, data, split, found)),
         "version": __version__,
         "network": json.dumps(network, allow_nan=False).replace("<", "\\u003c"),
@@ -131,9 +135,9 @@ def _text(value: str) -> str:
     return html.escape(legible(value))
 
 
-def _is_of_pictures(model: Any) -> bool:
-    shape = model.image_shape
-    return shape is not None and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)))
+def _pictures(model: Any) -> Pictures | None:
+    """What pictures are made into for a network of pictures that can be drawn; else None."""
+    return pictures_of(model) if (model.image_shape or ())[2:] in ((), (1,), (3,)) else None
 
 
 # --- what the page holds -----------------------------------------------------------------------------
@@ -183,6 +187,15 @@ def _encoding(model: Any) -> dict[str, list[Any]] | None:
 
 def _base64(array: np.ndarray) -> str:
     return base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+def _paper(pictures: Pictures, data: Any) -> int:
+    """The grey, 0 to 255, that one draws on: that around the training pictures, or white where it may be either."""
+    if data is None or pictures.centred or pictures.inverted or data.train.inputs.dtype != np.uint8:
+        return 255
+    some = data.train.inputs[:SAMPLE].reshape(-1, pictures.rows, pictures.columns, 3 if pictures.colour else 1)
+    edges = (some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1])
+    return int(np.median(np.concatenate([edge.ravel() for edge in edges])))
 
 
 def _columns(model: Any, data: Any) -> list[dict[str, Any]]:
@@ -285,7 +298,7 @@ def _about(model: Any, data: Any, split: str | None, found: Evaluation | None) -
         measured = ", ".join(f"{metric_name(key)} {metric_text(value)}" for key, value in found.metrics.items())
         sentences.append(f"It was trained on the {len(data.train):,} training examples of {data.name}.")
         sentences.append(f"On the {len(found.losses):,} {split} examples of {data.name}: {measured}.")
-    if _is_of_pictures(model) and model.preparation.task == "classification":
+    if _pictures(model) is not None and model.preparation.task == "classification":
         sentences.append(
             f"It knows nothing but {_listed(class_names(model))}: whatever it is shown, it answers one of these, and "
             "how sure it is says nothing of pictures that are unlike those it was trained on."

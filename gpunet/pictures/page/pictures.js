@@ -2,17 +2,23 @@
 
 const [rows, columns, channels] = [...facts.imageShape, 1];
 const frame = [rows, columns];
+const { colour, centred, inverted, ground, paper } = facts.pictures;
+const inked = centred || inverted; // examples are light ink on dark ground, and shown as dark ink on paper
 const easel = element("easel"), seen = element("seen");
 const WIDTH = 280, HEIGHT = Math.round(280 * rows / columns), PEN = Math.max(4, 20 * Math.min(1, rows / columns));
 easel.width = WIDTH;
 easel.height = HEIGHT;
-easel.classList.add(...(channels === 1 ? ["ink"] : []));
+easel.classList.toggle("ink", inked);
 const pen = easel.getContext("2d", { willReadFrequently: true });
 let current = null; // the example in hand
 let chosen = [1, 0]; // the neuron pointed at: its layer, and its number in it
 
+const grey = (value) => `rgb(${value} ${value} ${value})`;
+const hue = made("input", { type: "color", value: paper < 128 ? "#ffffff" : "#000000" }); // of the pen
+if (colour) element("file").parentElement.before(made("label", { class: "button" }, "Pen", hue));
+
 function wipe() {
-  pen.fillStyle = "white";
+  pen.fillStyle = grey(paper);
   pen.fillRect(0, 0, WIDTH, HEIGHT);
 }
 
@@ -27,13 +33,30 @@ function brightnessOf({ data }) {
 
 // An image's pixels as an example of the network; null if there is nothing to see.
 function exampleFrom(image) {
-  if (channels === 1) return asTrained(prepared(brightnessOf(image), image.height, image.width, frame));
-  const made = new Uint8Array(rows * columns * 3);
-  for (let channel = 0; channel < 3; channel += 1) {
-    const plane = Uint8Array.from({ length: image.data.length / 4 }, (_, pixel) => image.data[4 * pixel + channel]);
-    resized(plane, image.height, image.width, rows, columns).forEach((value, pixel) => { made[3 * pixel + channel] = value; });
+  if (centred) return asTrained(prepared(brightnessOf(image), image.height, image.width, frame));
+  const made = new Uint8Array(rows * columns * channels), plane = new Uint8Array(image.width * image.height);
+  for (let channel = 0; channel < channels; channel += 1) {
+    if (colour) plane.forEach((_, pixel) => { plane[pixel] = image.data[4 * pixel + channel]; });
+    else plane.set(brightnessOf(image));
+    resized(plane, image.height, image.width, rows, columns).forEach((value, pixel) => {
+      made[channels * pixel + channel] = inverted ? 255 - value : value;
+    });
   }
   return asTrained(made);
+}
+
+// An image with what is transparent laid on a ground, for ink on white, or on black if it is light itself.
+function laid(image) {
+  const { data } = image, brightness = brightnessOf(image);
+  let light = 0, shares = 0;
+  brightness.forEach((value, pixel) => { light += value * data[4 * pixel + 3]; shares += data[4 * pixel + 3]; });
+  const under = !centred ? ground : light < 128 * shares ? 255 : 0;
+  for (let at = 0; at < data.length; at += 4) {
+    const share = data[at + 3] / 255;
+    for (let place = at; place < at + 3; place += 1) data[place] = data[place] * share + under * (1 - share);
+    data[at + 3] = 255;
+  }
+  return image;
 }
 
 // Bytes; a network that was trained on features and not on pixels takes numbers from 0 to 1.
@@ -41,7 +64,7 @@ function asTrained(pixels) {
   return pixels === null || facts.inputScale !== 1 ? pixels : Float32Array.from(pixels, (value) => value / 255);
 }
 
-// A picture (rows, columns) of an example on a small canvas: dark ink on paper, or in its colours.
+// A picture (rows, columns) of an example on a small canvas: dark ink on paper, or as it is.
 function paint(canvas, example) {
   canvas.width = columns;
   canvas.height = rows;
@@ -51,8 +74,8 @@ function paint(canvas, example) {
     const top = example instanceof Uint8Array ? 255 : 1;
     for (let pixel = 0; pixel < rows * columns; pixel += 1) {
       for (let channel = 0; channel < 3; channel += 1) {
-        const value = 255 * example[channels === 3 ? 3 * pixel + channel : pixel] / top;
-        image.data[4 * pixel + channel] = channels === 3 ? value : 255 - value;
+        const value = 255 * example[colour ? 3 * pixel + channel : pixel] / top;
+        image.data[4 * pixel + channel] = inked ? 255 - value : value;
       }
     }
   }
@@ -73,7 +96,7 @@ function drawn() {
 }
 
 function stroke(from, to) {
-  pen.strokeStyle = "black";
+  pen.strokeStyle = hue.value;
   pen.lineWidth = PEN;
   pen.lineCap = pen.lineJoin = "round";
   pen.beginPath();
@@ -135,29 +158,30 @@ function clear() {
 element("clear").addEventListener("click", clear);
 element("file").addEventListener("change", async (event) => {
   const [file] = event.target.files;
+  event.target.value = ""; // so that the same file may be opened again
   if (!file) return;
   let image;
   try {
     image = await createImageBitmap(file);
   } catch {
-    element("answer").textContent = `${file.name} is no picture that this browser reads.`;
+    show(null);
+    element("answer").textContent = element("spoken").textContent = `${file.name} is no picture that this browser reads.`;
     return;
   }
   const room = new OffscreenCanvas(image.width, image.height).getContext("2d");
-  room.fillStyle = "white"; // under what is transparent
-  room.fillRect(0, 0, image.width, image.height);
   room.drawImage(image, 0, 0);
+  const pixels = laid(room.getImageData(0, 0, image.width, image.height));
+  room.putImageData(pixels, 0, 0);
   wipe();
   const scale = Math.min(WIDTH / image.width, HEIGHT / image.height);
-  pen.drawImage(image, (WIDTH - scale * image.width) / 2, (HEIGHT - scale * image.height) / 2, scale * image.width, scale * image.height);
-  show(exampleFrom(room.getImageData(0, 0, image.width, image.height)));
-  event.target.value = "";
+  pen.drawImage(room.canvas, (WIDTH - scale * image.width) / 2, (HEIGHT - scale * image.height) / 2, scale * image.width, scale * image.height);
+  show(exampleFrom(pixels));
 });
 
 // --- pictures to try ---------------------------------------------------------------------------------------
 
-facts.examples.told.forEach(({ truth, answer, wrong }, index) => {
-  const canvas = made("canvas", channels === 1 ? { class: "ink", "aria-hidden": "true" } : { "aria-hidden": "true" });
+facts.examples?.told.forEach(({ truth, answer, wrong }, index) => {
+  const canvas = made("canvas", { class: inked ? "ink" : "", "aria-hidden": "true" });
   paint(canvas, exampleOf(index));
   const caption = wrong ? `${truth}, read as ${answer}` : truth;
   const button = made("button", { type: "button", class: wrong ? "wrong" : "right" }, canvas, caption);
@@ -275,6 +299,6 @@ function show(example) {
   showInside(found ?? network.answer(new Uint8Array(rows * columns * channels)));
 }
 
-seen.classList.add(...(channels === 1 ? ["ink"] : []));
+seen.classList.toggle("ink", inked);
 wipe();
 show(null);
