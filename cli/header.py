@@ -11,7 +11,7 @@ from gpunet.backend import Backend, readable
 from gpunet.cli import display
 from gpunet.data.dataset import Dataset
 from gpunet.runs.logs import as_json
-from gpunet.runs.settings import Settings, layer_sizes
+from gpunet.runs.settings import RECIPES, Settings, layer_sizes
 from gpunet.terminal import duration
 from gpunet.training.memory import training_bytes
 from gpunet.training.trainer import Trainer
@@ -35,6 +35,7 @@ def header(settings: Settings, data: Dataset, backend: Backend) -> list[tuple[st
         ),
         ("training", f"{optimizer}, learning rate {settings.learning_rate:g}{changes}, seed {settings.seed}"),
         ("length", f"{length}, {counted(round(epochs, 1), 'epoch')}"),
+        *([("recipe", RECIPES[settings.recipe])] if settings.recipe in RECIPES else []),
     ]
     limits = ("dropout", "l2", "l1", "weight_decay", "label_smoothing", "max_norm", "clip_norm", "early_stopping")
     told = [f"{name.replace('_', ' ')} {shown(getattr(settings, name))}" for name in limits if getattr(settings, name)]

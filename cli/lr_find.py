@@ -56,8 +56,8 @@ def command(
         check_place(out)
         with style():  # a missing matplotlib is said before the work and not after it
             pass
-    settings = resolve(given, config)
     with display.DownloadBar(quiet=json) as progress:
+        settings = resolve(given, config, progress=progress)
         data = build_dataset(settings, progress)
     options: dict[str, Any] = {name: value for name, value in settings.options().items() if name not in UNUSED}
     test = find_learning_rate(

@@ -13,6 +13,7 @@ from gpunet import readers
 from gpunet.errors import GpunetError, UsageError
 from gpunet.registry import Registry
 from gpunet.runs.initial import hidden_layers
+from gpunet.runs.recipes import settings_for
 from gpunet.runs.settings import FIELDS, Settings, layered, option, read_file
 
 #: What completion offers for a device.
@@ -103,18 +104,30 @@ def _completion(names: Any) -> Callable[[str], list[str]] | None:
     return complete
 
 
-def resolve(given: dict[str, Any], config: str | None) -> Settings:
-    """The settings of a run: the defaults, the file `config` on top, what stood on the command line on top of that.
+def resolve(
+    given: dict[str, Any], config: str | None = None, folds: int | None = None, progress: Any = None
+) -> Settings:
+    """The settings of a run: the recipe for the data, the file `config` on top, what stood on the command line on top
+    of that.
+
+    Args:
+        given: what stood on the command line.
+        config: a file of settings.
+        folds: how many parts of the data are held out in turn, each from a network of its own.
+        progress: called while a file is fetched, see `load_dataset`.
 
     Raises:
         UsageError: a value cannot be used, in the file or on the command line.
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or the data cannot be had.
     """
-    from_file: dict[str, Any] = {}
-    if config is not None:
-        from_file = read_file(config)
-        Settings.from_dict(from_file, source=config)  # its own mistakes are reported as the file's
+    from_file = {} if config is None else read_file(config)
     values = layered(from_file, given)
     if values.get("init_from") is not None and "hidden" not in values:
         values = {**hidden_layers(values["init_from"]), **values}
-    return Settings(**values)
+    parted = {} if folds is None or "validation" in values else {"validation": f"1of{folds}"}
+    try:
+        settings = settings_for({**values, **parted}, progress=progress)
+        return settings.with_changes(validation="auto") if parted else settings
+    except UsageError:
+        Settings.from_dict(from_file, source=config)  # its own mistakes are reported as the file's
+        raise

@@ -217,11 +217,15 @@ def command(
             pass
     if csv is not None:
         check_place(csv, in_place=True)
-    base = Settings.from_dict(read_file(config), source=config) if config else Settings()
+    base = read_file(config) if config else {}
     grid = {name: grids.parse(name, text) for name, text in given.items()}
     with display.DownloadBar(quiet=quiet) as progress:
         base, grid, which = _split(base, grid, seeds)
-        sweep = Sweep(base, grid, seeds=which, random=random, out=out, progress=progress)
+        try:
+            sweep = Sweep(base, grid, seeds=which, random=random, out=out, progress=progress)
+        except UsageError:
+            Settings.from_dict(base, source=config)  # its own mistakes are reported as the file's
+            raise
     side_by_side = _together(sweep, together, jobs)
     jobs, remark = (1, f"{side_by_side} side by side") if side_by_side > 1 else _jobs(sweep, jobs, backend)
     if not json and not quiet:
@@ -251,7 +255,7 @@ def command(
         _write_csv(sweep, os.path.join(out, "results.csv"))
 
 
-def _split(base: Settings, grid: dict[str, Any], seeds: int) -> tuple[Settings, dict[str, Any], Any]:
+def _split(base: dict[str, Any], grid: dict[str, Any], seeds: int) -> tuple[dict[str, Any], dict[str, Any], Any]:
     """The common settings, the grid and the seeds; several values of --seed are the seeds."""
     given = grid.pop("seed", None)
     if given is None:
@@ -259,7 +263,7 @@ def _split(base: Settings, grid: dict[str, Any], seeds: int) -> tuple[Settings, 
     if isinstance(given, grids.Range):
         raise UsageError(f"--seed {given}: list the seeds like 1,2,3, or say how many with --seeds.")
     if len(given) == 1:
-        return base.with_changes(seed=given[0]), grid, seeds
+        return {**base, "seed": given[0]}, grid, seeds
     if seeds != 1:
         raise UsageError("--seed and --seeds both say which seeds to take; give one of them.")
     return base, grid, given

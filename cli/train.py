@@ -241,7 +241,7 @@ def command(
     """Train a network and say how well it does on examples it has not seen.
 
     Without options: the network 784-50-30-10 with relu, trained with SGD in 5000 iterations of 100 examples
-    on mnist-5k, the digits that come with the package.
+    on mnist-5k, the digits that come with the package. Tables have defaults of their own, those of --recipe table.
 
     \b
     Examples:
@@ -254,7 +254,7 @@ def command(
       gpunet train --config settings.toml --seed 1 --json
       gpunet train --out runs/a --epochs 50
       gpunet train --resume runs/a
-      gpunet train --data table.csv --ensemble 5 --validation 0.2 --early-stopping 10
+      gpunet train --data houses.csv --target price --ensemble 5
       gpunet train --folds 5 --epochs 20
       gpunet train --init-from runs/a --lr 0.01 --epochs 20 --out runs/b
       gpunet train --config runs/a/config.json
@@ -280,7 +280,8 @@ def command(
             return
         settings = folder.settings().with_changes(**given)
     else:
-        settings = resolve(given, config)
+        with display.DownloadBar(quiet=quiet) as progress:
+            settings = resolve(given, config, folds, progress)
     backend = get_backend(settings.device)
     if folder is not None and "device" not in given:
         backend.reason = folder.config().get("device_reason", backend.reason)  # why it was taken at first

@@ -39,6 +39,7 @@ _NAMES = {
     "gpunet.runs.checkpoint": "load_checkpoint save_checkpoint",
     "gpunet.runs.folder": "Recorder RunFolder",
     "gpunet.runs.logs": "CsvLog JsonLinesLog TensorBoardLog",
+    "gpunet.runs.recipes": "settings_for",
     "gpunet.runs.settings": "Settings",
     "gpunet.sweeps.sweep": "Sweep sweep",
     "gpunet.training.callbacks": "Callback",

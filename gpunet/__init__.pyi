@@ -72,6 +72,7 @@ from gpunet.runs.folder import RunFolder as RunFolder
 from gpunet.runs.logs import CsvLog as CsvLog
 from gpunet.runs.logs import JsonLinesLog as JsonLinesLog
 from gpunet.runs.logs import TensorBoardLog as TensorBoardLog
+from gpunet.runs.recipes import settings_for as settings_for
 from gpunet.runs.settings import Settings as Settings
 from gpunet.sweeps.sweep import Sweep as Sweep
 from gpunet.sweeps.sweep import sweep as sweep
@@ -184,6 +185,7 @@ __all__ = [
     "report",
     "save_checkpoint",
     "schedules",
+    "settings_for",
     "show",
     "softmax_cross_entropy",
     "steps_together",

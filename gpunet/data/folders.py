@@ -66,6 +66,18 @@ def load_path(path: Path, options: DataOptions | None = None, preparation: Prepa
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from error
 
 
+def may_be_tables(path: Path) -> bool:
+    """Whether what is at a path may be tables, by the names of its files."""
+    if path.suffix.lower() == ".zip":
+        return True
+    if not path.is_dir():
+        return is_table_file(path)
+    names = [p for p in path.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX"]
+    if len(names) == 1 and names[0].is_dir():
+        return may_be_tables(names[0])
+    return any(is_table_file(p) for p in names)
+
+
 class _Finder:
     """What a file or folder holds, read with these options."""
 

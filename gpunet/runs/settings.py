@@ -47,6 +47,12 @@ NETWORK = "Network"
 #: The headings of the help, in their order.
 GROUPS = (DATA, NETWORK, TRAINING, REGULARISATION, RUN)
 
+#: Sets of options for a kind of data (see `recipes.py`), and what a header says of them.
+RECIPES = {
+    "table": "table: what was not asked for is as it suits tables",
+    "write-up": "write-up: what was not asked for is as the help says",
+}
+
 #: The loss of each task where none is asked for.
 LOSS_OF_TASK = {
     "classification": "softmax-cross-entropy",
@@ -82,6 +88,9 @@ class Settings(Recipe):
         UsageError: a value cannot be used; the sentence names the option, the value and the remedy.
     """
 
+    recipe: str = setting("auto", read.choice(("auto", *RECIPES), "recipe"), TRAINING, "NAME",
+        "What options have that are not given: table suits tables, write-up is what is said here; auto takes the one "
+        "that suits the data.", names=("auto", *RECIPES))  # fmt: skip
     data: str = setting("mnist-5k", read.text, DATA, "NAME",
         f"Data set: {DATASETS.offer()}, or a folder of one's own.", names=DATASETS)  # fmt: skip
     data_dir: str | None = setting(None, read.optional(read.text), DATA, "DIR",
@@ -352,6 +361,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
     if isinstance(document, dict) and isinstance(document.get("settings"), dict):
         if document.get("format") == FORMAT:
             check_version(path, document)
+            document["settings"].setdefault("recipe", "write-up")  # as a run has it from before there were others
         document = document["settings"]
     try:
         return check_keys(document)

@@ -29,7 +29,8 @@ from gpunet.keywords import checked
 from gpunet.network.evaluation import evaluate
 from gpunet.network.metrics import METRICS, Metric
 from gpunet.network.mlp import MLP
-from gpunet.runs.settings import FIELDS, Settings, build_dataset, build_model, check_keys
+from gpunet.runs.recipes import settings_for
+from gpunet.runs.settings import FIELDS, Settings, build_dataset, build_model, check_keys, layered
 from gpunet.sweeps import grids, lines
 from gpunet.sweeps.trials import (
     OF_THE_DATA,
@@ -48,7 +49,7 @@ from gpunet.sweeps.trials import (
 #: The share of the training examples that is held out to choose by, where the data has no validation split.
 HELD_OUT = 0.1
 #: Settings that say where and how a run is done and not what comes out of it (but for rounding).
-_ELSEWHERE = ("data_dir", "device", "graph", "threads", "log_every")
+_ELSEWHERE = ("data_dir", "device", "graph", "threads", "log_every", "recipe")
 #: Settings that `build_dataset` holds against the data.
 _CHECKED_WITH_DATA = ("batch_size", "class_weights", "loss", "label_smoothing", "early_stopping", "validate_every")
 
@@ -58,7 +59,7 @@ class Sweep:
     """Runs over a grid of settings.
 
     Args:
-        settings: what the runs have in common: `Settings`, or a dict of them.
+        settings: what the runs have in common: `Settings`, or a dict of them on top of the recipe for the data.
         grid: the settings that vary, name to values (see `gpunet.sweeps.grids`).
         seeds: how many seeds each combination is run with (counted from the settings' seed), or a list of them.
         random: draw this many combinations instead of trying all.
@@ -83,8 +84,8 @@ class Sweep:
         out: str | os.PathLike[str] | None = None,
         progress: Any = None,
     ) -> None:
-        base = settings if isinstance(settings, Settings) else Settings.from_dict(dict(settings or {}))
         checked = grids.check(check_keys(dict(grid or {})))
+        base = settings if isinstance(settings, Settings) else _with_recipe(settings or {}, checked, data, progress)
         if "seed" in checked:
             if seeds != 1:
                 raise UsageError("the grid names the seeds; leave out the number of seeds.")
@@ -390,6 +391,14 @@ def shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(shown(member) for member in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _with_recipe(given: Mapping[str, Any], grid: Mapping[str, Any], data: Dataset | None, progress: Any) -> Settings:
+    """What the runs have in common, on top of the recipe for their data."""
+    if "recipe" in grid and len(grid["recipe"]) > 1:
+        raise UsageError("recipe: the runs of a sweep have one recipe in common; make a sweep of each.")
+    alike = {name: each[0] for name, each in grid.items() if not isinstance(each, grids.Range) and len(each) == 1}
+    return settings_for(layered(given, alike), data=data, progress=progress)
 
 
 def _seeds(first: int, seeds: int | Iterable[int]) -> list[int]:

@@ -18,7 +18,7 @@ pytest.importorskip("pyarrow")
 Image = pytest.importorskip("PIL.Image")
 pytestmark = pytest.mark.host
 
-FAST = ("--optimizer", "adam", "--iterations", 300, "--quiet")
+FAST = ("--recipe", "write-up", "--optimizer", "adam", "--iterations", 300, "--quiet")
 RNG = np.random.default_rng(0)
 
 
@@ -250,8 +250,8 @@ def test_a_column_of_names_or_an_index_is_never_the_label(tmp_path: Path) -> Non
 
 
 def test_a_regression_that_is_resumed_ends_bitwise_the_same(tmp_path: Path) -> None:
-    options = ("--data", "diabetes", "--scale", "robust", "--bins", 8, "--clip", "on", "--optimizer", "adam", "--quiet")
-    gpunet("train", *options, "--iterations", 60, "--out", tmp_path / "whole")
+    options = ("--data", "diabetes", "--recipe", "write-up", "--scale", "robust", "--bins", 8, "--clip", "on")
+    gpunet("train", *options, "--optimizer", "adam", "--iterations", 60, "--quiet", "--out", tmp_path / "whole")
     data = gn.load_dataset("diabetes", scale="robust", bins=8, clip=True)
 
     def trainer() -> gn.Trainer:

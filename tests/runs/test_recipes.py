@@ -1,0 +1,123 @@
+"""Recipes: which one is taken for which data, and that whatever is asked for stands on top of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import gpunet
+
+import gpunet as gn
+from gpunet.runs.recipes import BINS, TABLE
+from gpunet.runs.settings import build_dataset, build_model, layer_sizes, read_file
+
+pytestmark = pytest.mark.host
+WHOLE = {"validation": "none", "early_stopping": None}
+
+
+def frame(count: int, features: int, label: Any, seed: int = 0) -> dict[str, Any]:
+    """A table of even random numbers, whose class is what `label` says of them."""
+    rows = np.random.default_rng(seed).uniform(-1, 1, (count, features))
+    return {**{f"x{number}": rows[:, number] for number in range(features)}, "target": label(rows)}
+
+
+def write(path: Path, columns: dict[str, Any]) -> str:
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return str(path)
+
+
+def test_tables_and_pixels_have_recipes_of_their_own():
+    table = gn.settings_for(data="diabetes")
+    assert (table.recipe, table.hidden, table.optimizer, table.init) == (
+        "table", TABLE["hidden"], "adamw", "glorot-uniform",
+    )  # fmt: skip
+    assert (table.validation, table.early_stopping, table.epochs, table.iterations) == (0.2, 16, 256, None)
+    assert (table.scale, table.bins, table.clip) == ("robust", BINS, "on")
+    data = build_dataset(table)
+    assert table.batch_size == 16 == max(len(data.train) // 24, 16)
+    assert layer_sizes(table, data)[0] > 100  # ten columns in bins
+    digits = gn.settings_for()
+    assert digits == gn.Settings(recipe="write-up")
+    assert gn.settings_for(data="diabetes", recipe="write-up") == gn.Settings(data="diabetes", recipe="write-up")
+
+
+def test_what_is_asked_for_stands_on_top():
+    asked = gn.settings_for(
+        {"data": "diabetes", "hidden": "20", "optimizer": "sgd"}, bins=0, clip="off", scale="standard", iterations=50,
+        batch_size=7, dropout=(0.5,),
+    )  # fmt: skip
+    assert (asked.hidden, asked.optimizer, asked.learning_rate, asked.dropout) == ((20,), "sgd", 0.1, (0.5,))
+    assert (asked.bins, asked.clip, asked.scale) == (0, "off", "standard")
+    assert (asked.iterations, asked.epochs, asked.batch_size) == (50, None, 7)
+    assert gn.settings_for(data="diabetes", weight_decay=0.5).weight_decay == 0.5  # which sgd has not
+    whole = gn.settings_for(data="diabetes", validation="none")
+    assert (whole.early_stopping, build_dataset(whole).validation) == (None, None)
+    with pytest.raises(gn.UsageError, match="recipe tables.*choose one of auto, table, write-up"):
+        gn.settings_for(recipe="tables")
+    with pytest.raises(gn.UsageError, match="did you mean hidden"):
+        gn.settings_for(hiden=3)
+
+
+def test_data_of_ones_own_is_taken_as_it_is():
+    table = gn.load_dataset("wine")
+    asked = gn.settings_for(data=table)
+    assert (asked.recipe, asked.bins, asked.scale, asked.validation) == ("table", 0, "auto", 0.2)
+    arrays = gn.Dataset.from_arrays(np.eye(4, dtype=np.float32), [0, 1, 0, 1])
+    assert gn.settings_for(data=arrays).recipe == "write-up"
+    few = gn.settings_for({"recipe": "table"}, data=arrays)
+    assert (few.batch_size, few.hidden) == (3, TABLE["hidden"])
+    assert few.scale == "auto"
+
+
+@pytest.mark.parametrize(("bins", "label"), [
+    (BINS, lambda rows: np.floor((rows[:, 0] + 1) * 4).astype(int) % 2),  # eight stripes
+    (0, lambda rows: (rows.sum(axis=1) > 0).astype(int)),
+])  # fmt: skip
+def test_validation_decides_on_the_encoding_of_classes(tmp_path: Path, bins: int, label: Any):
+    pytest.importorskip("pyarrow")
+    path = write(tmp_path / "a.csv", frame(160, 2 if bins else 10, label))
+    asked = gn.settings_for(data=path, hidden="32", device="cpu")
+    assert asked.bins == bins
+    assert asked == gn.settings_for(data=path, hidden="32", device="cpu")
+    assert gn.settings_for(data=path, bins=4).bins == 4
+    assert gn.settings_for(data=path, **WHOLE).bins == 0  # there is nothing to judge by
+
+
+def test_a_run_keeps_what_its_recipe_said(tmp_path: Path):
+    run = tmp_path / "run"
+    said = gpunet("train", "--data", "diabetes", "--epochs", 4, "--device", "cpu", "--out", run).stdout
+    assert "recipe       table" in said
+    settings = json.loads((run / "config.json").read_text())["settings"]
+    assert (settings["recipe"], settings["bins"], settings["epochs"]) == ("table", BINS, 4)
+    model = gn.MLP.load(run)
+    low, high = model.preparation.targets.low, model.preparation.targets.high
+    assert np.isin([*low, *high], gn.load_dataset("diabetes").train.targets).all()
+    again = gn.settings_for(read_file(run / "config.json"))
+    data = build_dataset(again)
+    assert data.preparation == model.preparation
+    assert build_model(again, data, gn.get_backend("cpu")).sizes == model.sizes
+    del settings["recipe"]  # as of an earlier version
+    document = json.loads((run / "config.json").read_text())
+    del document["settings"]["recipe"]
+    (run / "config.json").write_text(json.dumps(document))
+    assert read_file(run / "config.json")["recipe"] == "write-up"
+
+
+def test_folds_ensembles_and_sweeps_of_tables():
+    wine = ("--data", "wine", "--epochs", 2, "--bins", 0, "--device", "cpu", "--json", "--quiet")
+    folds = json.loads(gpunet("train", *wine, "--folds", 3).stdout.splitlines()[-1])
+    assert (folds["networks"], folds["parts"]) == (3, 3)
+    ensemble = json.loads(gpunet("train", *wine, "--ensemble", 2).stdout.splitlines()[-1])
+    assert ensemble["parts"] == 5
+    sweep = gn.Sweep({"data": "wine", "epochs": 1, "bins": 0}, {"lr": [0.001, 0.01]})
+    assert {trial.settings.recipe for trial in sweep.trials} == {"table"}
+    assert {trial.settings.validation for trial in sweep.trials} == {0.2}
+    with pytest.raises(gn.UsageError, match="one recipe"):
+        gn.Sweep({"data": "wine"}, {"recipe": ["table", "write-up"]})
