@@ -95,6 +95,7 @@ def test_the_header_says_how_it_is_trained_before_the_network_is_made(monkeypatc
         "network": "784-300-20-10 tanh, relu, 241,730 parameters, softmax-cross-entropy",
         "training": "adam, learning rate 0.002, schedule cosine:warmup=5, seed 4",
         "length": "200 iterations of 50 examples, 2.5 epochs",
+        "recipe": "write-up: what was not asked for is as the help says",
         "regularised": "dropout 0.1,0.2, l2 0.001",
         "device": "cpu: asked for",
     }
