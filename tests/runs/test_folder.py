@@ -19,6 +19,7 @@ from gpunet.files import write_atomic
 from gpunet.network import container
 from gpunet.runs.config import describe
 from gpunet.runs.folder import Recorder, RunFolder
+from gpunet.runs.recipes import settings_for
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
 
 OPTIONS = ("--device", "cpu", "--hidden", "8", "--iterations", "120", "--log-every", "20", "--validation", "300")
@@ -395,7 +396,7 @@ def trainer_of(settings: Settings) -> gn.Trainer:
 
 
 def test_a_script_writes_the_same_run_as_the_command_line(run, tmp_path):
-    settings = Settings(device="cpu", hidden=8, iterations=120, log_every=20, validation=300)
+    settings = settings_for(device="cpu", hidden=8, iterations=120, log_every=20, validation=300)
     trainer = trainer_of(settings)
     folder = RunFolder.start(
         tmp_path / "a", trainer, settings, checkpoint_every=50, keep=2, log=["csv"], command=["mine.py"]
