@@ -59,7 +59,7 @@ def test_what_is_asked_for_stands_on_top():
     assert gn.settings_for(data="diabetes", weight_decay=0.5).weight_decay == 0.5  # which sgd has not
     whole = gn.settings_for(data="diabetes", validation="none")
     assert (whole.early_stopping, build_dataset(whole).validation) == (None, None)
-    with pytest.raises(gn.UsageError, match="recipe tables.*choose one of auto, table, write-up"):
+    with pytest.raises(gn.UsageError, match=r"recipe tables.*choose one of auto, table, write-up"):
         gn.settings_for(recipe="tables")
     with pytest.raises(gn.UsageError, match="did you mean hidden"):
         gn.settings_for(hiden=3)
