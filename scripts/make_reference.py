@@ -57,7 +57,8 @@ SECTIONS: dict[str, list[str]] = {
     "Pictures": ["plot_history", "plot_confusion", "show", "export_page"],
     "Sweeps": ["Sweep"],
     "Runs, checkpoints and logs": [
-        "settings_for", "RunFolder", "Recorder", "save_checkpoint", "load_checkpoint", "CsvLog", "JsonLinesLog", "TensorBoardLog",
+        "settings_for", "RunFolder", "Recorder", "save_checkpoint", "load_checkpoint", "CsvLog", "JsonLinesLog",
+        "TensorBoardLog",
     ],
 }  # fmt: skip
 #: Modules that are imported by name, and what of them is described.
