@@ -151,6 +151,11 @@ class MLP(Predictor):
         """W1, b1, W2, b2 … as views of a flat buffer."""
         return [flat[start:stop].reshape(shape) for start, stop, _, shape in self._places_in_order()]
 
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Where each array lies in the flat buffers with its padding, start and stop: all weights, then all biases."""
+        return [(start, stop) for start, _, stop, _ in self._places]
+
     def _places_in_order(self) -> list[tuple[int, int, int, tuple[int, ...]]]:
         weights, biases = self._places[: len(self.sizes) - 1], self._places[len(self.sizes) - 1 :]
         return [place for pair in zip(weights, biases, strict=True) for place in pair]

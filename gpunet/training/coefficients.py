@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ TABLE_ROWS = 8192
 
 
 class Coefficients:
-    """The table of coefficients that the update reads: a row per step, a window of steps at a time.
+    """The tables of coefficients that the update reads: a row per step, a window of steps at a time.
 
     Args:
         backend: the device.
@@ -21,29 +22,32 @@ class Coefficients:
         optimizer: what the rates are coefficients of.
         schedule: the learning rate of each step.
         iterations: the steps of the whole run.
-        control: the control block; its BASE is the step of the table's first row.
+        control: the control block; its BASE is the step of the tables' first rows.
+        factors: those that parts of the network have on the learning rate.
 
     Attributes:
-        table: (rows, coefficients), on the device.
+        tables: (rows, coefficients) by factor, on the device.
         before: updates that the optimizer's vectors have seen before this run; 0 where they start at zero.
     """
 
     def __init__(
-        self, backend: Any, dtype: Any, optimizer: Any, schedule: Any, *, iterations: int, control: Any
-    ) -> None:
+        self, backend: Any, dtype: Any, optimizer: Any, schedule: Any, *, iterations: int, control: Any,
+        factors: Iterable[float] = (1.0,),
+    ) -> None:  # fmt: skip
         self.backend = backend
         self.optimizer = optimizer
         self.schedule = schedule
         self.iterations = iterations
         self.control = control
         width = optimizer.coefficients(np.ones(1), np.ones(1)).shape[1]
-        self.table = backend.zeros((min(TABLE_ROWS, iterations), width), dtype)
+        self.rows = min(TABLE_ROWS, iterations)
+        self.tables = {factor: backend.zeros((self.rows, width), dtype) for factor in factors}
         self.before = 0
         self._rates = np.empty(0)
         self._start = self._end = 0
 
     def forget(self) -> None:
-        """Have the table filled anew by the next `refill`, with what the schedule says then."""
+        """Have the tables filled anew by the next `refill`, with what the schedule says then."""
         self._end = self._start
 
     def refill(self, step: int) -> int:
@@ -59,14 +63,14 @@ class Coefficients:
     def _fill(self, step: int) -> None:
         # Windows begin at multiples of their length, wherever a run was resumed, so that the same numbers are
         # computed in arrays of the same shape and come out the same to the last bit.
-        first = step - step % len(self.table)
-        steps = np.arange(first, min(first + len(self.table), self.iterations))
+        first = step - step % self.rows
+        steps = np.arange(first, min(first + self.rows, self.iterations))
         self._rates = self.schedule.rates(steps, self.iterations)
         self._start, self._end = first, first + len(steps)
         with self.backend.use():
-            self.table[: len(steps)] = self.backend.to_device(
-                self.optimizer.coefficients(steps + 1.0 + self.before, self._rates).astype(self.table.dtype)
-            )
+            for factor, table in self.tables.items():
+                found = self.optimizer.coefficients(steps + 1.0 + self.before, self._rates * factor)
+                table[: len(steps)] = self.backend.to_device(found.astype(table.dtype))
             self.control[at.BASE] = first
 
     def rate(self, step: int) -> float:

@@ -19,6 +19,7 @@ from gpunet.kernels.tensor_cores import PRECISIONS
 from gpunet.keywords import SYNONYMS, checked, suggestion
 from gpunet.network.metrics import METRICS, Metric, chosen
 from gpunet.notebook import changed
+from gpunet.training.layer_rates import reader as read_layer_rates
 
 TRAINING = "Training"
 REGULARISATION = "Regularisation"
@@ -120,6 +121,10 @@ class Recipe:
         "Largest length of the weights that lead into a neuron.", shown="off", identity="max_norm")  # fmt: skip
     clip_norm: float | None = option(None, read.optional(read.number(above=0, example="1")), REGULARISATION, "X",
         "Largest length of the gradient; a longer one is scaled down.", shown="off", identity="clip_norm")  # fmt: skip
+
+    layer_rates: Sequence[float] | Mapping[Any, float] | str | None = option(None, read_layer_rates, TRAINING, "X,X",
+        "Factor on the learning rate of each layer, 0 to leave it as it is; or of layers and parameters by name, "
+        "as in 1=0,b3=10.", shown="1 for all", identity="layer rates")  # fmt: skip
 
     stream: str = option("auto", read.choice(("auto", "on", "off"), "way to hold the data"), RUN, "HOW",
         "Bring the rows of coming batches to the device ahead of the steps, in place of all at once: on, off, or "
@@ -252,6 +257,7 @@ class Recipe:
         """What the numbers of a run depend on, by the names that a checkpoint has for it; of a `fitted` recipe."""
         fields = [field for field in dataclasses.fields(self) if field.metadata["identity"] is not None]
         labels = {field.metadata["identity"]: getattr(self, field.name) for field in fields}
+        labels = {name: list(value) if isinstance(value, tuple) else value for name, value in labels.items()}  # as JSON
         labels["validation interval"] = self.validate_every or 0  # as checkpoints have always had it
         return labels
 
@@ -284,6 +290,7 @@ class Options(TypedDict, total=False):
     l1: float
     max_norm: float | None
     clip_norm: float | None
+    layer_rates: Sequence[float] | Mapping[Any, float] | str | None
     stream: str
     graph: str
     precision: str

@@ -9,6 +9,7 @@ of permutations); the host refills them at boundaries, and does nothing else in 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from gpunet.network.metrics import Answers, Measurement, Metric, mean
 from gpunet.training.batches import Order
 from gpunet.training.coefficients import Coefficients
 from gpunet.training.graph import LaunchMode, StepGraph
+from gpunet.training.layer_rates import factors, spans
 from gpunet.training.recipe import Recipe
 from gpunet.training.streaming import source_of
 
@@ -44,6 +46,7 @@ class TrainingStep:
         images, labels: its arrays on the device, (n, features) and (n,) or (n, outputs).
         control: the control block (see `kernels/control.py`).
         coefficients: those of the optimizer, a row per step.
+        factors, spans: on the learning rate, of each layer and of each stretch of the parameters.
         optimizer_state: the optimizer's vectors, each as long as the parameters.
         x, targets: the batch, (batch, features) and (batch,) or (batch, outputs).
         weights: (n,), what each of them weighs (see `Loss.example_weights`), or None where all weigh the same.
@@ -64,6 +67,8 @@ class TrainingStep:
         self.loss, self.optimizer, self.schedule, self.recipe = loss, optimizer, schedule, recipe
         self.batch, self.iterations = batch, iterations = int(recipe.batch_size), int(recipe.iterations or 0)
         self.backend = backend = model.backend
+        self.factors = factors(model, recipe.layer_rates)
+        self.spans = spans(model, self.factors)
         with backend.use():
             self.source, self.batches = source_of(model, data, loss, optimizer, recipe, mode.steps)
             self.images, self.labels, self.weights = self.source.inputs, self.source.labels, self.source.weights
@@ -71,8 +76,9 @@ class TrainingStep:
             self.total_weight = None if self.weights is None else backend.empty(1, model.dtype)
             self.control = backend.to_device(at.fresh())
             self.coefficients = Coefficients(
-                backend, model.dtype, optimizer, schedule, iterations=iterations, control=self.control
-            )
+                backend, model.dtype, optimizer, schedule, iterations=iterations, control=self.control,
+                factors=[span.factor for span in self.spans if span.factor],
+            )  # fmt: skip
             self.optimizer_state = [backend.zeros(model.flat.shape, model.dtype) for _ in optimizer.state_names]
             columns = self.images.shape[1]
             self.x = backend.empty((batch, model.sizes[0]), model.dtype)
@@ -125,19 +131,24 @@ class TrainingStep:
         top, delta, grad_bias = layers[-1], workspaces[-1].delta, layers[-1].early_grad_bias(workspaces[-1])
         loss = self.loss
         yield loss_step.bind(inputs[-1], top.bias, targets, loss, delta, grad_bias, losses, control, weights, total)
-        for index in range(len(layers) - 1, -1, -1):
-            below = layers[index - 1].as_below(workspaces[index - 1]) if index else None
-            yield layers[index].backward(inputs[index], workspaces[index], below)
         gradients, decayed, recipe = model.flat_gradients, model.weight_count, self.recipe
+        lowest = next(index for index, each in enumerate(self.factors) if any(each))  # no gradient is wanted below it
+        for index in range(len(layers) - 1, lowest - 1, -1):
+            below = layers[index - 1].as_below(workspaces[index - 1]) if index > lowest else None
+            yield layers[index].backward(inputs[index], workspaces[index], below)
         if recipe.l2 or recipe.l1:
             yield add_penalty.bind(gradients, model.flat, decayed, recipe.l2, recipe.l1)
+        for span in self.spans:
+            if not span.factor:
+                yield partial(gradients[span.place].fill, 0)
         if recipe.clip_norm is not None:
             yield clip_by_norm.bind(gradients, recipe.clip_norm, self.partial_sums)
-        moved = self.optimizer_state
-        table = self.coefficients.table
-        yield update.bind(model.flat, gradients, moved, self.optimizer, table, control, decayed)
+        for place, inside, factor in self.spans:
+            if factor:
+                p, g, moved = model.flat[place], gradients[place], [vector[place] for vector in self.optimizer_state]
+                yield update.bind(p, g, moved, self.optimizer, self.coefficients.tables[factor], control, inside)
         if recipe.max_norm is not None:
-            for layer in layers:
+            for layer in [layer for layer, each in zip(layers, self.factors, strict=True) if each[0]]:
                 yield clip_columns.bind(layer.weights, recipe.max_norm)
 
     def _run_operations(self, want_losses: bool = True) -> None:

@@ -26,7 +26,7 @@ def window(backend: gn.Backend, step: int) -> tuple[int, int, np.ndarray]:
             backend, np.float64, optimizer, as_schedule(gn.schedules.Cosine(0.1)), iterations=1000, control=control
         )
         again = one.refill(step)
-        return again, int(control[at.BASE]), backend.to_host(one.table)
+        return again, int(control[at.BASE]), backend.to_host(one.tables[1.0])
 
 
 @pytest.mark.usefixtures("small_windows")

@@ -29,6 +29,7 @@ OTHERS: dict[str, Any] = {
     "l1": 0.1,
     "max_norm": 0.05,
     "clip_norm": 0.001,
+    "layer_rates": (0.0, 0.5),
     "stream": "on",
     "graph": "off",
     "precision": "tf32",
@@ -107,7 +108,7 @@ def test_an_option_that_came_later_than_a_checkpoint_had_its_default() -> None:
 @pytest.mark.parametrize("name", [name for name in OTHERS if name != "precision"])
 def test_every_option_is_a_setting(name: str) -> None:
     split = data()
-    text = ",".join(OTHERS[name]) if isinstance(OTHERS[name], tuple) else str(OTHERS[name])
+    text = ",".join(map(str, OTHERS[name])) if isinstance(OTHERS[name], tuple) else str(OTHERS[name])
     settings = Settings(**{"batch_size": 10, name: text})
     expected = Recipe(**{"batch_size": 10, "seed": 0, name: OTHERS[name]})
     assert build_trainer(settings, gn.MLP([4, 6, 2]), split).recipe == expected.fitted(split, 0)
