@@ -174,7 +174,7 @@ class DownloadBar:
         if not can_redraw(sys.stderr):
             if name not in self._tasks:
                 self._tasks[name] = None
-                note(f"fetching {name} ({size(total)})")
+                note(f"{'' if name.startswith('reading ') else 'fetching '}{name} ({size(total)})")
             return
         if self._progress is None:
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn

@@ -66,11 +66,11 @@ def parameter_count(sizes: list[int]) -> int:
 
 
 def steps_row(trainer: Trainer) -> list[tuple[str, str]]:
-    """Where the batches come from and how the steps are run, which is known once all is set up, and where a resumed run
-    goes on."""
+    """Where the batches come from, in what order, and how the steps are run, which is known once all is set up, and
+    where a resumed run goes on."""
     plan = trainer.plan
     threads = plan["threads"]
-    rows = [("batches", plan["batches"])] if plan["batches"] else []
+    rows = [(name, plan[name]) for name in ("batches", "order") if plan[name]]
     rows += [("steps", plan["graph"] + (f", up to {threads} threads" if threads and threads > 1 else ""))]
     if trainer.iteration:
         rows.append(("resumed", f"goes on after iteration {trainer.iteration:,} of {trainer.iterations:,}"))

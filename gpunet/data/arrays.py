@@ -5,12 +5,16 @@ After these checks the rest of gpunet may trust its data: no label is out of ran
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend import as_numpy, import_cupy
+from gpunet.data import stored
+from gpunet.data.stored import MappedArray, StoredRows
 from gpunet.errors import DataError
 
 MAX_CLASSES = 10_000_000  # beyond it, a "label" is surely something else, such as an identifier
@@ -51,8 +55,10 @@ def _to_numpy(values: Any) -> np.ndarray:
     return as_numpy(values)
 
 
-def as_images(images: Any, what: str = "images") -> tuple[np.ndarray, tuple[int, ...] | None]:
+def as_images(images: Any, what: str = "images") -> tuple[Any, tuple[int, ...] | None]:
     """Examples as rows: a C-contiguous (n, features) array and the shape of one image, or None.
+
+    Large arrays that are mapped from files stay there (`StoredRows`).
 
     uint8 stays uint8, every other number becomes float32. Images of shape (n, 28, 28), (n, 28, 28, 1) or
     (n, 1, 28, 28) have the image shape (28, 28), and so have flat uint8 rows of 784.
@@ -64,6 +70,9 @@ def as_images(images: Any, what: str = "images") -> tuple[np.ndarray, tuple[int,
     Raises:
         DataError: there are no examples or no features, or something else than finite numbers.
     """
+    if (rows := _stored(images)) is not None:
+        rows.check(what)
+        return rows, _image_shape((len(rows), *rows.item_shape), rows.dtype)
     array = to_numpy(images, what)
     if array.dtype.kind not in "buif":
         raise DataError(f"{what} must be numbers, not {array.dtype}.")
@@ -71,18 +80,32 @@ def as_images(images: Any, what: str = "images") -> tuple[np.ndarray, tuple[int,
         raise DataError(f"{what} must have one row per example, shape (n, features), not shape {array.shape}.")
     if array.size == 0:
         raise DataError(f"{what} are empty: shape {array.shape}.")
-    shape: tuple[int, ...] | None = None
-    if array.ndim > 2:
-        shape = tuple(size for size in array.shape[1:] if size != 1) or None
-        shape = shape if shape and len(shape) > 1 else None
-    elif array.dtype == np.uint8 and array.shape[1] == 784:
-        shape = (28, 28)
+    shape = _image_shape(array.shape, array.dtype)
     array = array.reshape(len(array), -1)
     if array.dtype != np.uint8:
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(array, np.float32)
         _refuse_not_finite(array, what)
     return np.ascontiguousarray(array), shape
+
+
+def _image_shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...] | None:
+    """The shape of one image of an array of examples, or None."""
+    if len(shape) == 2:
+        return (28, 28) if dtype == np.uint8 and shape[1] == 784 else None
+    sizes = tuple(size for size in shape[1:] if size != 1)
+    return sizes if len(sizes) > 1 else None
+
+
+def _stored(images: Any) -> StoredRows | None:
+    """Examples that stay in their file, or None: a large array that `numpy.load(file, mmap_mode="r")` has mapped."""
+    if isinstance(images, StoredRows):
+        return images
+    if not isinstance(images, np.memmap) or images.nbytes < stored.LARGE or not isinstance(images.base, mmap.mmap):
+        return None
+    if images.filename is None or not images.flags.c_contiguous or images.ndim < 2:
+        return None
+    return StoredRows([MappedArray(Path(images.filename), images.dtype, images.shape, images.offset)])
 
 
 def as_labels(labels: Any, count: int, classes: int | None = None, what: str = "labels") -> tuple[np.ndarray, int]:

@@ -15,6 +15,7 @@ from gpunet.data.arrays import as_flags, as_images, as_labels, as_named, as_valu
 from gpunet.data.columns import some
 from gpunet.data.photos import look_centred
 from gpunet.data.preparation import TASKS, Pictures, Preparation, fit_targets
+from gpunet.data.stored import StoredRows
 from gpunet.errors import DataError, UsageError
 from gpunet.kernels.encoding import encode
 from gpunet.keywords import checked
@@ -36,7 +37,8 @@ class Split:
 
     Attributes:
         inputs: (n, columns), C-contiguous; uint8 as it came, else float32. Of a table with categories and missing
-            values these are their numbers and NaN (see `Preparation`). `images` is the same array.
+            values these are their numbers and NaN (see `Preparation`); of data that stays in its files they are a
+            `StoredRows`. `images` is the same array.
         targets: (n,) int32 class indices, (n, k) float32 shares of classes or 0 and 1 for each label, or (n, k)
             numbers of a regression in their units. `labels` is the same array.
         weights: (n,) float32 sample weights, or None.
@@ -77,7 +79,7 @@ class Split:
     @classmethod
     def trusted(
         cls,
-        inputs: np.ndarray,
+        inputs: Any,
         targets: np.ndarray,
         classes: int,
         preparation: Preparation,
@@ -93,7 +95,7 @@ class Split:
         return split
 
     @property
-    def images(self) -> np.ndarray:
+    def images(self) -> Any:
         """The inputs, the same array."""
         return self.inputs
 
@@ -115,11 +117,10 @@ class Split:
         return self.preparation.input_scale if self.inputs.dtype == np.uint8 else 1.0
 
     def take(self, rows: slice | np.ndarray) -> Split:
-        """The split of these rows: views for a slice, copies for an array of indices."""
+        """The split of these rows: views for a slice, copies for an array of indices; what is in files stays there."""
         weights = None if self.weights is None else self.weights[rows]
-        return Split.trusted(
-            self.inputs[rows], self.targets[rows], self.classes, self.preparation, weights, self.image_shape
-        )
+        inputs = self.inputs.select(rows) if isinstance(self.inputs, StoredRows) else self.inputs[rows]
+        return Split.trusted(inputs, self.targets[rows], self.classes, self.preparation, weights, self.image_shape)
 
     def shuffle(self, seed: int) -> None:
         """Start `next_batch` anew, with the order that belongs to this seed."""
@@ -360,7 +361,8 @@ class Dataset:
 
     @property
     def checksum(self) -> str:
-        """sha256 over the shapes, types and bytes of every split; computed when first asked for."""
+        """sha256 over the shapes, types and bytes of every split, of what stays in files over their size, time and some
+        blocks; computed when first asked for."""
         if self._checksum is None:
             import hashlib
 
@@ -368,6 +370,9 @@ class Dataset:
             for title, split in self.splits().items():
                 for array in (split.inputs, split.targets, split.weights):
                     if array is None:
+                        continue
+                    if isinstance(array, StoredRows):
+                        digest.update(f"{title} {array.fingerprint()}\n".encode())
                         continue
                     little = (
                         array if array.dtype.itemsize == 1 else array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -574,8 +579,12 @@ def _joined(first: Split, second: Split) -> Split:
     if first.weights is not None or second.weights is not None:
         ones = (np.ones(len(s), np.float32) if s.weights is None else s.weights for s in (first, second))
         weights = np.concatenate(list(ones))
+    if isinstance(first.inputs, StoredRows) and isinstance(second.inputs, StoredRows):
+        inputs: Any = first.inputs.joined(second.inputs)
+    else:
+        inputs = np.concatenate([first.inputs, second.inputs])
     return Split.trusted(
-        np.concatenate([first.inputs, second.inputs]),
+        inputs,
         np.concatenate([first.targets, second.targets]),
         second.classes,
         second.preparation,

@@ -7,12 +7,15 @@ What is looked for in a folder, in this order:
     tables  train.csv with, if there, test.csv and validation.csv; X_train.csv with y_train.csv; or a single file
     images  train/, test/, validation/ with one folder of pictures per class, or the class folders alone
     folder  a single folder with one of these in it
-A file that is left aside is named in `Dataset.facts`.
+A file that is left aside is named in `Dataset.facts`. Large arrays in .npy and plain idx files stay there and are
+mapped into memory. Of a pattern such as shards/*.npy the arrays in all files that it matches follow each other.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import glob
+import itertools
 import re
 import tempfile
 from pathlib import Path
@@ -20,15 +23,19 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.data import stored
+from gpunet.data.arrays import natural
 from gpunet.data.columns import Table, some
 from gpunet.data.dataset import Dataset, assemble
-from gpunet.data.idx import read_idx
-from gpunet.data.npy import npz_names, read_npy, read_npz
+from gpunet.data.download import Progress
+from gpunet.data.idx import map_idx, read_idx
+from gpunet.data.npy import map_npy, npz_names, read_npy, read_npz
 from gpunet.data.photos import MAX_BYTES, fit_pictures, read_pictures
 from gpunet.data.preparation import Preparation
 from gpunet.data.reader import is_table_file, read_table, suffix_of
 from gpunet.data.tables import DataOptions, apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
+from gpunet.files import expand
 
 SPLIT_NAMES = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test",
@@ -45,7 +52,12 @@ _NO_IDX = (".npz", ".npy", ".csv", ".tsv", ".txt", ".part", ".md", ".json", ".pa
 Pairs = dict[str, dict[Any, Any]]
 
 
-def load_path(path: Path, options: DataOptions | None = None, preparation: Preparation | None = None) -> Dataset:
+def load_path(
+    path: Path,
+    options: DataOptions | None = None,
+    preparation: Preparation | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
     """The data set in a file or folder, see above; Dataset.name is the file's or folder's own name.
 
     Args:
@@ -53,14 +65,17 @@ def load_path(path: Path, options: DataOptions | None = None, preparation: Prepa
         options: how it is to be read.
         preparation: what was fitted when a network was trained, to which the data is brought; by default it is fitted
             to the data's own training split.
+        progress: called as progress(file name, bytes done, bytes total) while all of a large file is looked at.
 
     Raises:
         DataError: what is there cannot be read, does not fit together, or may be read in two ways.
         UsageError: an option does not fit what is there.
         MissingExtra: a package is needed that is not installed.
     """
-    finder = _Finder(options or DataOptions(), preparation)
+    finder = _Finder(options or DataOptions(), preparation, progress)
     try:
+        if not path.exists():
+            return finder.pattern(path)
         return finder.file(path) if path.is_file() else finder.folder(path, path.resolve().name)
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from error
@@ -81,8 +96,8 @@ def may_be_tables(path: Path) -> bool:
 class _Finder:
     """What a file or folder holds, read with these options."""
 
-    def __init__(self, options: DataOptions, preparation: Preparation | None) -> None:
-        self.options, self.preparation = options, preparation
+    def __init__(self, options: DataOptions, preparation: Preparation | None, progress: Progress | None) -> None:
+        self.options, self.preparation, self.progress = options, preparation, progress
 
     # ---- files and folders
 
@@ -184,7 +199,7 @@ class _Finder:
             raise DataError(f"{folder} has {some(_names(found))} but no train-images file to go with it.")
         for split, files in found.items():
             inputs, targets = _both(folder, split, files)
-            images, labels = read_idx(inputs), read_idx(targets)
+            images, labels = self.inputs([inputs]), read_idx(targets)
             if len(images) != len(labels):
                 raise DataError(
                     f"{inputs} has {len(images):,} images but {targets.name} {len(labels):,} labels; they belong to "
@@ -202,8 +217,47 @@ class _Finder:
         if "train" not in found:
             raise DataError(f"{folder} has {some(_names(found))} but no training arrays, such as X_train.npy.")
         for split, files in found.items():
-            pairs[split] = tuple(map(_read_array, _both(folder, split, files)))
+            inputs, targets = _both(folder, split, files)
+            pairs[split] = (self.inputs([inputs]), _read_array(targets))
         return self.arrays(name, pairs, aside, folder)
+
+    def inputs(self, paths: list[Path]) -> Any:
+        """The arrays in some files behind each other; large ones stay there."""
+        if sum(path.stat().st_size for path in paths) >= stored.LARGE:
+            mapped = [_map_array(path) for path in paths]
+            if all(array is not None for array in mapped):
+                return stored.StoredRows(mapped, progress=self.progress)  # type: ignore[arg-type]
+        arrays = [_read_array(path) for path in paths]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+    def pattern(self, pattern: Path) -> Dataset:
+        """The arrays in the files that a pattern matches, and the targets to them: in files of those names, or in
+        those that the option target matches."""
+        files, others = matching(pattern), [matching(expand(each)) for each in self.options.target or ()]
+        found: dict[str, dict[str, list[Path]]] = {}
+        for path in files:
+            split, role = _role(path.name)
+            found.setdefault(split, {}).setdefault("inputs" if others else role or "", []).append(path)
+        for path in itertools.chain(*others):
+            found.setdefault(_role(path.name)[0], {}).setdefault("targets", []).append(path)
+        pairs = {}
+        for split, roles in found.items():
+            inputs, targets = roles.get("inputs", []), roles.get("targets", [])
+            if not inputs or len(inputs) != len(targets):
+                raise DataError(
+                    f"{pattern} matches {len(inputs)} files of {split} inputs, with {len(targets)} of targets to them; "
+                    "call them as in X-0.npy and y-0.npy, or say --target 'labels-*.npy'."
+                )
+            labels = [_read_array(path) for path in targets]
+            pairs[split] = (self.inputs(inputs), np.concatenate(labels))
+            for path, given, length in zip(inputs, targets, map(len, labels), strict=True):
+                if (count := _length(path)) != length:
+                    raise DataError(f"{path} has {count:,} rows and {given} {length:,}; they do not fit.")
+        if "train" not in pairs:
+            raise DataError(f"{pattern} matches no training arrays, such as X-train-0.npy.")
+        self.options = dataclasses.replace(self.options, target=None)
+        facts = [("files", f"{len(files)} that {pattern.name} matches, in the order of their names")]
+        return self.arrays(pattern.name, pairs, facts, pattern)
 
     def npz(self, path: Path, aside: list[tuple[str, str]] | None = None) -> Dataset:
         keys = npz_names(path)
@@ -398,18 +452,45 @@ def _pickled(path: Path) -> DataError:
     )
 
 
+def matching(pattern: Path) -> list[Path]:
+    """The files that a pattern such as shards/*.npy matches, in the natural order of their names; none without one."""
+    if not glob.has_magic(str(pattern)):
+        return []
+    found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]
+    return sorted(
+        (path for path in found if path.is_file()), key=lambda path: [*map(natural, re.split(r"(\d+)", str(path)))]
+    )
+
+
+def _length(path: Path) -> int:
+    return len(_map_array(path) or _read_array(path))
+
+
 def _in_shape(path: Path, images: Any, size: tuple[int, int]) -> Any:
-    array = np.asarray(images)
+    array = images if isinstance(images, stored.StoredRows) else np.asarray(images)
     if array[0].size != size[0] * size[1]:
         raise UsageError(
             f"--image-size: {path} has {array[0].size} numbers an example, and {size[0]} x {size[1]} pixels are others."
         )
+    if isinstance(array, stored.StoredRows):
+        array.item_shape = size
+        return array
     return array.reshape(len(array), *size)
+
+
+def _map_array(path: Path) -> stored.MappedArray | None:
+    """The array of a file, which stays there; None where it has to be read."""
+    if path.suffix.lower() == ".npy":
+        return map_npy(path)
+    # Pictures of EMNIST are turned when they are read.
+    return None if path.suffix.lower() == ".npz" or "emnist" in path.name.lower() else map_idx(path)
 
 
 def _read_array(path: Path) -> np.ndarray:
     if path.suffix.lower() == ".npy":
         return read_npy(path)
+    if path.suffix.lower() != ".npz":
+        return read_idx(path)
     names = npz_names(path)
     if len(names) != 1:
         raise DataError(f"{path} has the arrays {some(names)}; needed is one.")

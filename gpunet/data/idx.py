@@ -7,6 +7,7 @@ Whatever a file claims is checked before memory is set aside for it.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from gpunet.data.stored import MappedArray
 from gpunet.errors import DataError, UsageError
 
 ELEMENT_TYPES: dict[int, np.dtype] = {
@@ -80,6 +82,23 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
     if array.dtype.isnative:
         return array.view(dtype.newbyteorder("="))
     return array.byteswap(inplace=True).view(dtype.newbyteorder("="))
+
+
+def map_idx(path: str | os.PathLike[str]) -> MappedArray | None:
+    """The array of an idx file, which stays there, in the file's byte order; None of one that is packed.
+
+    Raises:
+        DataError: as of `read_idx`.
+    """
+    path = Path(path)
+    with _reading(path) as (stream, stored, packed):
+        dtype, shape = _read_header(path, stream)
+        header, payload = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
+        if packed:
+            return None
+        if stored != header + payload:
+            raise _wrong_size(path, shape, payload, stored - header)
+    return MappedArray(path, dtype, shape, header)
 
 
 def read_idx_header(path: str | os.PathLike[str]) -> tuple[np.dtype, tuple[int, ...]]:

@@ -11,7 +11,7 @@ from gpunet.data.catalog import DATASETS, TableEntry
 from gpunet.data.columns import as_table, is_table
 from gpunet.data.dataset import Dataset
 from gpunet.data.download import Progress
-from gpunet.data.folders import load_path
+from gpunet.data.folders import load_path, matching
 from gpunet.data.preparation import Preparation
 from gpunet.data.tables import DataOptions, apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
@@ -30,11 +30,13 @@ def load_dataset(
     """A data set by its name in DATASETS, from a file or folder of one's own, or of a frame.
 
     Args:
-        name_or_path: a name, a path, or a frame of pandas or polars (or an Arrow table, or a dict of columns). What is
-            found under a name is that data set, by its sha256; for one's own data see `gpunet.data.folders`.
+        name_or_path: a name, a path, a pattern such as shards/*.npy, or a frame of pandas or polars (an Arrow table, or
+            a dict of columns). What is found under a name is that data set, by its sha256; for one's own data see
+            `gpunet.data.folders`.
         data_dir: the folder that holds a named set's files; without it they are looked for in $GPUNET_DATA,
             ./MNIST_data and the cache, and downloaded to the cache if they are nowhere.
-        progress: called as progress(file name, bytes done, bytes total or None) while a file is fetched.
+        progress: called as progress(file name, bytes done, bytes total or None) while a file is fetched, or all of it
+            is looked at.
         preparation: what was fitted when a network was trained (`model.preparation`), to which the data is brought.
         options: how data of one's own is to be read, by the names of `DataOptions`: target, features, drop, task,
             scale, test, group, image_size, missing, bins, clip.
@@ -71,8 +73,8 @@ def load_dataset(
             )
         raise _unknown(text)
     path = expand(text)
-    if path.exists():
-        data = load_path(path, how, preparation)
+    if path.exists() or matching(path):
+        data = load_path(path, how, preparation, progress)
         return data if preparation is None else _matched(data, preparation)
     if isinstance(name_or_path, str) and not _looks_like_path(text):
         raise _unknown(text)

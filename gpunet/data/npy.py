@@ -10,10 +10,12 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpunet.data.stored import MappedArray
 from gpunet.errors import DataError
 
 MAX_BYTES = 8 << 30  # what the arrays of one file may take
@@ -35,6 +37,25 @@ def read_npy(path: str | os.PathLike[str], mapped: bool = False) -> np.ndarray:
         array.close()
         raise DataError(f"{path} is an archive of arrays and no single one; give a .npy file.")
     return array
+
+
+def map_npy(path: str | os.PathLike[str]) -> MappedArray:
+    """The array of a .npy file, which stays there.
+
+    Raises:
+        DataError: as of `read_npy`; or its columns and not its rows lie behind each other.
+    """
+    with _reading(path, ".npy"), open(path, "rb") as file:
+        shape, fortran, dtype = _read_header(file)
+        offset = file.tell()
+    if dtype.hasobject:
+        raise DataError(f"{path} holds pickled objects, which are never loaded.")
+    if fortran and len(shape) > 1:
+        raise DataError(
+            f"{path} holds its array column by column (Fortran order), so its rows cannot be read one by one; write it "
+            "with numpy.save(file, numpy.ascontiguousarray(array))."
+        )
+    return MappedArray(Path(path), dtype, shape, offset)
 
 
 def npz_names(path: str | os.PathLike[str]) -> list[str]:
@@ -82,10 +103,15 @@ def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> list[np.ndar
 def _header(archive: Any, member: Any) -> tuple[tuple[int, ...], np.dtype]:
     """The shape and the type that an array of an archive claims to have."""
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
+        shape, _, dtype = _read_header(file)
     return shape, dtype
+
+
+def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """The shape of an array, whether it is in Fortran order, and its type; the file stands at its first element."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import glob
 import json
 import os
 import sys
@@ -121,7 +122,7 @@ class RunFolder:
         config = {
             "command": list(sys.argv if command is None else command),
             "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            **({} if settings is None else {"settings": located(settings, trainer.backend.device).to_dict()}),
+            **({} if settings is None else {"settings": located(settings, trainer).to_dict()}),
             "recording": recording.to_dict(),
             **run_config.describe(trainer),
         }
@@ -373,11 +374,15 @@ def _last_result(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("event") == "result" else None
 
 
-def located(settings: Settings, device: str) -> Settings:
+def located(settings: Settings, trainer: Trainer) -> Settings:
     """Settings that mean the same wherever they are read: nothing is left to a default, and the paths are absolute."""
-    changes: dict[str, Any] = {"device": device}
+    changes: dict[str, Any] = {"device": trainer.backend.device}
+    if trainer.recipe.shuffle == "chunks":  # which may have been chosen by the memory that this machine has
+        changes["shuffle"] = "chunks"
     if settings.data not in DATASETS:
         changes["data"] = os.path.abspath(os.path.expanduser(settings.data))
+        if glob.has_magic(settings.data) and settings.target is not None:  # patterns of files, as the data is one
+            changes["target"] = tuple(os.path.abspath(os.path.expanduser(each)) for each in settings.target)
     for name in ("data_dir", "init_from"):
         if getattr(settings, name) is not None:
             changes[name] = os.path.abspath(getattr(settings, name))

@@ -159,7 +159,7 @@ def start(
         "command": list(command),
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "networks": {"kind": several.kind, "count": several.count},
-        "settings": located(settings, trainers[0].backend.device).to_dict(),
+        "settings": located(settings, trainers[0]).to_dict(),
         "recording": Recording(**kept).to_dict(),
         **run_config.describe(trainers[0]),
     }

@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.backend import readable
+from gpunet.data.stored import StoredRows, memory, thrashes
 from gpunet.kernels.random import generator
+from gpunet.training.recipe import Recipe
+
+#: Bytes of a chunk of rows that lie behind each other, and chunks whose rows are mixed. An order depends on both.
+CHUNK, MIX = 1 << 20, 256
+#: Elements that are brought to a device at a time from files.
+PIECE = 1 << 24
 
 #: Inputs that lie on a device, of each split by device and dtype, as long as a step needs them.
 _inputs: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[Any, Any]] = weakref.WeakKeyDictionary()
@@ -24,15 +32,23 @@ def on_device(split: Any, backend: Any, dtype: np.dtype[Any]) -> Any:
     place = backend.device, dtype.name
     inputs = arrays.get(place)
     if inputs is None:
-        inputs = split.inputs if split.inputs.dtype == np.uint8 else split.inputs.astype(dtype, copy=False)
-        inputs = arrays[place] = backend.to_device(inputs)
+        kind = np.dtype(np.uint8) if split.inputs.dtype == np.uint8 else dtype
+        if isinstance(split.inputs, StoredRows):
+            inputs = backend.empty(split.inputs.shape, kind)
+            length = max(PIECE // split.inputs.shape[1], 1)
+            for first in range(0, len(split), length):
+                inputs[first : first + length] = backend.to_device(split.inputs[first : first + length])
+        else:
+            inputs = backend.to_device(split.inputs.astype(kind, copy=False))
+        arrays[place] = inputs
     return inputs
 
 
 class Order:
     """The order in which a run takes its examples: epoch after epoch, each example once in each.
 
-    The permutation of an epoch depends on (seed, epoch) alone, so a resumed run needs no history.
+    The permutation of an epoch depends on (seed, epoch) alone, so a resumed run needs no history. It is made of blocks
+    that can be had one by one; here it is a single one.
 
     Args:
         examples: how many there are.
@@ -40,11 +56,13 @@ class Order:
         shuffle: whether each epoch has an order of its own, or the examples come as they lie.
     """
 
+    told = ""  #: What a header says of it, where it does not go without saying.
+
     def __init__(self, examples: int, seed: int, shuffle: bool = True) -> None:
         self.examples = examples
         self.seed = seed
         self.shuffle = shuffle
-        self._epochs: dict[int, np.ndarray] = {}
+        self._blocks: dict[tuple[int, int], np.ndarray] = {}
 
     def permutation(self, epoch: int) -> np.ndarray:
         """The order (n,) int32 of an epoch."""
@@ -53,15 +71,101 @@ class Order:
         order = generator(self.seed, "order", counter=epoch).permutation(self.examples)
         return order.astype(np.int32)
 
+    def block(self, epoch: int, number: int) -> np.ndarray:
+        """The rows of a block of an epoch, in their order."""
+        return self.permutation(epoch)
+
+    def ends(self, epoch: int) -> np.ndarray:
+        """Behind how many rows of an epoch each of its blocks ends."""
+        return np.array([self.examples])
+
+    def spans(self, epoch: int, number: int) -> list[tuple[int, int]]:
+        """The stretches of rows, from the first to behind the last, that a block consists of; none where it is of all
+        rows."""
+        return []
+
+    def find(self, place: int) -> tuple[int, int, int]:
+        """The epoch and the block of a place in the endless stream of epochs, and where the block begins there."""
+        epoch, within = divmod(place, self.examples)
+        ends = self.ends(epoch)
+        number = int(np.searchsorted(ends, within, "right"))
+        return epoch, number, int(ends[number - 1]) if number else 0
+
     def rows(self, first: int, last: int) -> np.ndarray:
         """The rows (last - first,) at these places of the endless stream of epochs."""
-        epochs = range(first // self.examples, (last - 1) // self.examples + 1)
-        known = self._epochs
-        self._epochs = {epoch: known[epoch] if epoch in known else self.permutation(epoch) for epoch in epochs}
-        starts = {epoch: epoch * self.examples for epoch in epochs}
-        return np.concatenate(
-            [self._epochs[epoch][max(first - start, 0) : last - start] for epoch, start in starts.items()]
-        )
+        known, used, pieces = self._blocks, dict[tuple[int, int], np.ndarray](), list[np.ndarray]()
+        while first < last:
+            epoch, number, start = self.find(first)
+            key = epoch, number
+            used[key] = known[key] if key in known else self.block(*key)
+            at = first - epoch * self.examples - start
+            pieces.append(used[key][at : at + last - first])
+            first += len(pieces[-1])
+        self._blocks = used
+        return np.concatenate(pieces)
+
+
+class ChunkOrder(Order):
+    """An order that goes with files too large for memory: chunks of rows that lie behind each other are shuffled, and
+    the rows of `MIX` chunks at a time among themselves.
+
+    Args:
+        examples, seed: as of `Order`.
+        chunk: rows of a chunk.
+    """
+
+    def __init__(self, examples: int, seed: int, chunk: int) -> None:
+        super().__init__(examples, seed)
+        self.chunk = chunk
+        self.told = f"chunks of {chunk:,} rows are shuffled, and then the rows of {MIX} at a time"
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def _chunks(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The chunks of an epoch in their order, and the ends of its blocks."""
+        known = self._epochs.get(epoch)
+        if known is None:
+            count = -(-self.examples // self.chunk)
+            order = generator(self.seed, "order", counter=epoch).permutation(count)
+            ends = np.cumsum(np.where(order == count - 1, self.examples - (count - 1) * self.chunk, self.chunk))
+            known = order, np.append(ends[MIX - 1 : -1 : MIX], self.examples)
+            self._epochs = {**dict(list(self._epochs.items())[-1:]), epoch: known}  # a batch may be of two
+        return known
+
+    def permutation(self, epoch: int) -> np.ndarray:
+        """The order (n,) int32 of an epoch."""
+        return np.concatenate([self.block(epoch, number) for number in range(len(self.ends(epoch)))])
+
+    def ends(self, epoch: int) -> np.ndarray:
+        """Behind how many rows of an epoch each of its blocks ends."""
+        return self._chunks(epoch)[1]
+
+    def spans(self, epoch: int, number: int) -> list[tuple[int, int]]:
+        """The stretches of rows, from the first to behind the last, that a block consists of."""
+        firsts = np.sort(self._chunks(epoch)[0][number * MIX : (number + 1) * MIX]) * self.chunk
+        return [(first, min(first + self.chunk, self.examples)) for first in firsts.tolist()]
+
+    def block(self, epoch: int, number: int) -> np.ndarray:
+        """The rows of a block of an epoch, in their order."""
+        rows = np.concatenate([np.arange(*span, dtype=np.int32) for span in self.spans(epoch, number)])
+        counter = epoch * -(-self.examples // (self.chunk * MIX)) + number
+        generator(self.seed, "order", 1, counter).shuffle(rows)
+        return rows
+
+
+def order_of(recipe: Recipe, inputs: Any) -> Order:
+    """The order in which a run takes inputs (n, columns).
+
+    Args:
+        recipe: how to train, `fitted` to the data.
+        inputs: as of `Split.inputs`.
+    """
+    seed = int(recipe.seed or 0)
+    if recipe.shuffle == "chunks":
+        order = ChunkOrder(len(inputs), seed, max(CHUNK // (inputs.shape[1] * inputs.dtype.itemsize), 1))
+        if thrashes(inputs):
+            order.told += f" ({readable(inputs.nbytes)} in files do not stay in {readable(memory())} of memory)"
+        return order
+    return Order(len(inputs), seed, recipe.shuffle != "off")
 
 
 class Resident:

@@ -13,7 +13,10 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
+import numpy as np
+
 import gpunet.readers as read
+from gpunet.data.stored import thrashes
 from gpunet.errors import UsageError
 from gpunet.kernels.tensor_cores import PRECISIONS
 from gpunet.keywords import SYNONYMS, checked, suggestion
@@ -81,6 +84,15 @@ def metric_list(option: str, value: Any) -> tuple[Any, ...]:
     return tuple(named(option, each) if isinstance(each, str) else METRICS.make(each) for each in given)
 
 
+def shuffling(option: str, value: Any) -> str:
+    """Reads how examples are shuffled: auto, exact, chunks or off; a truth value is auto or off."""
+    words: dict[Any, str] = {"on": "auto", "true": "auto", "false": "off"}
+    if isinstance(value, (bool, np.bool_)):
+        return "auto" if value else "off"
+    value = words.get(value.lower(), value) if isinstance(value, str) else value
+    return read.one_of(option, value, ("auto", "exact", "chunks", "off"), "order")
+
+
 @checked
 @dataclasses.dataclass(frozen=True, repr=False)
 class Recipe:
@@ -109,9 +121,10 @@ class Recipe:
         "Metrics to measure beside those of the task.", shown="accuracy for classes", names=METRICS)  # fmt: skip
     seed: int | None = option(None, read.optional(read.seed), TRAINING, "N",
         "Seed of the order of the examples.", shown="the model's", identity="seed of the order")  # fmt: skip
-    shuffle: bool = option(True, read.switch, TRAINING, "HOW",
-        "A new order of the examples in each epoch; off for the order that they have.",
-        shown="on", names=("on", "off"), identity="shuffle")  # fmt: skip
+    shuffle: bool | str = option("auto", shuffling, TRAINING, "HOW",
+        "A new order of the examples in each epoch: exact, a permutation of all; chunks, where stretches of rows are "
+        "shuffled and then the rows of some at a time; auto, exact but for files larger than memory; off, as they lie.",
+        names=("auto", "exact", "chunks", "off"), identity="shuffle")  # fmt: skip
 
     l2: float = option(0.0, read.number(0, example="0.0001"), REGULARISATION, "X",
         "L2 penalty in the loss: X / 2 times the sum of the squared weights.", identity="l2")  # fmt: skip
@@ -224,8 +237,8 @@ class Recipe:
             seed: where the recipe has none.
 
         Returns:
-            A recipe with `iterations` (and without `epochs`), a number for `batch_size`, a `seed`, and
-            `validate_every` exactly where there are validation examples.
+            A recipe with `iterations` (and without `epochs`), a number for `batch_size`, a `seed`, a `shuffle` that is
+            not "auto", and `validate_every` exactly where there are validation examples.
 
         Raises:
             UsageError: it does not go with the data set.
@@ -246,6 +259,7 @@ class Recipe:
             iterations=iterations,
             epochs=None,
             validate_every=None if data.validation is None else every,
+            shuffle=self.shuffle if self.shuffle != "auto" else "chunks" if thrashes(data.train.inputs) else "exact",
             seed=seed if self.seed is None else self.seed,
         )
 
@@ -258,7 +272,9 @@ class Recipe:
         fields = [field for field in dataclasses.fields(self) if field.metadata["identity"] is not None]
         labels = {field.metadata["identity"]: getattr(self, field.name) for field in fields}
         labels = {name: list(value) if isinstance(value, tuple) else value for name, value in labels.items()}  # as JSON
-        labels["validation interval"] = self.validate_every or 0  # as checkpoints have always had it
+        # As checkpoints have always had them.
+        labels["validation interval"] = self.validate_every or 0
+        labels["shuffle"] = {"auto": True, "exact": True, "off": False}.get(str(self.shuffle), self.shuffle)
         return labels
 
 
@@ -285,7 +301,7 @@ class Options(TypedDict, total=False):
     metric: str | None
     metrics: Sequence[Any]
     seed: int | None
-    shuffle: bool
+    shuffle: bool | str
     l2: float
     l1: float
     max_norm: float | None

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import readable
-from gpunet.training.batches import Order, Resident, kind_of
+from gpunet.data.stored import StoredRows
+from gpunet.training.batches import Order, Resident, kind_of, order_of
 from gpunet.training.memory import training_bytes
 from gpunet.training.recipe import Recipe
 
@@ -66,6 +67,7 @@ class Streamed:
         self.nbytes = self.ring.nbytes + sum(array.nbytes for array in self._staging.arrays)
         self._worker = ThreadPoolExecutor(1, "gpunet batches")
         self._parts: dict[int, Future[None]] = {}  # what is gathered, or being gathered
+        self._files = Files(split.inputs, order) if isinstance(split.inputs, StoredRows) else None
         self._sent = -1
 
     def rows(self, step: int) -> np.ndarray:
@@ -110,15 +112,61 @@ class Streamed:
 
     def _gather(self, part: int) -> None:
         first, last = part * self.ahead, min((part + 1) * self.ahead, self._steps)
-        index = self.order.rows(first * self.batch, last * self.batch).astype(
-            np.intp
-        )  # the type of index that `take` wants
+        if self._files is not None:
+            self._files.look_ahead(first * self.batch, last * self.batch)
+        rows = self.order.rows(first * self.batch, last * self.batch)
+        index = rows.astype(np.intp)  # the type of index that `take` wants
         for array, target in zip(self._arrays, self._staging.host(part % PARTS), strict=True):
             taken = target[: len(index)]
             if array.dtype == taken.dtype:
                 array.take(index, 0, taken, "clip")  # into its place without a bounds check; the order is ours
             else:
                 taken[...] = array.take(index, 0)
+
+
+class Files:
+    """What the system is told of files whose rows are gathered in an order of blocks: which rows to read ahead, so that
+    the disk works beside everything else, and which are done with.
+
+    Args:
+        inputs: the rows.
+        order: the order in which they are gathered.
+    """
+
+    def __init__(self, inputs: StoredRows, order: Order) -> None:
+        self._inputs, self._order = inputs, order
+        self._block: tuple[int, int] | None = None
+        self._spans: list[tuple[int, int]] = []  # of the current block, which are released after it
+        self._coming: list[tuple[int, int]] = []  # of the next block
+        self._expected = 0  # how many of these were asked for
+
+    def look_ahead(self, first: int, last: int) -> None:
+        """Tell it what is due when the places from `first` to `last` are gathered."""
+        epoch, number, start = self._order.find(first)
+        ends = self._order.ends(epoch)
+        if (epoch, number) != self._block:
+            self._enter(epoch, number, number + 1 == len(ends))
+        # As large a share of the next block as is gathered of this one.
+        done = (last - epoch * self._order.examples - start) / (int(ends[number]) - start)
+        self._expect(min(int(done * len(self._coming)) + 1, len(self._coming)))
+
+    def _enter(self, epoch: int, number: int, at_end: bool) -> None:
+        for span in self._spans:
+            self._inputs.release(*span)
+        following = (epoch + 1, 0) if at_end else (epoch, number + 1)
+        spans = self._order.spans(epoch, number)
+        if spans == self._coming:
+            self._expect(len(self._coming))
+        else:
+            for span in spans:
+                self._inputs.expect(*span)
+        self._block, self._spans = (epoch, number), spans
+        self._coming, self._expected = self._order.spans(*following), 0
+
+    def _expect(self, count: int) -> None:
+        for span in self._coming[self._expected : count]:
+            self._inputs.expect(*span)
+        self._expected = max(self._expected, count)
 
 
 def source_of(
@@ -135,7 +183,7 @@ def source_of(
     backend, train, batch = model.backend, data.train, int(recipe.batch_size)
     targets = data.preparation.scale_targets(train.targets)
     weights = loss.example_weights(targets, train.weights, model.outputs, np)
-    order = Order(len(train), int(recipe.seed or 0), recipe.shuffle)
+    order = order_of(recipe, train.inputs)
     streamed, reason = _way(model, data, optimizer, recipe)
     if streamed:
         steps = int(recipe.iterations or 0)
@@ -150,8 +198,9 @@ def _way(model: Any, data: Any, optimizer: Any, recipe: Recipe) -> tuple[bool, s
     backend = model.backend
     if recipe.stream != "auto":
         return recipe.stream == "on", f"stream {recipe.stream}"
-    if backend.name == "cpu":
-        return False, ""  # nothing to choose
+    stored = isinstance(data.train.inputs, StoredRows)
+    if backend.name == "cpu":  # without files there is nothing to choose
+        return stored, f"{readable(data.train.inputs.nbytes)} stay in their files" if stored else ""
     parts = training_bytes(model, data, optimizer, int(recipe.batch_size), precision=recipe.precision)
     need, free = sum(parts.values()), backend.memory()[0]
     told = f"training takes {readable(need)} with all of the data there, and {readable(free)} are free"

@@ -137,6 +137,7 @@ class Trainer:
             "device": self.backend.device,
             "reason": self.backend.reason,
             "batches": self.step.batches,
+            "order": self.step.order.told,
             "graph": self.how,
             "threads": self.threads.number,
             "iterations": self.iterations,
