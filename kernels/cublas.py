@@ -2,7 +2,8 @@
 
 CuPy's own wrappers tell cuBLAS the stream before each product, and refuse to while that stream is captured; the library
 itself has nothing against it. So products go to it directly, on a handle of our own for each device, with a workspace
-of our own: cuBLAS then allocates nothing, and the same products on one stream give the same bits.
+of our own: cuBLAS then allocates nothing, and the same products on one stream give the same bits. Work that runs beside
+other work, as the branches of a graph do, has a handle and a workspace for itself (`beside`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -45,8 +47,8 @@ def _library() -> Any:
         raise DeviceError(f"cuBLAS cannot be loaded ({error}); reinstall CuPy's wheel with its [ctk] extra.") from None
 
 
-class _Handle:
-    """cuBLAS on one device, with the stream that it was told last."""
+class Handle:
+    """A handle of cuBLAS on the current device with its workspace, and the stream that it was told last."""
 
     def __init__(self) -> None:
         import cupy
@@ -70,8 +72,40 @@ class _Handle:
 
 
 @functools.cache
-def _handle(ordinal: int) -> _Handle:
-    return _Handle()
+def _handle(ordinal: int, number: int = 0) -> Handle:
+    return Handle()
+
+
+class _Own(threading.local):
+    """The handle of the work that a thread is asking for; None for the device's usual one."""
+
+    handle: Handle | None = None
+
+
+_own = _Own()
+
+
+def beside(number: int, work: Ready) -> Ready:
+    """Work with its products on another handle, so that it can run on the device beside work with another number.
+
+    The handle is made here, because it allocates, which a capture does not allow.
+
+    Args:
+        number: 0 for the handle of all other products on the current device, which do not run at that time.
+        work: what asks for products.
+    """
+    import cupy
+
+    handle = _handle(cupy.cuda.Device().id, number)
+
+    def run() -> None:
+        before, _own.handle = _own.handle, handle
+        try:
+            work()
+        finally:
+            _own.handle = before
+
+    return run
 
 
 def _factor(matrix: Any) -> tuple[int, Any, Any]:
@@ -102,18 +136,18 @@ def product(a: Any, b: Any, out: Any, precision: str | None = None) -> Ready:
     address = ctypes.c_void_p
     handle = _handle(out.device.id)
     # The library reads the rows of a matrix as columns: it computes out^T = b^T a^T.
-    multiply = functools.partial(
-        handle.library.cublasGemmEx, handle.handle, left, right, n, m, k, ctypes.byref(one),
+    arguments = (
+        left, right, n, m, k, ctypes.byref(one),
         address(b_matrix.data.ptr), of_factors, b_line, address(a_matrix.data.ptr), of_factors, a_line,
         ctypes.byref(zero), address(out.data.ptr), of_out, n, to_compute, DEFAULT_ALGORITHM,
     )  # fmt: skip
-    return functools.partial(_run, handle, cupy.cuda.get_current_stream, multiply, (a, b, out))
+    return functools.partial(_run, handle, cupy.cuda.get_current_stream, arguments, (a, b, out))
 
 
-def _run(handle: _Handle, current_stream: Any, multiply: Any, arrays: Any) -> None:
+def _run(usual: Handle, current_stream: Any, arguments: Any, arrays: Any) -> None:
     """Compute a product on the current stream; `arrays` are here so that they live as long as their addresses."""
-    stream = current_stream().ptr
+    handle, stream = _own.handle or usual, current_stream().ptr
     if stream != handle.stream:
         handle.follow(stream)
-    if status := multiply():
+    if status := handle.library.cublasGemmEx(handle.handle, *arguments):
         handle.check(status)

@@ -23,6 +23,7 @@ from gpunet.data.catalog import DATASETS
 from gpunet.data.dataset import Dataset
 from gpunet.errors import GpunetError, MissingExtra, TrainingDiverged, UsageError
 from gpunet.kernels.activations import ACTIVATIONS
+from gpunet.kernels.cublas import WORKSPACE
 from gpunet.kernels.losses import LOSSES
 from gpunet.kernels.optimizers import OPTIMIZERS
 from gpunet.network.initializers import INITIALIZERS
@@ -30,6 +31,7 @@ from gpunet.registry import Registry
 from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import as_json
 from gpunet.runs.settings import DATA_OPTIONS, Settings, build_dataset, build_model, build_trainer, hold_out
+from gpunet.training.graph import launch_mode
 from gpunet.training.memory import training_bytes
 from gpunet.training.records import BaseRecord, Record, ResultRecord
 from gpunet.training.schedules import SCHEDULES
@@ -307,7 +309,8 @@ def room(trials: list[Trial], device: str, data: Dataset | None) -> int:
         batch = len(whole.train) if settings.batch_size == "all" else int(settings.batch_size)
         parts = training_bytes(model, whole, settings.make_optimizer(), batch, precision=settings.precision)
         shared = max(shared, parts["data"])
-        most = max(most, parts["parameters"] + parts["batch"])
+        own = launch_mode("auto", backend, model.sizes, batch, settings.precision, model.dtype).fused
+        most = max(most, parts["parameters"] + parts["batch"] + (0 if own else WORKSPACE))
     free, _ = backend.memory()
     return max(1, min((free // 2 - shared) // most, backend.multiprocessors // 4, len(trials)))
 

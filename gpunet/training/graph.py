@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpunet.errors import DeviceError, UsageError
+from gpunet.kernels import cublas
+from gpunet.kernels.build import Ready
 from gpunet.kernels.tensor_cores import PRECISIONS, SINCE
 
 #: Up to this many floating-point operations per step the products are our own. They save some ten microseconds of
@@ -159,7 +161,13 @@ class Graphs:
         most = min(network.steps_per_launch for network in networks)
         count = most if count >= most else 1
         if count not in self.graphs:
-            works = [functools.partial(network.capture, count) for network in networks]
+            works: list[Ready] = [functools.partial(network.capture, count) for network in networks]
+            if len(works) > 1:
+                numbers = itertools.count()  # branches run at the same time, and must not share cuBLAS's workspace
+                works = [
+                    work if network.mode.fused else cublas.beside(next(numbers), work)
+                    for network, work in zip(networks, works, strict=True)
+                ]
             work = works[0] if len(works) == 1 else functools.partial(self._backend.beside, works)
             self.graphs[count] = self._backend.capture(work)
         self.graphs[count].launch()

@@ -63,7 +63,7 @@ class TrainingStep:
     def __init__(
         self, model: Any, data: Any, loss: Any, optimizer: Any, schedule: Any, recipe: Recipe, mode: LaunchMode
     ) -> None:
-        self.model, self.data = model, data
+        self.model, self.data, self.mode = model, data, mode
         self.loss, self.optimizer, self.schedule, self.recipe = loss, optimizer, schedule, recipe
         self.batch, self.iterations = batch, iterations = int(recipe.batch_size), int(recipe.iterations or 0)
         self.backend = backend = model.backend

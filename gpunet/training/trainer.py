@@ -267,12 +267,8 @@ class Trainer:
 
     @property
     def joins(self) -> bool:
-        """Whether its steps can be done together with those of others, as branches of one graph.
-
-        Products by cuBLAS cannot: branches that run at the same time would share its workspace.
-        """
-        own_products = self.mode.captured and self.mode.fused
-        return own_products and self.step.refused is None and not self.callbacks.each_step
+        """Whether its steps can be done together with those of others, as branches of one graph."""
+        return self.mode.captured and self.step.refused is None and not self.callbacks.each_step
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import io
 import re
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet.kernels import cublas
 from gpunet.training.progress import ProgressRows
 from gpunet.training.together import Course, Joint
 
@@ -326,12 +328,30 @@ def test_without_a_graph_each_does_its_own_steps(cuda: gn.Backend, monkeypatch: 
     assert together(many(cuda)[:3]) == wanted
 
 
-def test_products_by_cublas_stay_out_of_the_common_graph(cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_branches_with_products_by_cublas_share_no_workspace(cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", 3000)
-    wanted = [alone(trainer) for trainer in many(cuda, 12)[:3]]
-    made = many(cuda, 12)[:3]
-    assert [trainer.joins for trainer in made] == [False, True, False]
-    assert together(made) == wanted
+
+    def made() -> list[gn.Trainer]:
+        reduced = gn.MLP([12, 8, 3], backend=cuda, seed=2)
+        return [*many(cuda, 12)[:4], gn.Trainer(reduced, DATA, batch_size=16, iterations=12, precision="bfloat16")]
+
+    wanted = [alone(trainer) for trainer in made()]
+    assert together(made()) == wanted
+    monkeypatch.setattr(cublas, "_handle", functools.cache(lambda ordinal, number=0: cublas.Handle()))
+    trainers, used = made(), dict[int, set[int]]()
+    assert [trainer.mode.fused for trainer in trainers] == [False, True, False, False, False]
+    assert all(trainer.joins for trainer in trainers)
+    joint, courses = waiting(trainers)
+    follow = cublas.Handle.follow
+
+    def noted(handle: cublas.Handle, stream: int) -> None:
+        used.setdefault(stream, set()).add(handle.workspace.data.ptr)
+        follow(handle, stream)
+
+    monkeypatch.setattr(cublas.Handle, "follow", noted)
+    joint.run(courses)
+    assert [len(workspaces) for workspaces in used.values()] == [1] * 4
+    assert len(set.union(*used.values())) == 4
 
 
 def test_both_devices_at_once(cuda: gn.Backend) -> None:
