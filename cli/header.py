@@ -72,6 +72,8 @@ def steps_row(trainer: Trainer) -> list[tuple[str, str]]:
     threads = plan["threads"]
     rows = [(name, plan[name]) for name in ("batches", "order") if plan[name]]
     rows += [("steps", plan["graph"] + (f", up to {threads} threads" if threads and threads > 1 else ""))]
+    if trainer.ranks.size > 1:
+        rows.append(("ranks", f"{trainer.ranks.description}, {counted(trainer.share, 'row')} of a batch each"))
     if trainer.iteration:
         rows.append(("resumed", f"goes on after iteration {trainer.iteration:,} of {trainer.iterations:,}"))
     return rows

@@ -36,13 +36,13 @@ def options(out: str | None, resume: str | None, force: bool, log: list[str] | N
 
 
 def check_resumed(folder: RunFolder, given: dict[str, Any]) -> None:
-    """Refuse settings for a run that is resumed; only the device may be another.
+    """Refuse settings for a run that is resumed; only the device and the ranks may be others.
 
     Raises:
         UsageError: another setting was given.
     """
     for name in given:
-        if name != "device":
+        if name not in ("device", "distributed"):
             raise UsageError(
                 f"--{name.replace('_', '-')}: a resumed run keeps its settings; leave it out, or start a new run with "
                 f"--config {folder.path / 'config.json'} --{name.replace('_', '-')} {given[name]}."

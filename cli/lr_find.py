@@ -16,7 +16,7 @@ from gpunet.runs.settings import build_dataset, build_model, option
 from gpunet.training.rate_finder import DECIDED, find_learning_rate
 
 #: Settings that say how a whole run goes, of which there is none.
-UNUSED = ("lr", "schedule", "metric", *DECIDED)
+UNUSED = ("lr", "schedule", "metric", "distributed", *DECIDED)
 
 
 @setting_options

@@ -6,6 +6,7 @@ keeps a run on disk (`cli/keep.py`).
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any, Optional
 
@@ -16,6 +17,7 @@ from gpunet.cli import display, keep, several
 from gpunet.cli.errors import Interrupted
 from gpunet.cli.header import counted, header, show_estimate, steps_row, tried_out
 from gpunet.cli.options import at_least, choices, resolve, setting_options
+from gpunet.cli.ranks import alike, assisting, one_voice, taking_part
 from gpunet.cli.results import result_line
 from gpunet.cli.stopping import stopping
 from gpunet.errors import TrainingDiverged, UsageError
@@ -127,15 +129,18 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
         Interrupted: Ctrl-C or SIGTERM; the step was done to its end, and the callbacks have been told.
     """
     record: Record | None = None
+    together = False  # with all other ranks
     try:
         with stopping([trainer]) as signals:
             for each in trainer.steps():
                 record = each
         if isinstance(record, ResultRecord):
             return record
-        raise signals[0]
+        together = True
+        raise signals[0] if signals else KeyboardInterrupt
     except TrainingDiverged as error:  # with the option as it is typed here
-        raise TrainingDiverged(str(error).replace("clip_norm", "--clip-norm"), error.iteration) from None
+        raised = TrainingDiverged(str(error).replace("clip_norm", "--clip-norm"), error.iteration)
+        raise (alike(raised) if error.everywhere else raised) from None
     except KeyboardInterrupt as error:
         told = [f"Stopped at iteration {trainer.iteration:,} of {trainer.iterations:,}."]
         if isinstance(record, StepRecord):
@@ -147,7 +152,8 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
             told.append("Nothing was kept; with --out RUN the run could go on from here.")
         else:
             told.append(f"Kept in {folder.path}; go on with: gpunet train --resume {folder.path}")
-        raise Interrupted("\n".join(told), error) from None
+        stopped = Interrupted("\n".join(told), error)
+        raise (alike(stopped) if together else stopped) from None
 
 
 @setting_options
@@ -259,75 +265,90 @@ def command(
       gpunet train --init-from runs/a --lr 0.01 --epochs 20 --out runs/b
       gpunet train --config runs/a/config.json
       gpunet train --data mnist --hidden 2000,2000 --epochs 50 --dry-run
+      mpirun -n 4 gpunet train --distributed mpi --data mnist --batch-size 400
     """
     kept = keep.options(
         out, resume, force, log, checkpoint_every=checkpoint_every, checkpoint_seconds=checkpoint_seconds,
         keep=keep_checkpoints,
     )  # fmt: skip
     networks = several.asked(ensemble, folds, resume, config)
-    folder = None
-    if resume is not None:
-        if config is not None:
-            raise UsageError("--config: a resumed run keeps its settings; leave it out, or start a new run.")
-        if dry_run:
-            raise UsageError("--dry-run: a run that is resumed cannot be tried out; leave one of the two out.")
-        folder = RunFolder(resume)
-        folder.config()
-        folder.lock()
-        keep.check_resumed(folder, given)
-        if (ended := folder.result()) is not None:
-            _finished(folder, ended, json)
-            return
-        settings = folder.settings().with_changes(**given)
-    else:
-        with display.DownloadBar(quiet=quiet) as progress:
-            settings = resolve(given, config, folds, progress)
-    backend = get_backend(settings.device)
-    if folder is not None and "device" not in given:
-        backend.reason = folder.config().get("device_reason", backend.reason)  # why it was taken at first
-    if networks is not None:
-        several.train(networks, settings, backend, folder, out, force, kept, dry_run=dry_run, json=json, quiet=quiet)
-        return
+    if resume is not None and config is not None:
+        raise UsageError("--config: a resumed run keeps its settings; leave it out, or start a new run.")
+    if resume is not None and dry_run:
+        raise UsageError("--dry-run: a run that is resumed cannot be tried out; leave one of the two out.")
     with display.DownloadBar(quiet=quiet) as progress:
-        data = build_dataset(settings, progress)
-    told = not quiet and (not json or display.can_redraw(sys.stderr))
-    if told:  # before the network is made, which may take long
-        display.pairs(header(settings, data, backend), stderr=json, width=11)
-        sys.stdout.flush()
-    trainer = build_trainer(settings, build_model(settings, data, backend), data)
-    if folder is not None:
-        trainer = folder.resume(trainer)
-        for remark in folder.remarks:
-            display.note(f"note: {remark}")
-    elif config is not None:
-        keep.note_changes(config, trainer)
-    rows = steps_row(trainer)
-    if folder is None and settings.init_from is not None:
-        rows.append(("begins with", begin_from(trainer, settings.init_from)))
-    if told:
-        display.pairs(rows, stderr=json, width=11)
-        display.write("", stderr=json)
-        sys.stdout.flush()
-    if dry_run:
-        show_estimate(tried_out(trainer), json)
-        return
-    if folder is None and out is not None:
-        folder = RunFolder.start(out, trainer, settings, force=force, command=["gpunet", *sys.argv[1:]], **kept)
-    elif folder is None:
-        trainer.callbacks += Recording(**kept).logs(None)
-    bar = ProgressBar()
-    if json or not quiet:
-        trainer.callbacks += [] if quiet else [bar]
-        trainer.callbacks.append(JsonLines(bar) if json else Lines(bar))
-    result = watch(trainer, folder)
-    if quiet and not json:
-        display.line(f"{result_line(result.as_dict())}; {result_speed(result)}")
-    elif not json:
-        show(result)
+        settings = None if resume is not None else resolve(given, config, folds, progress)
+    ranks = taking_part(given.get("distributed") if settings is None else settings.distributed)
+    with one_voice(ranks), contextlib.ExitStack() as setting_up:
+        if ranks.size > 1 and (dry_run or networks is not None):
+            option = "--dry-run" if dry_run else "--ensemble, --folds"
+            raise alike(UsageError(f"{option}: this is for one process; leave it or --distributed out."))
+        if ranks.rank:
+            if (trainer := assisting(ranks, settings)) is not None:
+                watch(trainer, None)
+            return
+        setting_up.enter_context(ranks.together())
+        folder = None
+        if settings is None:
+            folder = RunFolder(str(resume))
+            folder.config()
+            folder.lock()
+            keep.check_resumed(folder, given)
+            if (ended := folder.result()) is not None:
+                ranks.first(None)
+                _finished(folder, ended, json)
+                return
+            settings = ranks.first(folder.settings().with_changes(**{"distributed": None, **given}))
+        backend = get_backend(settings.device)
+        if folder is not None and "device" not in given:
+            backend.reason = folder.config().get("device_reason", backend.reason)  # why it was taken at first
+        if networks is not None:
+            several.train(
+                networks, settings, backend, folder, out, force, kept, dry_run=dry_run, json=json, quiet=quiet
+            )
+            return
+        with display.DownloadBar(quiet=quiet) as progress:
+            data = build_dataset(settings, progress)
+        told = not quiet and (not json or display.can_redraw(sys.stderr))
+        if told:  # before the network is made, which may take long
+            display.pairs(header(settings, data, backend), stderr=json, width=11)
+            sys.stdout.flush()
+        trainer = build_trainer(settings, build_model(settings, data, backend), data)
         if folder is not None:
-            display.line(f"kept in {folder.path}; evaluate it with: gpunet evaluate {folder.path}")
-        elif display.is_terminal(sys.stdout):
-            display.line("not kept; --out RUN would keep the network, its records and checkpoints", style="dim")
+            trainer = folder.resume(trainer)
+            for remark in folder.remarks:
+                display.note(f"note: {remark}")
+        elif config is not None:
+            keep.note_changes(config, trainer)
+        rows = steps_row(trainer)
+        if folder is None and settings.init_from is not None:
+            rows.append(("begins with", begin_from(trainer, settings.init_from)))
+        if told:
+            display.pairs(rows, stderr=json, width=11)
+            display.write("", stderr=json)
+            sys.stdout.flush()
+        if dry_run:
+            show_estimate(tried_out(trainer), json)
+            return
+        if folder is None and out is not None:
+            command = ["gpunet", *sys.argv[1:]]
+            folder = RunFolder.start(out, trainer, settings, force=force, command=command, **kept)
+        elif folder is None:
+            trainer.callbacks += Recording(**kept).logs(None)
+        setting_up.close()  # from here on the ranks do their steps together
+        bar = ProgressBar()
+        if json or not quiet:
+            trainer.callbacks += [] if quiet else [bar]
+            trainer.callbacks.append(JsonLines(bar) if json else Lines(bar))
+        result = watch(trainer, folder)
+        if quiet and not json:
+            display.line(f"{result_line(result.as_dict())}; {result_speed(result)}")
+        elif not json:
+            show(result)
+            if folder is not None:
+                display.line(f"kept in {folder.path}; evaluate it with: gpunet evaluate {folder.path}")
+            elif display.is_terminal(sys.stdout):
+                display.line("not kept; --out RUN would keep the network, its records and checkpoints", style="dim")
 
 
 def _finished(folder: RunFolder, result: dict[str, Any], json: bool) -> None:

@@ -12,15 +12,34 @@ def one_line(value: Any, length: int = 60) -> str:
 
 
 class GpunetError(Exception):
-    """Base of every error that gpunet raises on purpose; its text is one sentence for the user."""
+    """Base of every error that gpunet raises on purpose; its text is one sentence for the user.
+
+    Attributes:
+        exit_code: that of the command line.
+        everywhere: whether every rank of a distributed training raises it alike, so that one of them need say it.
+    """
 
     exit_code = 1
+    everywhere = False
 
 
 class UsageError(GpunetError, ValueError):
     """An argument, an option or a name that cannot be used; the caller has to change it."""
 
     exit_code = 2
+
+
+class RankFailed(GpunetError):
+    """What one rank of a distributed training could not do; every rank raises it."""
+
+    everywhere = True
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message, exit_code)
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class DataError(GpunetError):

@@ -19,34 +19,37 @@ from gpunet.kernels.random import Stream
 
 @dataclass
 class Drop:
-    """The dropout behind a layer: its random numbers and rate, the control block, and where mask and result go."""
+    """The dropout behind a layer: its random numbers and rate, the control block, and where mask and result go, and
+    which of the step's random numbers is that of the first element."""
 
     stream: Stream
     rate: float
     control: Any
     mask: Any
     kept: Any
+    first: int = 0
 
     def bind(self, y: Any) -> Ready:
         """The dropout of `y`, ready to be run."""
-        return dropout.bind(y, self.stream, self.rate, self.control, self.mask, self.kept)
+        return dropout.bind(y, self.stream, self.rate, self.control, self.mask, self.kept, self.first)
 
 
 @operation
-def dropout(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any) -> Ready:
+def dropout(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any, first: int = 0) -> Ready:
     """out = y * mask, with mask 0 at probability `rate` and 1 / (1 - rate) elsewhere.
 
     Args:
         y: (batch, n).
-        stream: the random numbers of this layer; element i takes number i of the step in the control block.
+        stream: the random numbers of this layer; element i takes number `first` + i of the step in the control block.
         rate: in [0, 1).
         mask: (batch, n), written.
         out: (batch, n), written.
+        first: where the rows are part of a larger batch, the number of elements before them.
     """
     limit, factor = threshold(rate), y.dtype.type(1 / (1 - rate))
 
     def run() -> None:
-        bits = stream.draw(int(control[at.STEP]), y.size).reshape(y.shape)
+        bits = stream.draw(int(control[at.STEP]), y.size, first).reshape(y.shape)
         np.multiply(bits < limit, factor, out=mask)
         np.multiply(y, mask, out=out)
 
@@ -59,10 +62,10 @@ def threshold(rate: float) -> np.uint64:
 
 
 @dropout.cuda
-def _dropout_cuda(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any) -> Ready:
+def _dropout_cuda(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any, first: int = 0) -> Ready:
     kernel = elementwise(
-        "T y, uint64 seed, uint64 word, uint64 limit, float64 factor, raw int64 control", "T mask, T out",
-        "mask = philox(seed, word, control[1], i) < limit ? T(factor) : T(0); out = y * mask", "dropout",
+        "T y, uint64 seed, uint64 word, uint64 limit, float64 factor, int64 first, raw int64 control", "T mask, T out",
+        "mask = philox(seed, word, control[1], first + i) < limit ? T(factor) : T(0); out = y * mask", "dropout",
         source("philox.cuh"),
     )  # fmt: skip
-    return partial(kernel, y, *stream.key, threshold(rate), 1 / (1 - rate), control, mask, out)
+    return partial(kernel, y, *stream.key, threshold(rate), 1 / (1 - rate), first, control, mask, out)

@@ -166,7 +166,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) dense_forward(
     const REAL* __restrict__ x, const REAL* __restrict__ weights, const REAL* __restrict__ bias, REAL* pre, REAL* out,
     int batch, int inputs, int outputs
 #if DROPOUT
-    , unsigned long long seed, unsigned long long word, unsigned long long limit, double factor,
+    , unsigned long long seed, unsigned long long word, unsigned long long limit, double factor, int64 first,
     const int64* __restrict__ control, REAL* mask, REAL* kept
 #endif
 ) {
@@ -188,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) dense_forward(
         }
         store(out + at, value);
 #if DROPOUT
-        const ACC share = philox(seed, word, control[STEP], at) < limit ? (ACC)factor : ACC(0);
+        const ACC share = philox(seed, word, control[STEP], first + at) < limit ? (ACC)factor : ACC(0);
         store(mask + at, share);
         store(kept + at, value * share);
 #endif

@@ -45,7 +45,8 @@ def forward(x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, o
     dropped: tuple[Any, ...] = ()
     if drop is not None:
         factor = np.float64(1 / (1 - drop.rate))
-        dropped = (*drop.stream.key, threshold(drop.rate), factor, drop.control, drop.mask, drop.kept)
+        first = np.int64(drop.first)
+        dropped = (*drop.stream.key, threshold(drop.rate), factor, first, drop.control, drop.mask, drop.kept)
     return launch(
         kernel, _tiles(batch, outputs, tile), THREADS, x, weights, bias, pre, out,
         np.int32(batch), np.int32(inputs), np.int32(outputs), *dropped,

@@ -35,14 +35,15 @@ class Stream:
         self._bits = np.random.Philox(key=self.key)
         self._state = self._bits.state
 
-    def draw(self, step: int, count: int) -> np.ndarray:
-        """The first `count` uint32 numbers of a step.
+    def draw(self, step: int, count: int, first: int = 0) -> np.ndarray:
+        """`count` uint32 numbers of a step, from number `first` on.
 
         NumPy's Philox adds one to its counter before it computes a block, so block `j` of a step has
         counter (j + 1, 0, step, 0); the CUDA form does the same.
         """
+        block, before = divmod(first, 8)
         state = self._state
-        state["state"]["counter"] = np.array([0, 0, step, 0], np.uint64)
+        state["state"]["counter"] = np.array([block, 0, step, 0], np.uint64)
         state["buffer_pos"] = 4
         self._bits.state = state
-        return self._bits.random_raw((count + 1) // 2).view(np.uint32)[:count]
+        return self._bits.random_raw((before + count + 1) // 2).view(np.uint32)[before : before + count]

@@ -137,15 +137,16 @@ class Threads:
 
     Args:
         backend: the `Backend`.
-        asked: at most so many; all cores by default.
+        asked: at most so many; by default all cores, or its share of them.
+        processes: how many of this machine share its cores.
 
     Raises:
         UsageError: the number is none.
     """
 
-    def __init__(self, backend: Any, asked: int | None = None) -> None:
-        asked = None if asked is None else whole("threads", asked)
-        self.number = None if backend.name != "cpu" else cores() if asked is None else min(asked, cores())
+    def __init__(self, backend: Any, asked: int | None = None, processes: int = 1) -> None:
+        asked = max(cores() // processes, 1) if asked is None else whole("threads", asked)
+        self.number = None if backend.name != "cpu" else min(asked, cores())
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

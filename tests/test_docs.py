@@ -117,7 +117,7 @@ def test_every_option_of_a_gpunet_command_exists(page):
 def test_options_named_in_the_text_exist(page):
     every = set().union(*commands().values())
     text = page.read_text(encoding="utf-8")
-    others = {"--no-deps", "--check", "--strict"}  # of other programs
+    others = {"--no-deps", "--check", "--strict", "--kill-on-bad-exit", "--no-binary", "--signal"}  # of other programs
     for name in re.findall(r"`(--[a-z0-9-]+)[ `=]", text):
         assert name in every | others, f"{page.name} names {name}, which no command has"
 
@@ -247,7 +247,7 @@ def test_every_help_says_what_each_option_does_and_shows_examples(path):
     text = command.get_help(context)
     examples = re.search(r"^ *Examples?:\n((?:.*\S.*\n)+)", text, re.M)
     assert examples
-    assert all(line.strip().startswith("gpunet ") for line in examples[1].splitlines())
+    assert all(re.match(r" *(mpirun -n \d+ )?gpunet ", line) for line in examples[1].splitlines())
     assert not re.search(r"x>=|<str>|list\[", text)
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)

@@ -105,6 +105,7 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     *,
     metrics: Iterable[Any] = (),
+    ranks: Any = None,
 ) -> Evaluation:
     """Evaluate a model on a split (anything with `.images` and `.labels`).
 
@@ -116,6 +117,8 @@ def evaluate(
         loss: another loss than the model's own, a name or a `Loss`.
         progress: called with the examples done and all there are, before each chunk.
         metrics: names of `METRICS` or metrics of one's own, to be measured beside those of the task.
+        ranks: the processes that share the examples out, each of which finds the same (see `Trainer.ranks`); by
+            default this one does it all.
 
     Raises:
         UsageError: a metric is unknown or not for the task; the images are of another width than the model takes.
@@ -134,21 +137,25 @@ def evaluate(
     labels = targets_of(model, split)
     backend, xp = model.backend, model.backend.xp
     wide = np.float64 if model.dtype == np.float64 else np.float32
-    measured = Measurement(chosen(model.preparation.task, metrics), backend)
+    shared = ranks is not None and 1 < ranks.size <= len(labels)
+    mine, joined = (ranks.share(len(labels)), ranks.joined) if shared else (slice(0, len(labels)), None)
+    count = mine.stop - mine.start
+    measured = Measurement(chosen(model.preparation.task, metrics), backend, joined)
     with backend.use(), np.errstate(over="ignore", invalid="ignore"):  # what overflows shows in the loss
-        losses, predictions = xp.empty(len(labels), wide), []
+        losses, predictions = xp.empty(count, wide), []
         step = max(CHUNK, LOGITS // model.outputs)
-        for start in range(0, len(labels), step):
-            part = slice(start, min(start + step, len(labels)))
+        for start in range(0, count, step):
+            part = slice(mine.start + start, min(mine.start + start + step, mine.stop))
             if progress is not None:
-                progress(start, len(labels))
+                progress(start, count)
             logits = model.forward(images[part])
             targets = backend.to_device(labels[part], np.int32 if labels.ndim == 1 else model.dtype)
-            loss_step(logits, None, targets, loss, xp.empty_like(logits), None, losses[part], None)
+            loss_step(logits, None, targets, loss, xp.empty_like(logits), None, losses[start : start + step], None)
             answers = Answers(logits, targets, loss, model.preparation, xp)
             measured.add(answers)
             predictions.append(answers.predicted)
         host_losses, guesses = backend.to_host(losses), backend.to_host(xp.concatenate(predictions))
+    host_losses, guesses = measured.joined(host_losses), measured.joined(guesses)
     weights = getattr(split, "weights", None)
     of_loss = loss.example_weights(labels, weights, model.outputs, np)
     truth = Answers(None, labels, loss, model.preparation, np).right

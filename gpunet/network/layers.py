@@ -29,6 +29,7 @@ class Workspace:
         delta: the gradient with respect to the pre-activations.
         fused: whether the matrix products are our own CUDA kernels (see `kernels/dense.py`).
         cores: the tensor cores that compute the products on CUDA; None for the precision of the arrays.
+        first_row: which row of the whole batch the first one is, where this is a share of it.
     """
 
     pre: Any
@@ -38,6 +39,7 @@ class Workspace:
     delta: Any
     fused: bool
     cores: TensorCores | None
+    first_row: int = 0
 
 
 class Dense:
@@ -65,11 +67,12 @@ class Dense:
         self.last = last
 
     def workspace(
-        self, backend: Any, batch: int, training: bool, fused: bool = False, precision: str = "float32"
-    ) -> Workspace:
+        self, backend: Any, batch: int, training: bool, fused: bool = False, precision: str = "float32",
+        first_row: int = 0,
+    ) -> Workspace:  # fmt: skip
         """A workspace for one batch; without `training` only what the forward pass writes.
 
-        `fused` as there; `precision` is one of `tensor_cores.PRECISIONS`.
+        `fused` and `first_row` as there; `precision` is one of `tensor_cores.PRECISIONS`.
         """
         shape, dtype = (batch, self.weights.shape[1]), self.weights.dtype
         # The rows of a few logits are reduced along the short axis; with the batch contiguous NumPy does that
@@ -88,6 +91,7 @@ class Dense:
             delta=backend.empty(shape, dtype, order) if training else None,
             fused=fused,
             cores=TensorCores.of(precision, backend, batch, *self.weights.shape),
+            first_row=first_row,
         )
 
     def forward(self, x: Any, workspace: Workspace, control: Any = None) -> Ready:
@@ -101,7 +105,8 @@ class Dense:
         bias = None if self.last else self.bias
         drop = None
         if workspace.mask is not None and control is not None:
-            drop = Drop(self.stream, self.dropout, control, workspace.mask, workspace.kept)
+            first = workspace.first_row * self.weights.shape[1]
+            drop = Drop(self.stream, self.dropout, control, workspace.mask, workspace.kept, first)
         pre, output, fused, cores = workspace.pre, workspace.output, workspace.fused, workspace.cores
         return dense_forward.bind(x, self.weights, bias, self.activation, pre, output, drop, fused, cores)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -472,11 +472,13 @@ class Measurement:
     Args:
         metrics: the metrics.
         backend: the device of the answers.
+        joined: what makes one array of what several processes have, on each of them.
     """
 
-    def __init__(self, metrics: Sequence[Metric], backend: Any) -> None:
+    def __init__(self, metrics: Sequence[Metric], backend: Any, joined: Callable[[Any], Any] | None = None) -> None:
         self.metrics = metrics
         self.backend = backend
+        self.joined = joined or (lambda array: array)
         self._chunks: list[list[tuple[Any, ...]]] = []
 
     def add(self, answers: Answers) -> None:
@@ -489,7 +491,7 @@ class Measurement:
         join, result = self.backend.xp.concatenate, {}
         for metric, chunks in zip(self.metrics, zip(*self._chunks, strict=True), strict=True):
             with self.backend.use():
-                columns = [self.backend.to_host(join(parts)) for parts in zip(*chunks, strict=True)]
+                columns = [self.joined(self.backend.to_host(join(parts))) for parts in zip(*chunks, strict=True)]
             result[metric.key] = metric.total(columns[0] if len(columns) == 1 else tuple(columns), weights)
         return result
 

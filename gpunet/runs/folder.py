@@ -117,6 +117,8 @@ class RunFolder:
             MissingExtra: a log needs a package that is not installed.
         """
         folder = cls(path)
+        if trainer.ranks.rank:
+            return folder  # rank 0 keeps the run
         recording = Recording(checkpoint_every, checkpoint_seconds, keep, tuple(log))
         logs = recording.logs(folder.path)
         config = {
@@ -145,6 +147,8 @@ class RunFolder:
             device: another device than the run's, for the trainer that is made.
             progress: called while a data set is downloaded, see `load_dataset`.
 
+        Of several ranks each calls this with its trainer; rank 0 alone reads and keeps the run.
+
         Returns:
             The trainer, at the step of the checkpoint. `remarks` holds what is worth saying.
 
@@ -152,18 +156,23 @@ class RunFolder:
             CheckpointError: there is no run, it is damaged or of other data, or another process is writing it.
             UsageError: config.json has no settings, so that a trainer has to be given.
         """
+        if trainer is not None and trainer.ranks.rank:
+            trainer.restore(*trainer.ranks.first(None))
+            return trainer
         config = self.config()
         self.lock()
         recording = Recording.from_dict(config.get("recording"), self.path)
         if trainer is None:
             settings = self.settings()
-            settings = settings if device is None else settings.with_changes(device=device)
+            settings = settings.with_changes(distributed=None, **({} if device is None else {"device": device}))
             data = build_dataset(settings, progress)
             trainer = build_trainer(settings, build_model(settings, data, get_backend(settings.device)), data)
         changed = run_config.changes(config, trainer)
         if "data" in changed:
             raise CheckpointError(f"{self.path}: the run was made with other data than {trainer.data.name} has now.")
         self.remarks = [*run_config.remark(changed), *self.restore(trainer)]
+        if trainer.ranks.size > 1:
+            trainer.ranks.first(trainer.state())
         self._keep(trainer, recording, recording.logs(self.path))
         return trainer
 
@@ -376,7 +385,7 @@ def _last_result(path: Path) -> dict[str, Any] | None:
 
 def located(settings: Settings, trainer: Trainer) -> Settings:
     """Settings that mean the same wherever they are read: nothing is left to a default, and the paths are absolute."""
-    changes: dict[str, Any] = {"device": trainer.backend.device}
+    changes: dict[str, Any] = {"device": trainer.backend.device, "distributed": None}
     if trainer.recipe.shuffle == "chunks":  # which may have been chosen by the memory that this machine has
         changes["shuffle"] = "chunks"
     if settings.data not in DATASETS:

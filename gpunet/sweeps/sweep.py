@@ -49,7 +49,7 @@ from gpunet.sweeps.trials import (
 #: The share of the training examples that is held out to choose by, where the data has no validation split.
 HELD_OUT = 0.1
 #: Settings that say where and how a run is done and not what comes out of it (but for rounding).
-_ELSEWHERE = ("data_dir", "device", "graph", "threads", "log_every", "recipe")
+_ELSEWHERE = ("data_dir", "device", "graph", "threads", "distributed", "log_every", "recipe")
 #: Settings that `build_dataset` holds against the data.
 _CHECKED_WITH_DATA = ("batch_size", "class_weights", "loss", "label_smoothing", "early_stopping", "validate_every")
 
@@ -86,6 +86,8 @@ class Sweep:
     ) -> None:
         checked = grids.check(check_keys(dict(grid or {})))
         base = settings if isinstance(settings, Settings) else _with_recipe(settings or {}, checked, data, progress)
+        if base.distributed is not None or "distributed" in checked:
+            raise UsageError("distributed: each run of a sweep is trained by one process; leave it out.")
         if "seed" in checked:
             if seeds != 1:
                 raise UsageError("the grid names the seeds; leave out the number of seeds.")

@@ -168,6 +168,33 @@ def order_of(recipe: Recipe, inputs: Any) -> Order:
     return Order(len(inputs), seed, recipe.shuffle != "off")
 
 
+class Share(Order):
+    """The order of those rows of every batch that are one rank's.
+
+    What it calls an epoch are about as many rows as the rank takes of one.
+
+    Args:
+        whole: the order of all rows.
+        batch: how many a step takes of them.
+        rows: which of these are the rank's.
+    """
+
+    def __init__(self, whole: Order, batch: int, rows: slice) -> None:
+        self._whole, self._batch, self._start, self._own = whole, batch, rows.start, rows.stop - rows.start
+        super().__init__(max(whole.examples * self._own // batch, self._own), whole.seed, whole.shuffle)
+        self.told = whole.told
+
+    def rows(self, first: int, last: int) -> np.ndarray:
+        """The rows (last - first,) at these of the rank's places."""
+        steps, within = np.divmod(np.arange(first, last), self._own)
+        places = steps * self._batch + self._start + within
+        return self._whole.rows(int(places[0]), int(places[-1]) + 1)[places - places[0]]
+
+    def permutation(self, epoch: int) -> np.ndarray:
+        """The rows (own examples,) int32 at as many of the rank's places as it takes for about an epoch."""
+        return self.rows(epoch * self.examples, (epoch + 1) * self.examples)
+
+
 class Resident:
     """The training split on the device, and the ring of permutations that the batch gather reads.
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 class Callback:
     """Base of the callbacks; each method does nothing, so that a callback has those that it needs.
 
-    Training gives the same numbers with callbacks and without, unless `on_step` changes what it finds.
+    Training gives the same numbers with callbacks and without, unless `on_step` changes what it finds. Of several
+    ranks (see `Trainer.ranks`) each tells the callbacks that have an `on_step`, which may change the weights, and rank
+    0 alone the others, which may write and draw.
     """
 
     def __repr__(self) -> str:
@@ -51,9 +53,12 @@ class Callback:
 class Callbacks(list[Callback]):
     """The callbacks of a run; what is told to them is told to each in turn."""
 
+    def _told(self, trainer: Any) -> list[Callback]:
+        return self.each_step if trainer.ranks.rank else self
+
     def start(self, trainer: Any) -> None:
         """Tell that training begins."""
-        for callback in self:
+        for callback in self._told(trainer):
             callback.on_start(trainer)
 
     @property
@@ -63,18 +68,18 @@ class Callbacks(list[Callback]):
 
     def record(self, record: Record, trainer: Any) -> Record:
         """Tell a record, and give it back."""
-        for callback in self:
+        for callback in self._told(trainer):
             callback.on_record(record, trainer)
         return record
 
     def checkpoint(self, trainer: Any) -> None:
         """Tell that it is time for a checkpoint."""
-        for callback in self:
+        for callback in self._told(trainer):
             callback.on_checkpoint(trainer)
 
     def end(self, trainer: Any) -> None:
         """Tell that training ends here."""
-        for callback in self:
+        for callback in self._told(trainer):
             callback.on_end(trainer)
 
 

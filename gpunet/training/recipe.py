@@ -23,6 +23,7 @@ from gpunet.keywords import SYNONYMS, checked, suggestion
 from gpunet.network.metrics import METRICS, Metric, chosen
 from gpunet.notebook import changed
 from gpunet.training.layer_rates import reader as read_layer_rates
+from gpunet.training.ranks import ENGINES
 
 TRAINING = "Training"
 REGULARISATION = "Regularisation"
@@ -152,6 +153,9 @@ class Recipe:
         names=("auto",))  # fmt: skip
     threads: int | None = option(None, read.optional(read.whole(1, example="1")), RUN, "N",
         "Threads on the CPU, at most; how many there are changes no number.", shown="all cores")  # fmt: skip
+    distributed: str | None = option(None, read.optional(read.choice(ENGINES, "engine")), RUN, "HOW",
+        "Share every batch out among the processes that mpirun or srun started, and add their gradients up: mpi.",
+        shown="off", names=ENGINES)  # fmt: skip
     log_every: int = option(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
 
     __repr__ = changed
@@ -228,6 +232,16 @@ class Recipe:
         if data.validation is None and self.early_stopping is not None:
             read.refuse(self.named("early_stopping"), self.early_stopping,
                 f"{data.name} has no validation examples; hold some out of the training set.")  # fmt: skip
+
+    def check_ranks(self, count: int) -> None:
+        """Refuse a batch that is too small to be shared out among so many ranks; of a `fitted` recipe.
+
+        Raises:
+            UsageError: some rank would get no example.
+        """
+        if int(self.batch_size) < count:
+            read.refuse(self.named("batch_size"), self.batch_size,
+                f"{count} ranks share every batch out; give each of them an example at least.")  # fmt: skip
 
     def fitted(self, data: Any, seed: int) -> Recipe:
         """The recipe in numbers: what it leaves open, or says in other units, for a data set.
@@ -312,6 +326,7 @@ class Options(TypedDict, total=False):
     precision: str
     steps_per_launch: int | str
     threads: int | None
+    distributed: str | None
     log_every: int
 
 

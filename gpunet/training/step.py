@@ -27,6 +27,7 @@ from gpunet.training.batches import Order
 from gpunet.training.coefficients import Coefficients
 from gpunet.training.graph import LaunchMode, StepGraph
 from gpunet.training.layer_rates import factors, spans
+from gpunet.training.ranks import ALONE, Ranks
 from gpunet.training.recipe import Recipe
 from gpunet.training.streaming import source_of
 
@@ -40,6 +41,7 @@ class TrainingStep:
         loss, optimizer, schedule: what is minimised, how, and the learning rate of each step.
         recipe: how to train, `fitted` to the data.
         mode: how steps are carried out (see `graph.launch_mode`).
+        ranks: the processes that a batch is shared out among; what is said of a batch below is of this one's share.
 
     Attributes:
         source: what the batches are taken from (see `streaming.py`), and `batches`: what it is and why, in a few words.
@@ -61,19 +63,26 @@ class TrainingStep:
     """
 
     def __init__(
-        self, model: Any, data: Any, loss: Any, optimizer: Any, schedule: Any, recipe: Recipe, mode: LaunchMode
-    ) -> None:
+        self, model: Any, data: Any, loss: Any, optimizer: Any, schedule: Any, recipe: Recipe, mode: LaunchMode,
+        ranks: Ranks = ALONE,
+    ) -> None:  # fmt: skip
         self.model, self.data, self.mode = model, data, mode
         self.loss, self.optimizer, self.schedule, self.recipe = loss, optimizer, schedule, recipe
-        self.batch, self.iterations = batch, iterations = int(recipe.batch_size), int(recipe.iterations or 0)
+        self.ranks, self.iterations = ranks, int(recipe.iterations or 0)
+        whole, iterations = int(recipe.batch_size), self.iterations
+        rows = ranks.share(whole)
+        self.batch = batch = rows.stop - rows.start
         self.backend = backend = model.backend
         self.factors = factors(model, recipe.layer_rates)
         self.spans = spans(model, self.factors)
         with backend.use():
-            self.source, self.batches = source_of(model, data, loss, optimizer, recipe, mode.steps)
+            self.source, self.batches = source_of(model, data, loss, optimizer, recipe, mode.steps, ranks)
             self.images, self.labels, self.weights = self.source.inputs, self.source.labels, self.source.weights
             self.batch_weights = None if self.weights is None else backend.empty(batch, model.dtype)
             self.total_weight = None if self.weights is None else backend.empty(1, model.dtype)
+            if ranks.size > 1 and self.weights is None:  # an example counts one of the whole batch, not of the share
+                self.batch_weights = backend.to_device(np.ones(batch, model.dtype))
+                self.total_weight = backend.to_device(np.array([whole], model.dtype))
             self.control = backend.to_device(at.fresh())
             self.coefficients = Coefficients(
                 backend, model.dtype, optimizer, schedule, iterations=iterations, control=self.control,
@@ -87,8 +96,7 @@ class TrainingStep:
             self.raw_rows = None if same else backend.empty((batch, columns), self.images.dtype)
             self.targets = backend.empty((batch, *self.labels.shape[1:]), self.labels.dtype)
             self.workspaces = [
-                layer.workspace(backend, batch, training=True, fused=mode.fused, precision=mode.precision)
-                for layer in model.layers
+                layer.workspace(backend, batch, True, mode.fused, mode.precision, rows.start) for layer in model.layers
             ]
             wide = np.float64 if model.dtype == np.float64 else np.float32
             self.losses = backend.zeros(batch, wide)
@@ -118,11 +126,11 @@ class TrainingStep:
         layers, workspaces = model.layers, self.workspaces
         ring, losses = self.source.ring, self.losses if want_losses else None
         columns, targets = self.columns, self.targets
-        weights, total = self.batch_weights, self.total_weight
-        yield gather.bind(
-            self.images, self.labels, ring, control, data.scale, columns, targets, self.raw_rows,
-            self.weights, weights, total,
-        )  # fmt: skip
+        weights, total, ranks = self.batch_weights, self.total_weight, self.ranks
+        taken = () if self.weights is None else (self.weights, weights, total)
+        yield gather.bind(self.images, self.labels, ring, control, data.scale, columns, targets, self.raw_rows, *taken)
+        if taken and ranks.size > 1:
+            yield ranks.sum(total, self.backend)
         if model.encoding is not None:
             yield encode.bind(columns, model.encoding, self.x)
         inputs = [self.x, *(workspace.kept for workspace in workspaces)]
@@ -136,6 +144,8 @@ class TrainingStep:
         for index in range(len(layers) - 1, lowest - 1, -1):
             below = layers[index - 1].as_below(workspaces[index - 1]) if index > lowest else None
             yield layers[index].backward(inputs[index], workspaces[index], below)
+        if ranks.size > 1:
+            yield ranks.sum(gradients, self.backend)
         if recipe.l2 or recipe.l1:
             yield add_penalty.bind(gradients, model.flat, decayed, recipe.l2, recipe.l1)
         for span in self.spans:
@@ -276,31 +286,34 @@ class TrainingStep:
         self.ask_rates_again()
 
     def read(self, metrics: Sequence[Metric]) -> tuple[float, dict[str, float]]:
-        """Loss (with penalties) and metrics of the last step's batch; waits for the device."""
-        measured = Measurement(metrics, self.backend)
+        """Loss (with penalties) and metrics of the last step's batch, of all ranks; waits for the device."""
+        joined = self.ranks.joined
+        measured = Measurement(metrics, self.backend, joined)
         with self.backend.use():  # the loss has left the logits with their bias
             logits = self.workspaces[-1].output
             measured.add(Answers(logits, self.targets, self.loss, self.data.preparation, self.backend.xp))
-            weights, samples = self.batch_weights, self.data.train.weights
-            if weights is not None:
-                weights = self.backend.to_host(weights)
-            if samples is not None:
-                samples = samples[self.source.rows(max(self.done - 1, 0))]  # before the first step nobody looks at them
-        loss = float(mean(self.backend.to_host(self.losses), weights))
+            weights, samples = None, self.data.train.weights
+            if self.weights is not None:
+                weights = joined(self.backend.to_host(self.batch_weights))
+            if samples is not None:  # before the first step nobody looks at them
+                samples = joined(samples[self.source.rows(max(self.done - 1, 0))])
+        loss = float(mean(joined(self.backend.to_host(self.losses)), weights))
         if self.recipe.l2 or self.recipe.l1:
             loss += float(self.penalty)
         return loss, measured.read(samples)
 
     def batch_loss(self) -> Any:
         """The loss (with penalties) of the last step's batch, if it was asked for its losses: one number on the device,
-        for which nothing waits."""
-        if self.batch_weights is None or self.total_weight is None:
+        for which nothing waits. Of several ranks each has that of its share."""
+        weights = self.batch_weights
+        if weights is None:
             return self.losses.mean() + self.penalty
         smallest = np.finfo(self.model.dtype).tiny  # in place of nothing, where the batch weighs nothing
-        total = self.backend.xp.maximum(self.total_weight[0], smallest)
-        return (self.losses * self.batch_weights).sum() / total + self.penalty
+        total = self.backend.xp.maximum(weights.sum(), smallest)
+        return (self.losses * weights).sum() / total + self.penalty
 
     def first_nonfinite(self) -> int:
         """The first step (0-based) whose loss was not finite, -1 if there is none; waits for the device."""
         with self.backend.use():
-            return int(self.control[at.NONFINITE])
+            found = self.ranks.gathered(int(self.control[at.NONFINITE]))
+        return min((step for step in found if step >= 0), default=-1)

@@ -15,8 +15,9 @@ import numpy as np
 
 from gpunet.backend import readable
 from gpunet.data.stored import StoredRows
-from gpunet.training.batches import Order, Resident, kind_of, order_of
+from gpunet.training.batches import Order, Resident, Share, kind_of, order_of
 from gpunet.training.memory import training_bytes
+from gpunet.training.ranks import ALONE, Ranks
 from gpunet.training.recipe import Recipe
 
 #: Bytes of inputs in a part of the ring, about; a batch that is larger is a part of its own.
@@ -170,7 +171,7 @@ class Files:
 
 
 def source_of(
-    model: Any, data: Any, loss: Any, optimizer: Any, recipe: Recipe, ahead: int = 1
+    model: Any, data: Any, loss: Any, optimizer: Any, recipe: Recipe, ahead: int = 1, ranks: Ranks = ALONE
 ) -> tuple[Resident | Streamed, str]:
     """Where the batches of a training run come from, and why from there, in a few words
     ("" where that goes without saying).
@@ -179,12 +180,16 @@ def source_of(
         model, data, loss, optimizer: what is trained, on what and how.
         recipe: how to train, `fitted` to the data.
         ahead: how many steps follow each other without the host in between, at most.
+        ranks: the processes that share every batch out.
     """
-    backend, train, batch = model.backend, data.train, int(recipe.batch_size)
+    backend, train, rows = model.backend, data.train, ranks.share(int(recipe.batch_size))
+    batch = rows.stop - rows.start
     targets = data.preparation.scale_targets(train.targets)
     weights = loss.example_weights(targets, train.weights, model.outputs, np)
     order = order_of(recipe, train.inputs)
-    streamed, reason = _way(model, data, optimizer, recipe)
+    if ranks.size > 1:
+        order = Share(order, int(recipe.batch_size), rows)
+    streamed, reason = _way(model, data, optimizer, recipe, batch)
     if streamed:
         steps = int(recipe.iterations or 0)
         source = Streamed(backend, train, targets, weights, model.dtype, order, batch, steps)
@@ -193,7 +198,7 @@ def source_of(
     return resident, f"all on {backend.device} ({reason})" if reason else ""
 
 
-def _way(model: Any, data: Any, optimizer: Any, recipe: Recipe) -> tuple[bool, str]:
+def _way(model: Any, data: Any, optimizer: Any, recipe: Recipe, batch: int) -> tuple[bool, str]:
     """Whether batches are streamed, and why."""
     backend = model.backend
     if recipe.stream != "auto":
@@ -201,7 +206,7 @@ def _way(model: Any, data: Any, optimizer: Any, recipe: Recipe) -> tuple[bool, s
     stored = isinstance(data.train.inputs, StoredRows)
     if backend.name == "cpu":  # without files there is nothing to choose
         return stored, f"{readable(data.train.inputs.nbytes)} stay in their files" if stored else ""
-    parts = training_bytes(model, data, optimizer, int(recipe.batch_size), precision=recipe.precision)
+    parts = training_bytes(model, data, optimizer, batch, precision=recipe.precision)
     need, free = sum(parts.values()), backend.memory()[0]
     told = f"training takes {readable(need)} with all of the data there, and {readable(free)} are free"
     return need > FULL * free, told

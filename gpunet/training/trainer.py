@@ -11,6 +11,7 @@ import reprlib
 import sys
 import time
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,17 +29,21 @@ from gpunet.training.callbacks import Timer, as_callbacks
 from gpunet.training.graph import launch_mode
 from gpunet.training.memory import explaining
 from gpunet.training.progress import ProgressBar
+from gpunet.training.ranks import open_ranks
 from gpunet.training.recipe import Options, Recipe, TrainerOptions
 from gpunet.training.records import Record, ResultRecord, StepRecord, TrainingResult
 from gpunet.training.schedules import Schedule, as_schedule
 from gpunet.training.step import TrainingStep
 from gpunet.training.stopping import EarlyStopping
+from gpunet.version import __version__
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 MODEL_WANTED = "the model must be an MLP"
 DATA_WANTED = "the data must be a Dataset, as gn.Dataset.from_arrays(inputs, labels) makes one"
+#: Seconds after which several ranks ask each other, at the latest, whether to go on.
+LOOK = 0.5
 
 
 class Trainer:
@@ -56,6 +61,8 @@ class Trainer:
 
     Attributes:
         recipe: the options, fitted to the data.
+        ranks: the processes that train together; one by itself without `distributed`.
+        share: how many examples of a batch each of them does, at most.
         metrics: what is measured, at log steps, validations and the end.
         step: the step that is done again and again, with its arrays (see `gpunet/training/step.py`).
         seconds: how long the steps took that are done.
@@ -92,10 +99,13 @@ class Trainer:
         _check_fit(model, data, self.loss, self.schedule)
         self.metrics, self.judge = recipe.measured(data.task), recipe.judged_by()
         self.batch, self.iterations = int(recipe.batch_size), int(recipe.iterations or 0)
+        self.ranks = open_ranks(recipe.distributed)
+        recipe.check_ranks(self.ranks.size)
+        self.share = -(-self.batch // self.ranks.size)
         self.mode = launch_mode(
-            recipe.graph, self.backend, model.sizes, self.batch, recipe.precision, model.dtype, recipe.steps_per_launch
+            recipe.graph, self.backend, model.sizes, self.share, recipe.precision, model.dtype, recipe.steps_per_launch
         )
-        self.threads = Threads(self.backend, recipe.threads)
+        self.threads = Threads(self.backend, recipe.threads, self.ranks.neighbours)
         self.logs, self.validations = Timer(recipe.log_every), Timer(recipe.validate_every)
         self.checkpoints = Timer(
             read.optional(read.whole(1))("checkpoint_every", checkpoint_every),
@@ -114,8 +124,13 @@ class Trainer:
         self._owner: Any = None  # the call of `steps` that told the callbacks of its start last
         self._pace = 0.0  # seconds per step, lately
         self.early_stopping = EarlyStopping(recipe.early_stopping)
-        with explaining(model, data, self.optimizer, self.batch, precision=recipe.precision):
-            self.step = TrainingStep(model, data, self.loss, self.optimizer, self.schedule, recipe, self.mode)
+        with explaining(model, data, self.optimizer, self.share, precision=recipe.precision):
+            self.step = TrainingStep(
+                model, data, self.loss, self.optimizer, self.schedule, recipe, self.mode, self.ranks
+            )
+        if self.ranks.size > 1:
+            weights = zlib.crc32(self.backend.to_host(model.flat).tobytes())
+            self.ranks.check({"version of gpunet": __version__, **state.identity(self), "weights": weights})
 
     def __repr__(self) -> str:
         where = f"{self.model.description} on {self.data.name} ({self.backend.device})"
@@ -140,6 +155,7 @@ class Trainer:
             "order": self.step.order.told,
             "graph": self.how,
             "threads": self.threads.number,
+            "ranks": self.ranks.size,
             "iterations": self.iterations,
             "batch_size": self.batch,
         }
@@ -191,8 +207,7 @@ class Trainer:
         with self._running():
             self.step.warm_up(self.metrics)  # not on the clock
         self.checkpoints.restart()
-        while not (self._ended or self._stop_asked):
-            goal = self._next_stop()
+        while (goal := self._next_stop()) > self.iteration:
             if goals:
                 yield goal
             loss, metrics = self._run_to(goal)
@@ -234,9 +249,17 @@ class Trainer:
         state.load_state_dict(self, arrays, facts)
 
     def _next_stop(self) -> int:
-        """The next step after which the host looks at the results."""
+        """The next step after which the host looks at the results; that which is done, if this is the end."""
         timers = (self.logs, self.validations, self.checkpoints)
-        return int(min(self.iterations, *(timer.next(self.iteration, self._pace) for timer in timers)))
+        goal = int(min(self.iterations, *(timer.next(self.iteration, self._pace) for timer in timers)))
+        goal = self.iteration if self._ended or self._stop_asked else goal
+        if self.ranks.size == 1:
+            return goal
+        # Clocks, signals and callbacks differ: rank 0 says how far to go, and whoever wants to stop stops all.
+        goal = min(goal, self.iteration + max(int(LOOK / self._pace), 1) if self._pace else self.iteration + 1)
+        told = self.ranks.gathered((goal, self.stopped))
+        self.stopped = next((stopped for _, stopped in told if stopped), None)
+        return self.iteration if self.stopped or min(goal for goal, _ in told) == self.iteration else told[0][0]
 
     def _run_to(self, goal: int) -> tuple[float, dict[str, float]]:
         """Do the steps up to `goal`, or until `stop` is called; loss and metrics of the last one."""
@@ -247,7 +270,7 @@ class Trainer:
                 self.step.run(self.iteration + 1 if watchers else goal)
                 for callback in watchers:
                     callback.on_step(self)
-                if self._stop_asked:
+                if self._stop_asked and self.ranks.size == 1:  # several stop together, at the next goal
                     break
             found = self.step.read(self.metrics)
         self.took(self.iteration - first, time.perf_counter() - clock)
@@ -274,18 +297,20 @@ class Trainer:
     def _running(self) -> Iterator[None]:
         # An overflow is reported once, as the step whose loss is not finite, and not by NumPy's warnings.
         held, precision = self.step.source.nbytes, self.recipe.precision
-        memory = explaining(self.model, self.data, self.optimizer, self.batch, held, precision)
+        memory = explaining(self.model, self.data, self.optimizer, self.share, held, precision)
         with memory, self.backend.use(), self.threads.held(), np.errstate(over="ignore", invalid="ignore"):
             yield
 
     def _check_finite(self) -> None:
         step = self.step.first_nonfinite()
         if step >= 0:
-            raise TrainingDiverged(
+            error = TrainingDiverged(
                 f"the loss is not a finite number since iteration {step + 1}; lower the learning rate "
                 f"(it is {float(self.schedule.initial):g}), or clip the gradient with clip_norm.",
                 step + 1,
             )
+            error.everywhere = True
+            raise error
 
     def _evaluate(self, name: str) -> Evaluation | None:
         split = getattr(self.data, name)
@@ -297,7 +322,7 @@ class Trainer:
 
         try:
             with self.threads.held():
-                return evaluate(self.model, split, self.loss, progress, metrics=self.metrics)
+                return evaluate(self.model, split, self.loss, progress, metrics=self.metrics, ranks=self.ranks)
         finally:
             self.evaluating = None
 

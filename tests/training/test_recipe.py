@@ -10,6 +10,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.runs.settings import Settings, build_trainer
+from gpunet.training.ranks import ALONE
 from gpunet.training.recipe import Options, Recipe
 
 FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
@@ -35,11 +36,12 @@ OTHERS: dict[str, Any] = {
     "precision": "tf32",
     "steps_per_launch": 3,
     "threads": 1,
+    "distributed": "mpi",
     "log_every": 3,
 }
 #: Options that show in what a run on the CPU yields; the others show in `test_what_does_not_show_in_the_numbers`, and
 #: the precision in `test_precision.py`.
-HIDDEN = ("metric", "stream", "graph", "precision", "steps_per_launch", "threads")
+HIDDEN = ("metric", "stream", "graph", "precision", "steps_per_launch", "threads", "distributed")
 SHOWN = [name for name in OTHERS if name not in HIDDEN]
 
 
@@ -55,6 +57,14 @@ def trainer(**options: Any) -> gn.Trainer:
     return gn.Trainer(
         gn.MLP([4, 6, 2], seed=1), data(), optimizer=gn.SGD(2.0), **{"batch_size": 10, **length, **options}
     )
+
+
+@pytest.fixture(autouse=True)
+def engines(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """The engines that ranks were asked of, in place of which the test is by itself."""
+    asked: list[str | None] = []
+    monkeypatch.setattr("gpunet.training.trainer.open_ranks", lambda engine: asked.append(engine) or ALONE)
+    return asked
 
 
 def outcome(trainer: gn.Trainer) -> tuple[bytes, list[dict[str, Any]]]:
@@ -75,7 +85,9 @@ def test_every_option_reaches_the_training(name: str) -> None:
     assert outcome(trainer(**{name: OTHERS[name]})) != outcome(trainer())
 
 
-def test_what_does_not_show_in_the_numbers() -> None:
+def test_what_does_not_show_in_the_numbers(engines: list[str | None]) -> None:
+    trainer(distributed="mpi")
+    assert engines == ["mpi"]
     assert trainer(threads=1).threads.number == 1
     assert trainer(stream="on").step.batches.startswith("streamed")
     assert trainer(metric="accuracy").judge.name == "accuracy"

@@ -1,0 +1,81 @@
+"""`gpunet train --distributed`: several processes that the terminal hears as one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TypeVar
+
+import typer
+
+from gpunet.backend import get_backend
+from gpunet.errors import GpunetError, UsageError
+from gpunet.runs.initial import begin_from
+from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
+from gpunet.training.ranks import Ranks, open_ranks, started
+from gpunet.training.trainer import Trainer
+
+E = TypeVar("E", bound=GpunetError)
+
+
+def taking_part(engine: str | None) -> Ranks:
+    """The ranks that this process is one of.
+
+    Raises:
+        UsageError: several processes were started, and each would train the same by itself.
+        Exit: likewise, for all of them but one, so that it is said once.
+    """
+    rank, size = started()
+    if engine is None and size > 1:
+        if rank:
+            raise typer.Exit
+        raise UsageError(
+            f"{size} processes were started, and each would train the same network; share the work out among them with "
+            "--distributed mpi, or start one."
+        )
+    return open_ranks(engine)
+
+
+def alike(error: E) -> E:
+    """An error that every rank raises alike."""
+    error.everywhere = True
+    return error
+
+
+def assisting(ranks: Ranks, settings: Settings | None) -> Trainer | None:
+    """What the other ranks do up to the first step, while rank 0 says what it is about to do.
+
+    Args:
+        ranks: this one and the others.
+        settings: of the run; None where it is resumed, and rank 0 has them from its folder.
+
+    Returns:
+        The trainer; None if there is nothing to do.
+    """
+    with ranks.together():
+        resumed = settings is None
+        if settings is None:
+            settings = ranks.first(None)
+        if settings is None:
+            return None
+        data = build_dataset(settings)
+        trainer = build_trainer(settings, build_model(settings, data, get_backend(settings.device)), data)
+        if resumed:
+            trainer.restore(*ranks.first(None))
+        elif settings.init_from is not None:
+            begin_from(trainer, settings.init_from)
+    return trainer
+
+
+@contextlib.contextmanager
+def one_voice(ranks: Ranks) -> Iterator[None]:
+    """Have rank 0 alone say what all ranks end with; what one of them ends with by itself, it says, and ends the
+    others."""
+    try:
+        yield
+    except Exception as error:
+        everywhere = isinstance(error, typer.Exit) or getattr(error, "everywhere", False)
+        if everywhere and ranks.rank:
+            raise typer.Exit from None
+        ranks.lost = ranks.size > 1 and not everywhere
+        raise
