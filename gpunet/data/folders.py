@@ -8,7 +8,8 @@ What is looked for in a folder, in this order:
     images  train/, test/, validation/ with one folder of pictures per class, or the class folders alone
     folder  a single folder with one of these in it
 A file that is left aside is named in `Dataset.facts`. Large arrays in .npy and plain idx files stay there and are
-mapped into memory. Of a pattern such as shards/*.npy the arrays in all files that it matches follow each other.
+mapped into memory; large Parquet files are read in parts (see `parquet.py`). Of a pattern such as shards/*.npy the
+arrays in all files that it matches follow each other, and so do Parquet files.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.data import stored
+from gpunet.data import parquet, stored
 from gpunet.data.arrays import natural
 from gpunet.data.columns import Table, some
 from gpunet.data.dataset import Dataset, assemble
@@ -86,7 +87,7 @@ def may_be_tables(path: Path) -> bool:
     if path.suffix.lower() == ".zip":
         return True
     if not path.is_dir():
-        return is_table_file(path)
+        return any(map(is_table_file, matching(path) or [path]))
     names = [p for p in path.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX"]
     if len(names) == 1 and names[0].is_dir():
         return may_be_tables(names[0])
@@ -108,7 +109,7 @@ class _Finder:
         if kind == ".zip":
             return self.zip(path)
         if is_table_file(path):
-            return self.tables(path.name, {"train": read_table(path)}, [])
+            return self.tables(path.name, {"train": self.table([path])}, [])
         if kind in PICKLES:
             raise _pickled(path)
         if kind == ".npy":
@@ -137,7 +138,7 @@ class _Finder:
         if len(archives := [p for p in files if p.suffix.lower() == ".npz"]) == 1:
             return self.npz(archives[0], _aside(names, {"train": {"file": archives[0]}}))
         if tables := _tables(files):
-            joined = {split: _joined([read_table(p) for p in parts]) for split, parts in tables.items()}
+            joined = {split: _joined([self.table([p]) for p in parts]) for split, parts in tables.items()}
             used = {split: dict(enumerate(parts)) for split, parts in tables.items()}
             return self.tables(name, joined, _aside(names, used))
         if len(folders) == 1 and not any(_pictures(folders[0])) and any(folders[0].iterdir()):
@@ -178,6 +179,12 @@ class _Finder:
                 raise DataError(str(error).replace(f"{folder}", str(path))) from None
 
     # ---- tables
+
+    def table(self, paths: list[Path], several: bool = False) -> Table:
+        """The table in a file, or in `several` Parquet files behind each other; what is large stays there."""
+        if several or parquet.is_large(paths):
+            return parquet.StoredTable(parquet.ParquetFiles(paths, self.progress))
+        return read_table(paths[0])
 
     def tables(self, name: str, tables: dict[str, Table], aside: list[tuple[str, str]]) -> Dataset:
         if self.preparation is not None and self.preparation.column_names is not None:
@@ -233,7 +240,11 @@ class _Finder:
     def pattern(self, pattern: Path) -> Dataset:
         """The arrays in the files that a pattern matches, and the targets to them: in files of those names, or in
         those that the option target matches."""
-        files, others = matching(pattern), [matching(expand(each)) for each in self.options.target or ()]
+        files = matching(pattern)
+        facts = [("files", f"{len(files)} that {pattern.name} matches, in the order of their names")]
+        if all(map(is_table_file, files)):
+            return self.tables(pattern.name, self.parquet(pattern, files), facts)
+        others = [matching(expand(each)) for each in self.options.target or ()]
         found: dict[str, dict[str, list[Path]]] = {}
         for path in files:
             split, role = _role(path.name)
@@ -256,8 +267,18 @@ class _Finder:
         if "train" not in pairs:
             raise DataError(f"{pattern} matches no training arrays, such as X-train-0.npy.")
         self.options = dataclasses.replace(self.options, target=None)
-        facts = [("files", f"{len(files)} that {pattern.name} matches, in the order of their names")]
         return self.arrays(pattern.name, pairs, facts, pattern)
+
+    def parquet(self, pattern: Path, files: list[Path]) -> dict[str, Table]:
+        """The tables in the files that a pattern matches, by split."""
+        if others := [path for path in files if suffix_of(path) not in (".parquet", ".pq")]:
+            raise DataError(f"{pattern} matches {others[0].name}; of tables, several files have to be Parquet.")
+        splits: dict[str, list[Path]] = {}
+        for path in files:
+            splits.setdefault(_role(path.name)[0], []).append(path)
+        if "train" not in splits:
+            raise DataError(f"{pattern} matches no training tables, such as train-0.parquet.")
+        return {split: self.table(paths, several=True) for split, paths in splits.items()}
 
     def npz(self, path: Path, aside: list[tuple[str, str]] | None = None) -> Dataset:
         keys = npz_names(path)

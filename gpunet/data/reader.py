@@ -132,7 +132,7 @@ def names_of(path: Path) -> list[str]:
             return list(parquet.read_schema(path).names)
         return list(_whole_binary(path).schema.names)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 # ---- text
@@ -461,7 +461,8 @@ def _named(cells: Sequence[str]) -> list[str]:
 # ---- files that say their own types
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def unreadable(path: Path, error: Exception) -> DataError:
+    """The sentence about a file that its reader cannot read."""
     reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
     return DataError(f"{path} is damaged or no {suffix_of(path)[1:]} file: {reason.rstrip('.')}.")
 
@@ -477,7 +478,7 @@ def _whole_binary(path: Path) -> Any:
 
         return feather.read_table(path, memory_map=True)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def _binary_parts(path: Path, types: Mapping[str, str]) -> Iterator[Table]:
@@ -496,4 +497,4 @@ def _binary_parts(path: Path, types: Mapping[str, str]) -> Iterator[Table]:
         for batch in table.select(wanted).to_batches(1 << 16):
             yield Table(str(path), from_arrow(batch, str(path)))
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None

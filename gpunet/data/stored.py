@@ -7,6 +7,7 @@ stay in the memory of the process; the system keeps of the files what there is r
 from __future__ import annotations
 
 import hashlib
+import itertools
 import mmap
 import os
 from collections.abc import Callable, Sequence
@@ -37,20 +38,23 @@ class MappedArray:
         dtype: of the elements, in any byte order.
         shape: of the array, in C order.
         offset: of its first byte in the file.
+        file: the file, where it is open already.
 
     Attributes:
         path, dtype, shape: as above.
         rows: the array as (n, columns).
+        sources: the files that it stands for.
 
     Raises:
         DataError: the file cannot be mapped, or is shorter than that.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> None:
+    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, file: Any = None) -> None:
         self.path, self.dtype, self.shape, self._offset = path, np.dtype(dtype), shape, offset
+        self.sources = [path]
         count = int(np.prod(shape, dtype=np.int64))
         try:
-            self._file = open(path, "rb")  # noqa: SIM115 - open as long as the array is there
+            self._file = open(path, "rb") if file is None else file  # noqa: SIM115 - open as long as the array is
             stored = os.fstat(self._file.fileno()).st_size
             if count == 0 or stored < offset + count * self.dtype.itemsize:
                 raise DataError(f"{path} is empty or truncated; fetch it again.")
@@ -82,13 +86,22 @@ class MappedArray:
         start = (self._offset + first * width) // mmap.PAGESIZE * mmap.PAGESIZE
         return start, self._offset + last * width - start
 
-    def fingerprint(self) -> str:
-        """The file's size and time, and the sha256 of blocks of it."""
-        facts = os.stat(self.path)
-        digest = hashlib.sha256(f"{facts.st_size} {facts.st_mtime_ns}".encode())
-        for start in np.linspace(0, max(len(self._map) - SAMPLE, 0), SAMPLES, dtype=np.int64).tolist():
-            digest.update(self._map[start : start + SAMPLE])
-        return digest.hexdigest()
+    def column(self, at: int) -> np.ndarray:
+        """A column (n,) of all rows."""
+        values = self.rows[:, at].copy()
+        self.release(0, len(self))
+        return values
+
+
+def fingerprint(path: Path) -> str:
+    """A file's size and time, and the sha256 of blocks of it."""
+    facts = os.stat(path)
+    digest = hashlib.sha256(f"{facts.st_size} {facts.st_mtime_ns}".encode())
+    with open(path, "rb") as file:
+        for start in np.linspace(0, max(facts.st_size - SAMPLE, 0), SAMPLES, dtype=np.int64).tolist():
+            file.seek(start)
+            digest.update(file.read(SAMPLE))
+    return digest.hexdigest()
 
 
 class StoredRows:
@@ -140,7 +153,11 @@ class StoredRows:
         return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """Rows by their number, by a slice, by numbers or by truth values: a new array."""
+        """Rows by their number, by a slice, by numbers or by truth values, or a column as in [:, 3]: a new array."""
+        if isinstance(key, tuple):
+            rows, at = key
+            column = np.concatenate([array.column(at) for array in self._arrays]).astype(self.dtype, copy=False)
+            return column[rows] if self._index is None else column[self._index[rows]]
         if isinstance(key, slice):
             first, last, step = key.indices(len(self))
             if self._index is None and step == 1:
@@ -246,8 +263,8 @@ class StoredRows:
     def fingerprint(self) -> str:
         """What tells these rows from others without reading all of them: size, time and blocks of each file."""
         digest = hashlib.sha256(f"{self.dtype} {self.shape}".encode())
-        for array in self._arrays:
-            digest.update(array.fingerprint().encode())
+        for path in itertools.chain.from_iterable(array.sources for array in self._arrays):
+            digest.update(fingerprint(path).encode())
         if self._index is not None:
             digest.update(np.ascontiguousarray(self._index, "<i8").data)
         return digest.hexdigest()

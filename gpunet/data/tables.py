@@ -16,6 +16,7 @@ import numpy as np
 from gpunet.data.arrays import choose_task, natural
 from gpunet.data.columns import BOOLEAN, NUMBER, TEXT, TIME, Column, Table, some
 from gpunet.data.dataset import Dataset, Split, check_task
+from gpunet.data.parquet import StoredTable
 from gpunet.data.preparation import (
     Category,
     Number,
@@ -27,6 +28,7 @@ from gpunet.data.preparation import (
     fit_targets,
     numbers_of,
 )
+from gpunet.data.stored import StoredRows
 from gpunet.errors import DataError, UsageError
 
 #: Names by which a column is known as the target, in lower case.
@@ -197,7 +199,7 @@ def split_of(table: Table, preparation: Preparation, targets: Sequence[str]) -> 
     Raises:
         DataError: a column is missing or holds something else than training saw.
     """
-    inputs = preparation.apply(table)
+    inputs = table.inputs(preparation) if isinstance(table, StoredTable) else preparation.apply(table)
     values: np.ndarray
     if preparation.task == "regression":
         values, classes = np.stack([numbers_of(table, table[name]) for name in targets], axis=1), 0
@@ -212,7 +214,9 @@ def split_of(table: Table, preparation: Preparation, targets: Sequence[str]) -> 
 def _as_one_dtype(splits: dict[str, Split], preparation: Preparation) -> None:
     """Bytes of one split become numbers where another split has a number that is no byte."""
     if len({split.inputs.dtype for split in splits.values()}) > 1:
-        for split in splits.values():
+        for title, split in splits.items():
+            if isinstance(split.inputs, StoredRows):
+                raise DataError(f"The {title} examples are pixels from 0 to 255, and those of another split are not.")
             if split.inputs.dtype == np.uint8:
                 split.inputs = split.inputs.astype(np.float32) * np.float32(preparation.input_scale)
 
