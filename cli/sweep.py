@@ -15,12 +15,13 @@ from gpunet import readers
 from gpunet.backend import get_backend
 from gpunet.cli import display
 from gpunet.cli.errors import Interrupted
-from gpunet.cli.options import at_least, setting_options
+from gpunet.cli.options import at_least, choices, setting_options
 from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.runs.settings import Settings, read_file
 from gpunet.sweeps import grids
-from gpunet.sweeps.sweep import Sweep, shown
+from gpunet.sweeps.search import PRUNERS
+from gpunet.sweeps.sweep import SEARCHES, Sweep, shown
 from gpunet.sweeps.trials import Result, Row
 from gpunet.terminal import duration, figure
 
@@ -32,7 +33,7 @@ class Board:
         self._sweep = sweep
         self._quiet, self._json = quiet, json
         self._began = time.perf_counter()
-        self._before = len(sweep.results)
+        self._before = sweep.total - sweep.left
         self._live: Any = None
 
     def __enter__(self) -> Board:
@@ -64,11 +65,16 @@ class Board:
             self._live.update(self._draw())
 
     def _line(self, result: Result) -> str:
-        count = f"{len(self._sweep.results):>{len(str(len(self._sweep.trials)))}}/{len(self._sweep.trials)}"
+        total = self._sweep.total
+        count = f"{self._sweep.total - self._sweep.left:>{len(str(total))}}/{total}"
         pairs = [*result.varied.items(), ("seed", result.seed)]
         told = "  ".join(f"{name} {value}" for name, value in pairs).replace("_", " ")
         if result.error is not None:
             return f"{count}  {told}  failed: {result.error}"
+        if result.pruned:
+            score = result.value(self._sweep.judged)
+            at = "" if score is None else f" at validation {figure(score)}"
+            return f"{count}  {told}  stopped after {result.iterations:,} iterations{at}"
         name = self._sweep.judged.removeprefix("validation_")
         scores = [(split, result.value(f"{split}_{name}")) for split in ("train", "validation")]
         shown = "  ".join(f"{split} {figure(score)}" for split, score in scores if score is not None)
@@ -80,7 +86,8 @@ class Board:
         room = max(3, console.height - 5)
         if len(rows) > room:  # the best of those that are there, and nothing to scroll
             rows = sorted(rows, key=lambda row: -merit(self._sweep, row))[:room]
-        done, total = len(self._sweep.results), len(self._sweep.trials)
+        total = self._sweep.total
+        done = total - self._sweep.left
         text = f"{done} of {total} runs"
         if done > self._before:
             left = (time.perf_counter() - self._began) / (done - self._before) * (total - done)
@@ -115,7 +122,7 @@ def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) 
             for _, name in names:
                 spread = row.spread(name)
                 text = "" if spread is None else str(spread) if spreads else f"{spread.mean:.4f}"
-                line.append("failed" if row.errors and spread is None else text)
+                line.append(text or ("failed" if row.errors else "stopped" if row.pruned else ""))
             if seconds:
                 spent = row.spread("train_seconds")
                 line.append("" if spent is None else f"{spent.mean:.1f}")
@@ -144,8 +151,33 @@ def command(
         "--random",
         parser=at_least(1, "--random"),
         metavar="N",
-        help="Try N combinations drawn at random instead of all; then a range such as 0.001..1 is a value too.",
+        help="The same as --search random --trials N.",
         show_default=False,
+    ),
+    search: Optional[str] = typer.Option(  # noqa: UP045
+        None,
+        "--search",
+        metavar="HOW",
+        help="grid for all combinations; random or optuna for --trials of them, where a range such as 0.001..1 is a "
+        "value too: drawn at random, or asked for by Optuna, by what came of those before. [default: grid]",
+        show_default=False,
+        autocompletion=choices(*SEARCHES),
+    ),
+    trials: Optional[int] = typer.Option(  # noqa: UP045
+        None,
+        "--trials",
+        parser=at_least(1, "--trials"),
+        metavar="N",
+        help="How many combinations to try, with --search random or optuna.",
+        show_default=False,
+    ),
+    pruner: Optional[str] = typer.Option(  # noqa: UP045
+        None,
+        "--pruner",
+        metavar="NAME",
+        help=f"What stops a run of Optuna that falls behind: {', '.join(PRUNERS)}. [default: median]",
+        show_default=False,
+        autocompletion=choices(*PRUNERS),
     ),
     jobs: Optional[int] = typer.Option(  # noqa: UP045
         None,
@@ -206,6 +238,7 @@ def command(
       gpunet sweep --hidden "10;50;50,30;200,100" --activation relu,tanh,sigmoid
       gpunet sweep --lr 0.01,0.03,0.1,0.3 --seeds 3 --out sweeps/lr --plot lr.png
       gpunet sweep --lr 0.001..1 --dropout 0,0.2,0.5 --random 20 --epochs 5
+      gpunet sweep --lr 0.001..1 --hidden "50;100;200,100" --search optuna --trials 30 --out sweeps/search
       gpunet sweep --optimizer "sgd;momentum;adam:beta1=0.8,beta2=0.99" --seeds 3 --json
     """
     if plot is not None:
@@ -221,8 +254,9 @@ def command(
     grid = {name: grids.parse(name, text) for name, text in given.items()}
     with display.DownloadBar(quiet=quiet) as progress:
         base, grid, which = _split(base, grid, seeds)
+        searched = _search(search, trials, pruner, random)
         try:
-            sweep = Sweep(base, grid, seeds=which, random=random, out=out, progress=progress)
+            sweep = Sweep(base, grid, seeds=which, out=out, progress=progress, **searched)
         except UsageError:
             Settings.from_dict(base, source=config)  # its own mistakes are reported as the file's
             raise
@@ -236,7 +270,7 @@ def command(
             for result in sweep.run(jobs, backend, side_by_side):
                 board.add(result)
     except KeyboardInterrupt as error:
-        told = [f"Stopped after {len(sweep.results)} of {len(sweep.trials)} runs."]
+        told = [f"Stopped after {sweep.total - sweep.left} of {sweep.total} runs."]
         told.append(
             f"The same command goes on from there; its results are in {out}"
             if out
@@ -269,6 +303,24 @@ def _split(base: dict[str, Any], grid: dict[str, Any], seeds: int) -> tuple[dict
     return base, grid, given
 
 
+def _search(search: str | None, trials: int | None, pruner: str | None, random: int | None) -> dict[str, Any]:
+    """The options of `Sweep` that say how combinations are chosen."""
+    if random is not None:
+        for option, value in (("--search", search), ("--trials", trials), ("--pruner", pruner)):
+            if value is not None:
+                raise UsageError(f"--random is --search random with so many trials; leave out {option}.")
+        return {"search": "random", "trials": random}
+    if search not in (None, *SEARCHES):
+        raise UsageError(f"--search {search}: unknown way to search; choose one of {', '.join(SEARCHES)}.")
+    if search != "optuna" and pruner is not None:
+        raise UsageError(f"--pruner {pruner}: it stops runs of Optuna; say --search optuna, or leave it out.")
+    if search in (None, "grid") and trials is not None:
+        raise UsageError(f"--trials {trials}: a grid is tried as a whole; say --search random or --search optuna.")
+    if search in ("random", "optuna") and trials is None:
+        raise UsageError(f"--search {search}: say how many combinations to try with --trials.")
+    return {"search": search or "grid", "trials": trials, "pruner": pruner or "median"}
+
+
 def _together(sweep: Sweep, given: str, jobs: int | None) -> int:
     """How many networks are trained side by side in this process."""
     if given == "off" or (given == "auto" and jobs is not None):
@@ -283,21 +335,24 @@ def _jobs(sweep: Sweep, jobs: int | None, backend: str) -> tuple[int, str]:
     """How many runs at a time, and why."""
     if jobs is not None:
         return jobs, ""
-    device = get_backend(sweep.trials[0].settings.device)
+    device = get_backend(sweep.examples[0].settings.device)
     if device.name == "cuda":
         return 1, "one at a time on CUDA"
     try:
         import joblib
     except ImportError:
         return 1, 'one at a time; pip install "gpunet[sweep]" lets them run in parallel'
-    return max(1, min(joblib.cpu_count(), len(sweep.missing))), ""
+    return max(1, min(joblib.cpu_count(), sweep.left)), ""
 
 
 def _header(sweep: Sweep, jobs: int, backend: str, remark: str) -> list[tuple[str, str]]:
-    first = sweep.trials[0].settings
-    rows = len(sweep.rows())
-    what = f"{rows} setting{'s' if rows != 1 else ''} x {len(sweep.seeds)} seed{'s' if len(sweep.seeds) != 1 else ''}"
-    done = f", {len(sweep.results)} done before" if sweep.results else ""
+    first = sweep.examples[0].settings
+    rows, seeds = len(sweep.rows()), len(sweep.seeds)
+    what = f"{rows} setting{'s' if rows != 1 else ''} x {seeds} seed{'s' if seeds != 1 else ''}"
+    if sweep.search is not None:
+        what = f"{sweep.total} trials that Optuna asks for, seed {first.seed}, pruner {sweep.search.place.pruner}"
+    before = sweep.total - sweep.left
+    done = f", {before} done before" if before else ""
     found = [("sweep", f"{what}{done}")]
     if sweep.varying:
         found.append(("varying", ", ".join(name.replace("_", " ") for name in sweep.varying)))
@@ -336,6 +391,9 @@ def _conclude(sweep: Sweep, chosen: Row, tested: bool, json: bool) -> None:
     if tested and test is not None:
         display.line(f"{sweep.tested.replace('_', ' ')} of the choice: {test}")
     failed = sum(len(row.errors) for row in sweep.rows())
+    stopped = sum(row.pruned for row in sweep.rows())
+    if stopped:
+        display.line(f"{stopped} of {sweep.total} runs were stopped early, as others did better by then")
     if failed:
         reason = next(row.errors[0] for row in sweep.rows() if row.errors)
         display.note(f"{failed} run{'s' if failed != 1 else ''} failed, for example: {reason}")

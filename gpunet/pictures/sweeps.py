@@ -28,8 +28,8 @@ class SweepPicture(Picture):
 
     Each combination of the other settings has a panel of its own; of more than nine the best nine are drawn. Points
     are means over the seeds, bars their standard deviation; where nothing but the seed varied, each seed is a point.
-    Numbers that span a factor of twenty get a logarithmic axis. Combinations whose runs all failed are counted below
-    the axis.
+    Numbers that span a factor of twenty get a logarithmic axis. Combinations whose runs all failed, or were stopped
+    early by a search, are counted below the axis.
 
     Raises:
         DataError: there are no results.
@@ -55,9 +55,11 @@ class SweepPicture(Picture):
         if not self.rows:
             raise DataError("the sweep has no results to draw.")
         failed = sum(bool(row.errors) and row not in self.rows for row in every)
-        self.note = (
-            f" ({failed} of {len(every)} {'combinations' if sweep.varying else 'runs'} failed)" if failed else ""
-        )
+        stopped = sum(row.pruned for row in every)
+        of = f"of {len(every)} {'combinations' if sweep.varying else 'runs'}"
+        notes = [f"{failed} {of} failed"] if failed else []
+        notes += [f"{stopped} {of} stopped early"] if stopped else []
+        self.note = f" ({', '.join(notes)})" if notes else ""
         told = [sweep.trials[0].settings.data]
         if sweep.varying and len(sweep.seeds) > 1:
             told.append(f"mean and deviation over {len(sweep.seeds)} seeds")

@@ -35,12 +35,19 @@ class Range:
     high: float
     whole: bool = False
 
+    @property
+    def logarithmic(self) -> bool:
+        """Whether numbers are drawn on the scale of logarithms."""
+        return self.low > 0 and self.high / self.low >= 10
+
     def draw(self, generator: np.random.Generator) -> float | int:
         """One number, of four digits."""
-        if self.low > 0 and self.high / self.low >= 10:
-            value = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
-        else:
-            value = generator.uniform(self.low, self.high)
+        if self.logarithmic:
+            return self.rounded(math.exp(generator.uniform(math.log(self.low), math.log(self.high))))
+        return self.rounded(generator.uniform(self.low, self.high))
+
+    def rounded(self, value: float) -> float | int:
+        """A number of the range to four digits, or to a whole one."""
         if self.whole:
             return round(min(max(value, self.low), self.high))
         # Four digits: so that the value that a table shows is the value that was tried.
@@ -116,7 +123,7 @@ def combinations(grid: Mapping[str, list[Any] | Range]) -> Iterator[dict[str, An
         if isinstance(values, Range):
             raise UsageError(
                 f"--{name.replace('_', '-')} {values}: a range is for random draws; "
-                "say how many with --random, or list the values."
+                "say how many with --search random --trials N, or list the values."
             )
         listed.append(values)
     for chosen in itertools.product(*listed):

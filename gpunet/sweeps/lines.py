@@ -73,6 +73,8 @@ def _fits(name: str, value: Any) -> bool:
         return isinstance(value, str)
     if name in ("varied", "settings"):
         return isinstance(value, dict)
+    if name == "pruned":
+        return isinstance(value, bool)
     low, high = -sys.float_info.max, sys.float_info.max
     if name in ("seed", "iterations"):
         low, high = 0, 2**64 - 1

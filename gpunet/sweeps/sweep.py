@@ -15,7 +15,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,19 @@ from gpunet.errors import CheckpointError, DataError, UsageError
 from gpunet.files import Lock, write_atomic
 from gpunet.keywords import checked
 from gpunet.network.evaluation import evaluate
-from gpunet.network.metrics import METRICS, Metric
+from gpunet.network.metrics import Metric
 from gpunet.network.mlp import MLP
 from gpunet.runs.recipes import settings_for
 from gpunet.runs.settings import FIELDS, Settings, build_dataset, build_model, check_keys, layered
 from gpunet.sweeps import grids, lines
+from gpunet.sweeps.search import Search
 from gpunet.sweeps.trials import (
     OF_THE_DATA,
+    Call,
     Result,
     Row,
     Trial,
+    as_asked,
     data_text,
     dataset,
     fit,
@@ -46,6 +49,8 @@ from gpunet.sweeps.trials import (
     side_by_side,
 )
 
+#: How combinations are chosen.
+SEARCHES = ("grid", "random", "optuna")
 #: The share of the training examples that is held out to choose by, where the data has no validation split.
 HELD_OUT = 0.1
 #: Settings that say where and how a run is done and not what comes out of it (but for rounding).
@@ -62,7 +67,11 @@ class Sweep:
         settings: what the runs have in common: `Settings`, or a dict of them on top of the recipe for the data.
         grid: the settings that vary, name to values (see `gpunet.sweeps.grids`).
         seeds: how many seeds each combination is run with (counted from the settings' seed), or a list of them.
-        random: draw this many combinations instead of trying all.
+        search: "grid" for all combinations, "random" for some drawn at random, or "optuna" for those that Optuna asks
+            for, one after the other, by what came of those before (extra `optuna`; see `search.py`).
+        trials: how many combinations are tried; of all of them where `search` is "grid".
+        pruner: what stops a trial of Optuna early, by its validations so far: median, halving, hyperband or none.
+        random: the same as `search="random"` with so many `trials`.
         data: a data set of one's own instead of the settings' `data`.
         out: a folder that keeps results and models; a sweep that was stopped goes on in it. Without it they are
             kept until the object is gone.
@@ -79,6 +88,9 @@ class Sweep:
         grid: Mapping[str, Any] | None = None,
         *,
         seeds: int | Iterable[int] = 1,
+        search: str = "grid",
+        trials: int | None = None,
+        pruner: str = "median",
         random: int | None = None,
         data: Dataset | None = None,
         out: str | os.PathLike[str] | None = None,
@@ -97,31 +109,99 @@ class Sweep:
         self.seeds = _seeds(base.seed, seeds)
         self.own_data = data
         self.varying = [name for name, values in checked.items() if isinstance(values, grids.Range) or len(values) > 1]
-        if random is None:
-            chosen = list(grids.combinations(checked))
-        else:
-            chosen = list(grids.draws(checked, _count("random", random), base.seed))
-        self.trials = self._trials(base, chosen, progress)
+        self._base, self._grid = base, checked
+        self._known: dict[Any, tuple[Settings, str, str]] = {}
         if out is None:
             self._keep = tempfile.TemporaryDirectory(prefix="gpunet-sweep-")  # goes when the sweep does
             out = self._keep.name
         self.folder = Path(out)
         self.results: dict[str, Result] = {}
         self.tests: dict[str, float] = {}
-        self._open()
+        self.search: Search | None = None
+        kind, count = _search(search, trials, random)
+        if kind == "optuna":
+            self._begin_search(count, pruner, progress)
+        else:
+            drawn = kind == "random"
+            chosen = list(grids.draws(checked, count, base.seed) if drawn else grids.combinations(checked))
+            self.trials = self._trials(chosen, progress)
+            self.examples, self.total = self.trials, len(self.trials)
+            self._open()
+
+    # --- a search by Optuna ----------------------------------------------------------------------------
+
+    def _begin_search(self, count: int, pruner: str, progress: Any) -> None:
+        """Make ready to be asked for trials, or take those that were asked for before."""
+        if len(self.seeds) > 1:
+            raise UsageError("a search by Optuna tries each combination with one seed; take several for what it finds.")
+        if not self.varying:
+            raise UsageError("there is nothing to search: give several values or a range for an option.")
+        self.total = count
+        # Each value once, so that what cannot be used is said before anything runs.
+        members = {name: _members(values) for name, values in self._grid.items()}
+        first = {name: values[0] for name, values in members.items()}
+        others = [{**first, name: value} for name in self.varying for value in members[name]]
+        self.examples = self._trials([first, *others], progress)
+        self.trials = []
+        self._make_folder()
+        about = self._told(self.examples[0].settings, without=self._grid)
+        judge = self.judge
+        self.search = Search(
+            self.folder,
+            self._grid,
+            [about, next(iter(self._known.values()))[1], self.judged],
+            self._base.seed,
+            pruner,
+            judge is not None and judge.higher_is_better,
+        )
+        self._numbers: dict[str, list[int]] = {}
+        for number, combination in self.search.asked():
+            self._take(number, combination)
+        self._read()
+
+    def _take(self, number: int, combination: dict[str, Any]) -> Trial:
+        """The trial of what was asked for."""
+        (trial,) = self._trials([combination])
+        if trial.key not in self._numbers:
+            self.trials.append(trial)
+        self._numbers.setdefault(trial.key, []).append(number)
+        return trial
+
+    def _asked(self) -> Iterator[Trial]:
+        """The trials that were asked for and have no result, and then new ones, each when it is wanted; what was tried
+        before is told and not tried again."""
+        assert self.search is not None
+        yield from self.missing
+        for trial in self.trials:
+            self._tell(trial)
+        while len(self.search) < self.total:
+            number, combination = self.search.ask()
+            known = set(self._numbers)
+            trial = self._take(number, combination)
+            if trial.key not in known:
+                yield trial
+            self._tell(trial)
+
+    def _tell(self, trial: Trial) -> None:
+        """Tell the search what came of a trial, if it is known and was not told."""
+        if self.search is None or trial.key not in self.results:
+            return
+        result = self.results[trial.key]
+        for number in self._numbers[trial.key]:
+            if self.search.running(number):
+                self.search.tell(number, result.value(self.judged), bool(result.pruned))
 
     # --- what there is to do ---------------------------------------------------------------------------
 
-    def _trials(self, base: Settings, chosen: list[dict[str, Any]], progress: Any) -> list[Trial]:
+    def _trials(self, chosen: list[dict[str, Any]], progress: Any = None) -> list[Trial]:
         trials: dict[str, Trial] = {}
-        known: dict[Any, tuple[Settings, str]] = {}
         for combination in chosen:
-            changed = base.with_changes(**combination)
+            changed = self._base.with_changes(**combination)
             # Whether settings fit their data is asked once for each data set, before anything runs.
             about = tuple(getattr(changed, name) for name in (*OF_THE_DATA, *_CHECKED_WITH_DATA))
-            if about not in known:
-                known[about] = self._with_validation(changed, progress)
-            of_data, checksum = known[about]
+            if about not in self._known:
+                self._known[about] = self._with_validation(changed, progress)
+            of_data, checksum, _ = self._known[about]
             changed = changed.with_changes(validation=of_data.validation).resolved()
             varied = {name: shown(getattr(changed, name)) for name in self.varying}
             for seed in self.seeds:
@@ -130,15 +210,15 @@ class Sweep:
                 trials.setdefault(key, Trial(seeded, varied, key))
         return list(trials.values())
 
-    def _with_validation(self, settings: Settings, progress: Any) -> tuple[Settings, str]:
-        """The settings with examples held out to choose by, and the checksum of their data."""
+    def _with_validation(self, settings: Settings, progress: Any) -> tuple[Settings, str, str]:
+        """The settings with examples held out to choose by, and the checksum and the task of their data."""
         if settings.validation == "none":
             raise UsageError("a sweep chooses by its validation examples; leave out --validation none.")
         data = self._data(settings, progress, check=False)
         if data.validation is None:
             settings = settings.with_changes(validation=HELD_OUT)
         data = self._data(settings, progress)
-        return settings, data.checksum
+        return settings, data.checksum, data.task
 
     def _data(self, settings: Settings, progress: Any = None, check: bool = True) -> Dataset:
         if self.own_data is not None:
@@ -148,37 +228,50 @@ class Sweep:
         return build_dataset(settings, progress)
 
     def _key(self, settings: Settings, checksum: str) -> str:
-        # Only what differs from the defaults, so that an option that a later version brings changes no key.
-        told = {
+        text = json.dumps([self._told(settings), checksum], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _told(self, settings: Settings, without: Collection[str] = ()) -> dict[str, Any]:
+        """The settings that say what comes out of a run, as JSON can hold them; only what differs from the defaults,
+        so that an option that a later version brings changes no key."""
+        return {
             name: value
             for name, value in settings.to_dict().items()
-            if getattr(settings, name) != FIELDS[name].default and (name not in _ELSEWHERE or name in self.varying)
+            if getattr(settings, name) != FIELDS[name].default
+            and (name not in _ELSEWHERE or name in self.varying)
+            and name not in without
         }
-        text = json.dumps([told, checksum], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def missing(self) -> list[Trial]:
         """The trials that have no result yet."""
         return [trial for trial in self.trials if trial.key not in self.results]
 
+    @property
+    def left(self) -> int:
+        """How many trials have no result yet, those among them that were not asked for yet."""
+        return len(self.missing) + (0 if self.search is None else max(self.total - len(self.search), 0))
+
     # --- the folder ------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         """Make the folder, or take the results that it holds."""
+        self._make_folder()
+        self._read()
+
+    def _make_folder(self) -> None:
         results = self.folder / "results.jsonl"
         if self.folder.exists() and not results.exists() and any(self.folder.iterdir()):
             raise UsageError(f"{self.folder} is no folder of a sweep and holds other files; name a new folder.")
         (self.folder / "models").mkdir(parents=True, exist_ok=True)
         results.touch()
-        self._read()
 
     def _read(self) -> None:
         """Take the results that the folder holds."""
         wanted = {trial.key: trial for trial in self.trials}
         for record in lines.read(self.folder / "results.jsonl", "iterations", "device"):
             trial = wanted.get(record.get("key", ""))
-            if trial is not None:
+            if trial is not None and (self.search is not None or not record.get("pruned")):
                 told = {**record, "varied": trial.varied, "seed": trial.settings.seed}
                 self.results[trial.key] = Result.from_dict(told)
         for record in lines.read(self.folder / "tests.jsonl"):
@@ -219,9 +312,9 @@ class Sweep:
 
     def room(self) -> int:
         """How many of the missing trials fit side by side on their CUDA device; 1 on the CPU or on several devices."""
-        work = self.missing
+        work = self.missing if self.search is None else self.examples
         devices = {self.device(trial) for trial in work}
-        return room(work, devices.pop(), self.own_data) if len(devices) == 1 else 1
+        return room(work, devices.pop(), self.own_data, self.left) if len(devices) == 1 else 1
 
     def run(self, jobs: int = 1, backend: str = "loky", together: int = 1) -> Iterator[Result]:
         """Run the missing trials and yield each result as it comes, after it was written to the folder.
@@ -241,19 +334,20 @@ class Sweep:
         jobs, together = _count("jobs", jobs), _count("together", together)
         if jobs > 1 and together > 1:
             raise UsageError("several jobs are several processes, and together is several networks in one; give one.")
-        work = self.missing
-        calls = []
-        for trial in work:
-            device = self.device(trial)
+        if backend != "loky" and self.search is not None:
+            raise UsageError(f"a search by Optuna runs on this machine; leave out the backend {backend}.")
+        for device in {self.device(trial) for trial in (self.missing if self.search is None else self.examples)}:
             get_backend(device)  # a device that cannot be had is said now, and not by every worker
             if device != "cpu" and backend in ("multiprocessing", "threading") and jobs > 1:
                 raise UsageError(f"CUDA cannot be used in workers of the backend {backend}; take loky, or --jobs 1.")
-            calls.append((trial.key, trial.settings.to_dict(), device, self.own_data))
-        trials = {trial.key: trial for trial in work}
+        trials: dict[str, Trial] = {}
+        calls = self._calls(trials)
         lock = Lock(self.folder)
         outputs: Any
         if together > 1:
             outputs = side_by_side(calls, together)
+        elif jobs > 1 and self.search is not None:
+            outputs = as_asked(calls, jobs)
         else:
             outputs = in_turn(calls) if jobs == 1 and backend == "loky" else in_parallel(calls, jobs, backend)
         with contextlib.closing(outputs), _released(lock):
@@ -261,10 +355,22 @@ class Sweep:
                 for key, outcome, parameters in outputs:
                     if "fatal" in outcome:
                         raise UsageError(outcome["fatal"])
-                    yield self._add(trials[key], outcome, parameters)
+                    result = self._add(trials[key], outcome, parameters)
+                    self._tell(trials[key])
+                    yield result
             except KeyboardInterrupt:
                 self._read()  # Ctrl-C may have come after a result was written and before it was noted here
                 raise
+
+    def _calls(self, trials: dict[str, Trial]) -> Iterator[Call]:
+        """The trials that are to be run, each noted by its key."""
+        for trial in self.missing if self.search is None else self._asked():
+            trials[trial.key] = trial
+            reporter = None
+            if self.search is not None and self.search.running(self._numbers[trial.key][0]):
+                metric = None if self.judge is None else self.judge.key
+                reporter = self.search.reporter(self._numbers[trial.key][0], metric)
+            yield Call(trial.key, trial.settings.to_dict(), self.device(trial), self.own_data, reporter)
 
     # --- choosing --------------------------------------------------------------------------------------
 
@@ -278,12 +384,10 @@ class Sweep:
     @property
     def judge(self) -> Metric | None:
         """What the settings are chosen by: the metric that they name, else the first of the task; None for the loss."""
-        settings = self.trials[0].settings
-        if settings.metric is not None:
-            return settings.judged_by()
-        found = (result.validation_metrics for result in self.results.values() if result.validation_metrics)
-        key = next(iter(next(found, {"accuracy": 0.0})))
-        return next(metric for metric in (entry() for entry in METRICS.values()) if metric.key == key)
+        judge = self._base.judged_by()
+        if judge is not None or self._base.metric is not None:
+            return judge
+        return self._base.measured(next(iter(self._known.values()))[2])[0]
 
     @property
     def judged(self) -> str:
@@ -305,7 +409,7 @@ class Sweep:
             DataError: no row is complete.
         """
         judge, judged = self.judge, self.judged
-        complete = [row for row in self.rows() if row.done and not row.errors and row.spread(judged)]
+        complete = [row for row in self.rows() if row.done and not (row.errors or row.pruned) and row.spread(judged)]
         if not complete:
             raise DataError("no settings came to the end with every seed, so there is nothing to choose from.")
 
@@ -343,7 +447,8 @@ class Sweep:
                 data = self._cached_data(trial.settings)
                 if data.test is None:
                     continue
-                if trial.key not in self.results or self.results[trial.key].error is not None:
+                result = self.results.get(trial.key)
+                if result is None or result.error is not None or result.pruned:
                     continue
                 if not self.model_path(trial).exists():
                     raise CheckpointError(f"{self.model_path(trial)} is gone; run the sweep in a new folder.")
@@ -360,7 +465,8 @@ class Sweep:
             (list(result.train_metrics) for result in self.results.values() if result.train_metrics), ["accuracy"]
         )
         scores = [f"{split}_{name}" for split in ("train", "validation") for name in (*keys, "loss")]
-        about = ["iterations", "train_seconds", "device", "error"]
+        pruned = any(result.pruned for result in self.results.values())
+        about = ["iterations", "train_seconds", "device", "error", *(["pruned"] if pruned else [])]
         columns = [*self.varying, "seed", *scores, self.tested, *about, "key"]
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
@@ -401,6 +507,27 @@ def _with_recipe(given: Mapping[str, Any], grid: Mapping[str, Any], data: Datase
         raise UsageError("recipe: the runs of a sweep have one recipe in common; make a sweep of each.")
     alike = {name: each[0] for name, each in grid.items() if not isinstance(each, grids.Range) and len(each) == 1}
     return settings_for(layered(given, alike), data=data, progress=progress)
+
+
+def _search(search: str, trials: int | None, random: int | None) -> tuple[str, int]:
+    """How combinations are chosen, and how many of them."""
+    if search not in SEARCHES:
+        raise UsageError(f"there is no search {search!r}; take {', '.join(SEARCHES)}.")
+    if random is not None:
+        if search == "optuna" or trials is not None:
+            raise UsageError("random draws so many combinations by itself; leave out search and trials.")
+        return "random", _count("random", random)
+    if search == "grid":
+        if trials is not None:
+            raise UsageError("a grid is tried as a whole; say search random or optuna for a number of trials.")
+        return search, 0
+    if trials is None:
+        raise UsageError(f"a search by {search} needs a number of trials.")
+    return search, _count("trials", trials)
+
+
+def _members(values: list[Any] | grids.Range) -> list[Any]:
+    return [values.low, values.high] if isinstance(values, grids.Range) else values
 
 
 def _seeds(first: int, seeds: int | Iterable[int]) -> list[int]:

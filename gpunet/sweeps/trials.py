@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
 import importlib
+import itertools
 import json
 import operator
 import os
@@ -31,6 +33,7 @@ from gpunet.registry import Registry
 from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import as_json
 from gpunet.runs.settings import DATA_OPTIONS, Settings, build_dataset, build_model, build_trainer, hold_out
+from gpunet.sweeps.search import Reporter
 from gpunet.training.graph import launch_mode
 from gpunet.training.memory import training_bytes
 from gpunet.training.records import BaseRecord, Record, ResultRecord
@@ -71,6 +74,7 @@ class Result(BaseRecord):
             failed, a loss also where it grew beyond all numbers.
         iterations, train_seconds, device: as of a `ResultRecord`.
         error: why the run failed, or None.
+        pruned: True of a run that the search stopped early, of which the validation is the last that there was.
     """
 
     event = "trial"
@@ -86,6 +90,7 @@ class Result(BaseRecord):
     train_seconds: float | None = None
     device: str | None = None
     error: str | None = None
+    pruned: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it, without what is None."""
@@ -149,11 +154,17 @@ class Row:
         """Why runs failed."""
         return [result.error for result in self.results if result.error is not None]
 
+    @property
+    def pruned(self) -> bool:
+        """Whether a run was stopped early by the search."""
+        return any(result.pruned for result in self.results)
+
     def spread(self, name: str) -> Spread | None:
-        """Mean and spread over the seeds of a metric or a loss ("validation_accuracy"), or of a test score."""
+        """Mean and spread over the seeds of a metric or a loss ("validation_accuracy"), or of a test score; runs that
+        were stopped early do not count."""
         if name.startswith("test_"):
             return Spread.of(self.tests)
-        found = (result.value(name) for result in self.results)
+        found = (result.value(name) for result in self.results if not result.pruned)
         return Spread.of(value for value in found if value is not None)
 
 
@@ -199,9 +210,26 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="gpunet parent watch", daemon=True).start()
 
 
-def run_trial(
-    key: str, given: dict[str, Any], device: str, data: Dataset | None, own_process: bool = False, entries: Any = ()
-) -> tuple[str, dict[str, Any], list[np.ndarray]]:
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A trial to be run, here or in another process.
+
+    Attributes:
+        key: of the trial.
+        given: its settings as a dict.
+        device: where it runs.
+        data: a data set of one's own, or None for that of the settings.
+        reporter: what looks at it while it is trained, and may stop it, or None.
+    """
+
+    key: str
+    given: dict[str, Any]
+    device: str
+    data: Dataset | None
+    reporter: Reporter | None = None
+
+
+def run_trial(call: Call, own_process: bool = False, entries: Any = ()) -> tuple[str, dict[str, Any], list[np.ndarray]]:
     """Train one trial; its key, what came out, and the parameters on the host.
 
     What goes wrong comes back as a text, since not every exception survives the way between processes: a
@@ -217,12 +245,13 @@ def run_trial(
     for table, sent in zip(TABLES, entries, strict=False):
         table.update(sent)
     try:
-        settings = Settings.from_dict(given)
-        trainer = made(settings, device, seen(settings, data))
+        settings = Settings.from_dict(call.given)
+        trainer = made(settings, call, seen(settings, call.data))
         *_, end = trainer.steps()
     except (GpunetError, MemoryError) as error:
-        return key, failed(error), []
-    return key, *outcome(trainer, end)
+        return call.key, failed(error), []
+    pruned = call.reporter is not None and call.reporter.pruned is end
+    return call.key, *(stopped if pruned else outcome)(trainer, end)
 
 
 def seen(settings: Settings, data: Dataset | None) -> Dataset:
@@ -233,12 +262,13 @@ def seen(settings: Settings, data: Dataset | None) -> Dataset:
     )
 
 
-def made(settings: Settings, device: str, data: Dataset) -> Trainer:
+def made(settings: Settings, call: Call, data: Dataset) -> Trainer:
     """The trainer of a trial; with one thread, as there are other trials for the other cores."""
-    model = build_model(settings, data, get_backend(device))
+    model = build_model(settings, data, get_backend(call.device))
     trainer = build_trainer(settings.with_changes(threads=settings.threads or 1), model, data)
     if settings.init_from is not None:
         begin_from(trainer, settings.init_from)
+    trainer.callbacks += [] if call.reporter is None else [call.reporter]
     return trainer
 
 
@@ -247,6 +277,13 @@ def outcome(trainer: Trainer, end: Record) -> tuple[dict[str, Any], list[np.ndar
     parameters = [trainer.backend.to_host(array).copy() for array in trainer.model.parameters]
     # As JSON holds it: a loss that has grown beyond all numbers is None.
     return json.loads(as_json(end.as_dict())), parameters
+
+
+def stopped(trainer: Trainer, record: Record) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What is told of a trial that was stopped early, after its last record; its parameters are of no use."""
+    told = {name: value for name, value in record.as_dict().items() if name.startswith("validation_")}
+    about = {"iterations": trainer.iteration, "train_seconds": trainer.seconds, "device": trainer.backend.device}
+    return json.loads(as_json({**told, **about, "pruned": True})), []
 
 
 def failed(error: Exception) -> dict[str, Any]:
@@ -260,38 +297,41 @@ def failed(error: Exception) -> dict[str, Any]:
     raise error
 
 
-def side_by_side(calls: list[tuple[Any, ...]], at_once: int) -> Iterator[Any]:
-    """Run the calls of `run_trial` in this process, several networks at a time; what is done first comes first."""
+def side_by_side(calls: Iterable[Call], at_once: int) -> Iterator[Any]:
+    """Run trials in this process, several networks at a time; what is done first comes first."""
     datasets: dict[str, Dataset] = {}  # one object for all trials of the same data, which lies on a device once
-    keys: dict[int, str] = {}
+    under_way: dict[int, Call] = {}
     unmade: list[Any] = []
 
     def trainers() -> Iterator[Trainer]:
-        for key, given, device, data in calls:
-            settings = Settings.from_dict(given)
+        for call in calls:
+            settings = Settings.from_dict(call.given)
             about = data_text(settings)
             try:
                 if about not in datasets:
-                    datasets[about] = seen(settings, data)
-                trainer = made(settings, device, datasets[about])
+                    datasets[about] = seen(settings, call.data)
+                trainer = made(settings, call, datasets[about])
             except (GpunetError, MemoryError) as error:
-                unmade.append((key, failed(error), []))
+                unmade.append((call.key, failed(error), []))
                 continue
-            keys[id(trainer)] = key
+            under_way[id(trainer)] = call
             yield trainer
 
     for trainer, found in steps_together(trainers(), at_once):
+        call = under_way[id(trainer)]
         if isinstance(found, Exception):
-            yield keys.pop(id(trainer)), failed(found), []
+            yield call.key, failed(found), []
         elif isinstance(found, ResultRecord):
-            yield keys.pop(id(trainer)), *outcome(trainer, found)
+            yield call.key, *outcome(trainer, found)
+        elif call.reporter is not None and call.reporter.pruned is found:
+            yield call.key, *stopped(trainer, found)
         while unmade:
             yield unmade.pop()
     yield from unmade
 
 
-def room(trials: list[Trial], device: str, data: Dataset | None) -> int:
-    """How many trials can be trained at a time on a CUDA device; 1 on the CPU.
+def room(trials: list[Trial], device: str, data: Dataset | None, most_trials: int) -> int:
+    """How many trials like these can be trained at a time on a CUDA device, of `most_trials`; 1 on the CPU.
 
     As many of the largest as fit into half of its free memory, beside the data, and at most one for every four of its
     multiprocessors: a step of a small network keeps no more than that busy.
@@ -312,17 +352,39 @@ def room(trials: list[Trial], device: str, data: Dataset | None) -> int:
         own = launch_mode("auto", backend, model.sizes, batch, settings.precision, model.dtype).fused
         most = max(most, parts["parameters"] + parts["batch"] + (0 if own else WORKSPACE))
     free, _ = backend.memory()
-    return max(1, min((free // 2 - shared) // most, backend.multiprocessors // 4, len(trials)))
+    return max(1, min((free // 2 - shared) // most, backend.multiprocessors // 4, most_trials))
 
 
-def in_turn(calls: list[tuple[Any, ...]]) -> Iterator[Any]:
-    """Run the calls of `run_trial` in this process, one after the other."""
+def in_turn(calls: Iterable[Call]) -> Iterator[Any]:
+    """Run trials in this process, one after the other."""
     for call in calls:
-        yield run_trial(*call)
+        yield run_trial(call)
 
 
-def in_parallel(calls: list[tuple[Any, ...]], jobs: int, backend: str) -> Iterator[Any]:
-    """Run the calls of `run_trial` in workers of a joblib backend; what is done first comes first."""
+def as_asked(calls: Iterable[Call], jobs: int) -> Iterator[Any]:
+    """Run trials in processes of this machine, the next as soon as one is done, which may depend on what came of it."""
+    try:
+        from joblib.externals.loky import ProcessPoolExecutor
+    except ImportError:
+        raise MissingExtra("joblib", "sweep", "running more than one trial at a time") from None
+    coming, running = iter(calls), set[Any]()
+    workers = ProcessPoolExecutor(jobs)
+    try:
+        while True:
+            with _ctrl_c_held_back():
+                for call in itertools.islice(coming, jobs - len(running)):
+                    running.add(workers.submit(run_trial, call, True, entries_of(call.given)))
+            if not running:
+                return
+            done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for each in done:
+                yield each.result()
+    finally:
+        workers.shutdown(wait=True, kill_workers=True)
+
+
+def in_parallel(calls: Iterable[Call], jobs: int, backend: str) -> Iterator[Any]:
+    """Run trials in workers of a joblib backend; what is done first comes first."""
     try:
         import joblib
     except ImportError:
@@ -333,7 +395,7 @@ def in_parallel(calls: list[tuple[Any, ...]], jobs: int, backend: str) -> Iterat
             stack.enter_context(_dask_client())
         elif backend == "ray":
             _package("ray.util.joblib", backend).register_ray()
-        work = [joblib.delayed(run_trial)(*call, own_process, entries_of(call[1])) for call in calls]
+        work = [joblib.delayed(run_trial)(call, own_process, entries_of(call.given)) for call in calls]
         try:
             stack.enter_context(joblib.parallel_config(backend=backend, n_jobs=jobs))
             try:

@@ -62,7 +62,7 @@ def test_a_sweep_from_the_command_line(tmp_path: Path) -> None:
     [
         (["--lr", "0.1,zero"], "--lr zero"),
         (["--hidden", "5;;6"], "a value is missing"),
-        (["--lr", "0.1..1"], "--random"),
+        (["--lr", "0.1..1"], "--search random"),
         (["--seed", "1,2", "--seeds", "2"], "give one of them"),
         (["--seeds", "0"], "--seeds"),
         (["--jobs", "0"], "--jobs"),

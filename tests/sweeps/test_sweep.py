@@ -71,7 +71,7 @@ def test_combinations_are_the_whole_product() -> None:
 
 
 def test_combinations_refuse_a_range() -> None:
-    with pytest.raises(gn.UsageError, match="--random"):
+    with pytest.raises(gn.UsageError, match="--search random --trials N"):
         list(grids.combinations(grids.check({"lr": "0.1..1"})))
 
 
@@ -298,7 +298,7 @@ def test_data_with_validation_examples_keeps_them(data: gn.Dataset) -> None:
         ({"learning_rate": "0.1"}, {}, "learning_rate"),
         ({"lr": []}, {}, "no value"),
         ({"seed": "1,2"}, {"seeds": 2}, "seeds"),
-        ({"lr": "0.1..1"}, {}, "--random"),
+        ({"lr": "0.1..1"}, {}, "--search random"),
         ({}, {"seeds": 0}, "seeds"),
         ({"validation": "none"}, {}, "--validation none"),
     ],
