@@ -14,6 +14,7 @@ The parts:
                 are not timed. Each reads its loss every `--log-every` steps.
     operations  each operation of a step of this network, and their sum
     products    the products of this network's layers by cuBLAS in each precision
+    crossover   this network at several batch sizes, by fused products and by cuBLAS: where the limit between them is
     kernels     every kernel on arrays four times as large as the L2 cache, beside a copy on the device
     repeat      whether two trainings are equal to the last bit
 
@@ -40,13 +41,23 @@ from gpu_kernels import Device, describe, kernel_table, launches, operations, pr
 
 import gpunet as gn
 from gpunet.cli import errors
-from gpunet.training.graph import step_flop
+from gpunet.training import graph as ways
 
-PARTS = ("launches", "steps", "operations", "products", "kernels", "repeat")
+PARTS = ("launches", "steps", "operations", "products", "crossover", "kernels", "repeat")
 #: How far a loss may be from gpunet's, relative where it is above 1: what a precision explains.
 TOLERANCE = {"float32": 2e-3, "tf32": 1e-2, "bfloat16": 5e-2}
 #: With --quick.
-QUICK = {"sizes": "20,12,5", "batch": 16, "log_every": 4, "steps": 4, "rounds": 2, "rows": 64, "width": 32, "chain": 2}
+QUICK = {
+    "sizes": "20,12,5",
+    "batch": 16,
+    "log_every": 4,
+    "steps": 4,
+    "rounds": 2,
+    "rows": 64,
+    "width": 32,
+    "chain": 2,
+    "seconds": 0.01,
+}
 
 
 # --- steps -----------------------------------------------------------------------------------------------
@@ -93,6 +104,23 @@ def steps(task: Task, names: list[str], rounds: int, count: int | None, seconds:
     return {"seconds": found, "losses": losses, "left_out": left_out}
 
 
+def crossover(task: Task, rounds: int, seconds: float) -> list[dict[str, Any]]:
+    """Seconds a step by fused products and by cuBLAS, for a tenth of the batch to a hundred of them."""
+    found, limit = [], ways.FUSED_FLOP
+    for batch in dict.fromkeys(max(1, task.batch * times // 10) for times in (1, 10, 100, 1000)):
+        if batch > task.examples:
+            continue
+        one = dataclasses.replace(task, batch=batch)
+        row: dict[str, Any] = {"batch": batch, "flop": ways.step_flop(task.sizes, batch)}
+        try:
+            for name, ways.FUSED_FLOP in (("fused", float("inf")), ("cuBLAS", 0.0)):
+                row[name] = statistics.median(steps(one, ["gpunet"], rounds, None, seconds)["seconds"]["gpunet"])
+        finally:
+            ways.FUSED_FLOP = limit
+        found.append(row)
+    return found
+
+
 def repeat(task: Task) -> dict[str, bool]:
     """Whether two trainings give the same bits, by the way that steps are run."""
     data, same = gn.Dataset.from_arrays(task.images, task.labels, classes=task.sizes[-1]), {}
@@ -117,7 +145,7 @@ def percent(part: float | None) -> str:
 
 
 def show_steps(found: dict[str, Any], task: Task, peak: float) -> None:
-    flop = step_flop(task.sizes, task.batch)
+    flop = ways.step_flop(task.sizes, task.batch)
     print(
         f"{flop / 1e6:,.3g} MFLOP a step; loss after {task.log_every} steps {next(iter(found['losses'].values())):.6f}"
     )
@@ -151,6 +179,14 @@ def show(part: str, found: Any, task: Task, device: Device | None) -> None:
                 f"  {row['product']:<20} {row['precision']:<9} {1e6 * row['seconds']:>10,.1f} us for three "
                 f"{row['flops'] / 1e12:>8.2f} TFLOP/s {percent(row['share'])}, error {row['error']:.1e}"
             )
+    elif part == "crossover":
+        for row in found:
+            faster = min(("fused", "cuBLAS"), key=row.get)
+            print(
+                f"  batch {row['batch']:<8,} {row['flop'] / 1e6:>10,.1f} MFLOP {1e6 * row['fused']:>10,.1f} us fused "
+                f"{1e6 * row['cuBLAS']:>10,.1f} us cuBLAS, faster is {faster}"
+            )
+        print(f"  the limit is {ways.FUSED_FLOP / 1e6:,.0f} MFLOP")
     elif part == "kernels":
         for row in found:
             rate = f"{row['flops'] / 1e12:.2f} TFLOP/s" if row["flops"] else f"{row['bandwidth'] / 1e9:,.1f} GB/s"
@@ -217,6 +253,8 @@ def measure(part: str, task: Task, device: Device | None, arguments: argparse.Na
         return operations(task, chain, repeats)
     if part == "products":
         return products(task, device, chain, repeats)
+    if part == "crossover":
+        return crossover(dataclasses.replace(task, precision="float32"), repeats, arguments.seconds)
     rows = arguments.rows or -(-device.cache // arguments.width)  # four bytes a number: four times the cache
     return kernel_table(device, rows, arguments.width, chain, repeats)
 

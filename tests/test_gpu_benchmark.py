@@ -41,6 +41,7 @@ def test_it_runs(
     assert all(f"== {part}" in printed for part in benchmark.PARTS)
     assert measured["kernels"][0]["kernel"] == "copy on the device"
     assert {row["precision"] for row in measured["products"]} <= {"float32", "tf32", "bfloat16"}
+    assert [row["batch"] for row in measured["crossover"]] == [1, 16, 160]
     for rows in ("launches", "operations", "products", "kernels"):
         assert all(row["seconds"] > 0 for row in measured[rows])
     for row in measured["products"]:
