@@ -304,7 +304,8 @@ class _Finder:
         if task == "auto":
             # Files of arrays have types: whole numbers are classes, whatever numbers are missing among them.
             task = "regression" if train.dtype.kind == "f" and (train != np.floor(train)).any() else "classification"
-            if train.ndim == 2 and train.shape[1] > 1 and not (train.sum(axis=1) == 1).all():
+            rows = train.ndim == 2 and train.shape[1] > 1 and train.dtype.kind in "buif"
+            if rows and not (train.sum(axis=1) == 1).all():
                 task = "multi-label" if np.isin(train, (0, 1)).all() else task
         class_names = None
         flat = train.reshape(-1) if train.ndim == 2 and train.shape[1] == 1 else train

@@ -357,6 +357,7 @@ def _layout(path: Path, lines: list[str]) -> _Layout:
         if commas and not any(re.fullmatch(r"[-+]?\d*\.\d+", cell) for cell in flat):
             decimal = ","
     first, skip = cells[0], rows[0][0]
+    below = rows[_lines_of_first(body, delimiter) - 1][0] + 1
     # A commented line that has a cell for each column, right above the rows, is a header.
     if commented and commented[-1][0] < skip and not _is_header(first, cells[1:], decimal):
         above = _split([commented[-1][1].lstrip().removeprefix("#").strip()], delimiter, spaces)[0]
@@ -364,17 +365,17 @@ def _layout(path: Path, lines: list[str]) -> _Layout:
             return _Layout(delimiter, decimal, commented[-1][0] + 1, _named(above), True, None, spaces)
     if classes := _sizes_and_classes(first, cells[1:], width, decimal):
         names = [str(number) for number in range(width)]
-        return _Layout(delimiter, decimal, skip + 1, names, False, classes, spaces)
+        return _Layout(delimiter, decimal, below, names, False, classes, spaces)
     if len(first) != width:
         # R writes the names of its rows without a name of their own.
         if len(first) == width - 1 and _is_header(["", *first], cells[1:], decimal):
-            return _Layout(delimiter, decimal, skip + 1, _named(["", *first]), True, None, spaces)
+            return _Layout(delimiter, decimal, below, _named(["", *first]), True, None, spaces)
         raise DataError(
             f"{path} has {len(first)} cells in line {skip + 1} and {width} in the last line that was looked at; "
             "repair it."
         )
     if _is_header(first, cells[1:], decimal):
-        return _Layout(delimiter, decimal, skip + 1, _named(first), not _counts(first, decimal), None, spaces)
+        return _Layout(delimiter, decimal, below, _named(first), not _counts(first, decimal), None, spaces)
     return _Layout(delimiter, decimal, skip, [str(number) for number in range(width)], False, None, spaces)
 
 
@@ -407,6 +408,16 @@ def _split(lines: Sequence[str], delimiter: str, spaces: bool) -> list[list[str]
         return [row for row in csv.reader((line + "\n" for line in lines), delimiter=delimiter) if row]
     except csv.Error:
         return [line.split(delimiter) for line in lines]
+
+
+def _lines_of_first(lines: Sequence[str], delimiter: str) -> int:
+    """How many lines the first row takes: a quoted name may hold line ends."""
+    reader = csv.reader((line + "\n" for line in lines), delimiter=delimiter)
+    try:
+        next(reader)
+    except csv.Error:
+        return 1
+    return reader.line_num
 
 
 def _is_number(cell: str, decimal: str) -> bool:
@@ -447,13 +458,14 @@ def _sizes_and_classes(
 
 
 def _named(cells: Sequence[str]) -> list[str]:
-    """Names of columns, each once; one without a name is called by its position, but for the first."""
+    """Names of columns, each in one line and once; one without a name is called by its position, but for the first."""
     names: list[str] = []
     for position, cell in enumerate(cells):
-        name = cell.strip() or ("" if position == 0 else f"column {position}")
+        given = " ".join(cell.split())
+        name = given or ("" if position == 0 else f"column {position}")
         count = 2
         while name in names:
-            name, count = f"{cell.strip()} ({count})", count + 1
+            name, count = f"{given} ({count})", count + 1
         names.append(name)
     return names
 

@@ -113,6 +113,8 @@ def test_npz_refused(tmp_path):
     refused(path, "pickled")
     np.savez(path, images=PIXELS, labels=LABELS[1:])
     refused(path, "11 train labels")
+    np.savez(path, images=PIXELS, labels=np.zeros((12, 2), "V3"))
+    refused(path, "train labels must be")
     np.savez(path, images=PIXELS, labels=LABELS)
     whole = path.read_bytes()
     for content in (b"", b"PK\x03\x04", whole[:-30], whole[: len(whole) // 2], whole.replace(b"NUMPY", b"NUMBY")):

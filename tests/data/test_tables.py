@@ -83,6 +83,7 @@ def content(raw: bytes, tmp_path: Path, name: str = "a.csv") -> dict[str, list[A
         (b'"x","y"\n"r1",1,2\n"r2",3,4\n', {"": ["r1", "r2"], "x": [1, 3], "y": [2, 4]}),
         (b"5.1,setosa\n4.9,rose\n", {"0": [5.1, 4.9], "1": ["setosa", "rose"]}),
         (b"2,1,no,yes\n1.5,0\n2.5,1\n", {"0": [1.5, 2.5], "1": ["no", "yes"]}),
+        (b'a,"sales\r\n (USD)"\r\n1,2\r\n3,4\r\n', {"a": [1, 3], "sales (USD)": [2, 4]}),
     ],
 )  # fmt: skip
 def test_text_of_any_sort(tmp_path: Path, raw: bytes, expected: dict[str, list[Any]]) -> None:
@@ -110,6 +111,7 @@ def test_missing_cells_and_times(tmp_path: Path) -> None:
         (b'a,b,c\n"x\ny",2,3\n4,5,6,7\n6,7,8\n', ["4 cells in line 4"]),
         (b"label,a\n0,1\n1,2\n0,oops\n1,4\n", ["'oops'", "column a", "line 4", "--drop a"]),
         (b"label,a\n0,1\n1,inf\n0,1\n1,4\n", ["inf", "column a", "line 3"]),
+        (b'label,"a\n\n"\n0,1\n1,oops\n0,1\n1,4\n', ["'oops'", "column a", "line 5"]),
         (b"label,a\n,1\n,2\n", ["no value in the column label"]),
         (b"label,a\n1,1\n1,2\n", ["label is the same in all rows"]),
         (b"\x89PNG\r\n\x1a\n\0\0,1\n", ["no text"]),
