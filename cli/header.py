@@ -10,6 +10,7 @@ from typing import Any
 from gpunet.backend import Backend, readable
 from gpunet.cli import display
 from gpunet.data.dataset import Dataset
+from gpunet.network.evaluation import CONFUSION_CLASSES
 from gpunet.runs.logs import as_json
 from gpunet.runs.settings import RECIPES, Settings, layer_sizes
 from gpunet.terminal import duration
@@ -40,6 +41,8 @@ def header(settings: Settings, data: Dataset, backend: Backend) -> list[tuple[st
     limits = ("dropout", "l2", "l1", "weight_decay", "label_smoothing", "max_norm", "clip_norm", "early_stopping")
     told = [f"{name.replace('_', ' ')} {shown(getattr(settings, name))}" for name in limits if getattr(settings, name)]
     rows += [("regularised", ", ".join(told))] if told else []
+    if data.task == "classification" and data.classes > CONFUSION_CLASSES:
+        rows.append(("confusions", f"not counted: of more than {CONFUSION_CLASSES:,} classes there are too many pairs"))
     rows.append(("device", f"{backend.device}: {backend.reason}" if backend.reason else backend.device))
     return rows
 

@@ -39,7 +39,7 @@ def load_dataset(
             is looked at.
         preparation: what was fitted when a network was trained (`model.preparation`), to which the data is brought.
         options: how data of one's own is to be read, by the names of `DataOptions`: target, features, drop, task,
-            scale, test, group, image_size, missing, bins, clip.
+            scale, test, group, weight, image_size, missing, bins, clip.
 
     Raises:
         UsageError: the name is unknown, or an option does not fit the data.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpunet.data.arrays import choose_task, natural
+from gpunet.data.arrays import as_weights, choose_task, natural
 from gpunet.data.columns import BOOLEAN, NUMBER, TEXT, TIME, Column, Table, some
 from gpunet.data.dataset import Dataset, Split, check_task
 from gpunet.data.parquet import StoredTable
@@ -60,6 +60,7 @@ class DataOptions:
         scale: "auto", "standard", "robust", "minmax", "none" or "pixels".
         test: the share of the rows that is kept for testing where there is no test split; None for none.
         group: a column; rows of one value of it go to the same split, and it is no feature.
+        weight: a column with a sample weight for each row, which is no feature.
         image_size: (rows, columns) of pictures, or of the pixels in a row.
         missing: "impute", or "flag" for one more feature where values are missing.
         bins: of the piecewise-linear encoding of numbers; 0 for none.
@@ -73,6 +74,7 @@ class DataOptions:
     scale: str = "auto"
     test: float | None = TEST
     group: str | None = None
+    weight: str | None = None
     image_size: tuple[int, int] | None = None
     missing: str = "impute"
     bins: int = 0
@@ -109,12 +111,14 @@ class Roles:
         targets: names of the target columns.
         features: names of the features.
         group: the name of the group column, or None.
+        weight: the name of the column of sample weights, or None.
         facts: what was taken for what, as labels and texts.
     """
 
     targets: list[str]
     features: list[str]
     group: str | None = None
+    weight: str | None = None
     facts: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -143,7 +147,7 @@ def load_tables(name: str, tables: dict[str, Table], options: DataOptions) -> Da
     if "test" not in parts and options.test is not None:
         parts.update(_with_test(parts["train"], roles, task, options.test, facts))
     preparation, more = fit(parts["train"], roles, task, options)
-    return _dataset(name, parts, preparation, roles.targets, [*facts, *more])
+    return _dataset(name, parts, preparation, roles, [*facts, *more])
 
 
 def apply_tables(
@@ -166,19 +170,24 @@ def apply_tables(
             facts.append(("left aside", f"{Path(table.name).name}, which has no column {some(absent)}"))
             continue
         parts[split] = _labelled(table, targets, facts)
-    if options is not None and options.test is not None and "test" not in parts:
-        group = find_columns("--group", [options.group], parts["train"])[0] if options.group is not None else None
-        parts.update(_with_test(parts["train"], Roles(targets, [], group), preparation.task, options.test, facts))
+    options = options or DataOptions(test=None)
+    group, weight = (
+        _one_column(option, column, parts["train"])
+        for option, column in (("--group", options.group), ("--weight", options.weight))
+    )
+    roles = Roles(targets, [], group, weight)
+    if options.test is not None and "test" not in parts:
+        parts.update(_with_test(parts["train"], roles, preparation.task, options.test, facts))
     for table in parts.values():
         facts += [("new to the network", remark) for remark in preparation.known(table)]
-    return _dataset(name, parts, preparation, targets, facts)
+    return _dataset(name, parts, preparation, roles, facts)
 
 
 def _dataset(
-    name: str, parts: dict[str, Table], preparation: Preparation, targets: list[str], facts: list[tuple[str, str]]
+    name: str, parts: dict[str, Table], preparation: Preparation, roles: Roles, facts: list[tuple[str, str]]
 ) -> Dataset:
     """The data set of prepared tables; split name -> table."""
-    splits = {split: split_of(table, preparation, targets) for split, table in parts.items()}
+    splits = {split: split_of(table, preparation, roles.targets, roles.weight) for split, table in parts.items()}
     if preparation.columns is None:
         _as_one_dtype(splits, preparation)
     return Dataset(
@@ -193,8 +202,14 @@ def _dataset(
     )
 
 
-def split_of(table: Table, preparation: Preparation, targets: Sequence[str]) -> Split:
+def split_of(table: Table, preparation: Preparation, targets: Sequence[str], weight: str | None = None) -> Split:
     """The rows of a table as a split.
+
+    Args:
+        table: the rows.
+        preparation: what was fitted on the training rows.
+        targets: the target columns.
+        weight: the column of sample weights; where the table has none of that name all weigh alike.
 
     Raises:
         DataError: a column is missing or holds something else than training saw.
@@ -208,7 +223,12 @@ def split_of(table: Table, preparation: Preparation, targets: Sequence[str]) -> 
         values, classes = flags.astype(np.float32), len(targets)
     else:
         values, classes = preparation.classes_of(table[targets[0]], table), len(preparation.class_names or ())
-    return Split.trusted(inputs, values, classes, preparation, None, preparation.image_shape)
+    weights = None
+    if weight is not None and weight in table:
+        weights = as_weights(
+            numbers_of(table, table[weight]), len(table), f"{table.name}: values of {weight}, as weights,"
+        )
+    return Split.trusted(inputs, values, classes, preparation, weights, preparation.image_shape)
 
 
 def _as_one_dtype(splits: dict[str, Split], preparation: Preparation) -> None:
@@ -253,7 +273,9 @@ def choose_roles(table: Table, options: DataOptions) -> Roles:
     if not table.header:
         facts.append(("header", "none; columns are named by their position, from 0"))
     drop = find_columns("--drop", options.drop, table)
-    group = find_columns("--group", [options.group], table)[0] if options.group is not None else None
+    group = _one_column("--group", options.group, table)
+    weight = _one_column("--weight", options.weight, table)
+    apart = [name for name in (group, weight) if name is not None]
     wanted = find_columns("--features", options.features, table) if options.features is not None else None
     first = table.columns[0]
     counts = first.kind == NUMBER and _counts_rows(first)
@@ -264,9 +286,9 @@ def choose_roles(table: Table, options: DataOptions) -> Roles:
     if options.target is not None:
         targets = find_columns("--target", options.target, table)
     else:
-        targets = [_find_target(table.without([*drop, *([group] if group else [])]), table)]
+        targets = [_find_target(table.without([*drop, *apart]), table)]
     names = wanted if wanted is not None else [n for n in table.names if n not in drop]
-    features = [name for name in names if name not in targets and name != group and name not in drop]
+    features = [name for name in names if name not in (*targets, *apart, *drop)]
     for column in (table[name] for name in features):
         if column.kind in (NUMBER, TIME):
             numbers_of(table, column)  # which refuses what is not finite
@@ -276,7 +298,13 @@ def choose_roles(table: Table, options: DataOptions) -> Roles:
             facts.append(("look at", f"{column.name}, which counts the rows; --drop {column.name} leaves it out"))
     if not features:
         raise DataError(f"{table.name} has no features beside the target {some(targets)}.")
-    return Roles(targets, features, group, facts)
+    if weight is not None:
+        facts.append(("weights", f"{weight}, of each row"))
+    return Roles(targets, features, group, weight, facts)
+
+
+def _one_column(option: str, given: str | None, table: Table) -> str | None:
+    return None if given is None else find_columns(option, [given], table)[0]
 
 
 def _find_target(candidates: Table, table: Table) -> str:

@@ -125,6 +125,8 @@ class Settings(Recipe):
         "X", "Share of a table without a test split that is kept for testing, or none.")  # fmt: skip
     group: str | None = setting(None, read.optional(read.name), DATA, "NAME",
         "Column of a table whose rows stay together when a test split is drawn; it is no feature.", "none")  # fmt: skip
+    weight: str | None = setting(None, read.optional(read.name), DATA, "NAME",
+        "Column of a table with a sample weight for each row; it is no feature.", "none")  # fmt: skip
     image_size: tuple[int, int] | None = setting(None, read.image_size, DATA, "RxC",
         "Size that pictures are brought to, or shape of the pixels in a row.", "their own")  # fmt: skip
 
@@ -305,7 +307,9 @@ def construct(option: str, spec: str, table: Registry[Any, T], **extra: Any) -> 
 
 
 #: Settings that say how data of one's own is read.
-DATA_OPTIONS = ("target", "features", "drop", "task", "scale", "missing", "bins", "clip", "test", "group", "image_size")
+DATA_OPTIONS = (
+    "target", "features", "drop", "task", "scale", "missing", "bins", "clip", "test", "group", "weight", "image_size",
+)  # fmt: skip
 
 
 def check_keys(given: Any) -> dict[str, Any]:

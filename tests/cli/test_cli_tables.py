@@ -278,3 +278,11 @@ def test_a_regression_that_is_resumed_ends_bitwise_the_same(tmp_path: Path) -> N
     values = kept.predict(data.test.inputs)
     low, high = data.train.targets.min(), data.train.targets.max()
     assert low <= values.min() <= values.max() <= high
+
+
+def test_very_many_classes_are_said_to_have_no_confusion_matrix_before_they_train(tmp_path: Path) -> None:
+    np.savez(tmp_path / "many.npz", x_train=np.eye(4, dtype=np.float32), y_train=[0, 1, 2, 99_999])
+    said = gpunet("train", "--data", tmp_path / "many.npz", "--hidden", 1, "--iterations", 1, "--device", "cpu").stdout
+    assert "confusions   not counted: of more than 2,000 classes" in said
+    assert said.index("confusions") < said.index("iteration 1")
+    assert "loss" in said

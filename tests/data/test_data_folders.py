@@ -129,6 +129,43 @@ def test_npz_refused(tmp_path):
 # ---- folders of images
 
 
+def test_emnist_is_turned_upright_and_counted_from_one(tmp_path):
+    for split in ("train", "test"):
+        write_idx(tmp_path / f"emnist-letters-{split}-images-idx3-ubyte.gz", PIXELS.swapaxes(1, 2))
+        write_idx(tmp_path / f"emnist-letters-{split}-labels-idx1-ubyte.gz", LABELS + 1)
+    data = load_dataset(tmp_path)
+    check(data, test=True)
+    assert data.image_shape == (5, 4)
+    assert data.class_names == ["1", "2", "3"]
+    assert ("pictures", "turned upright: EMNIST's files hold them transposed") in data.facts
+
+
+def test_kmnist_has_a_file_for_each_array(tmp_path):
+    for split in ("train", "test"):
+        np.savez_compressed(tmp_path / f"kmnist-{split}-imgs.npz", PIXELS)
+        np.savez_compressed(tmp_path / f"kmnist-{split}-labels.npz", LABELS)
+    data = load_dataset(tmp_path)
+    check(data, test=True)
+    assert data.image_shape == (5, 4)
+
+
+def test_pictures_of_different_sizes_are_brought_to_one(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for number, (height, width) in enumerate([(5, 4), (10, 8), (20, 16), (15, 12)]):
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        grey = np.full((height, width), 40 * (number + 1), np.uint8)
+        image.fromarray(grey).save(tmp_path / "ab"[number % 2] / f"{number}.png")
+    refused(tmp_path, "--image-size")
+    data = load_dataset(tmp_path, image_size=(5, 4))
+    assert data.image_shape == (5, 4)
+    assert data.train.inputs.shape == (4, 20)
+    assert [set(row.tolist()) for row in data.train.inputs] == [{40}, {120}, {80}, {160}]
+    np.save(tmp_path / "X.npy", PIXELS.reshape(12, 20))
+    np.save(tmp_path / "y.npy", LABELS)
+    assert load_dataset(tmp_path, image_size=(4, 5)).image_shape == (4, 5)
+    refused(tmp_path, "--image-size", "6 x 4", error=gn.UsageError, image_size=(6, 4))
+
+
 @pytest.fixture
 def image_folder(tmp_path):
     image = pytest.importorskip("PIL.Image")

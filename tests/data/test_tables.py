@@ -367,6 +367,23 @@ def test_groups_stay_together(tmp_path: Path) -> None:
     assert len(data.test) == 20
 
 
+def test_a_column_of_sample_weights(tmp_path: Path) -> None:
+    header = ["x", "z", "weight", "species"]
+    rows = [[i, i % 7, 1 + i % 3, "ab"[i % 2]] for i in range(60)]
+    data = load_dataset(write(tmp_path / "a.csv", header, rows), weight="weight")
+    assert "weight, of each row" in told(data)
+    assert data.preparation.column_names == ("x", "z")
+    for split in (data.train, data.test, data.hold_out(12).validation):
+        np.testing.assert_array_equal(split.weights, 1 + split.inputs[:, 0] % 3)
+    again = load_dataset(tmp_path / "a.csv", weight="2", preparation=data.preparation)
+    np.testing.assert_array_equal(again.test.weights, data.test.weights)
+    assert load_dataset(tmp_path / "a.csv", preparation=data.preparation).test.weights is None
+    for wrong in (-1, ""):
+        rows[30][2] = wrong
+        refused(write(tmp_path / "b.csv", header, rows), "values of weight, as weights, must be", weight="weight")
+    refused(tmp_path / "a.csv", "--weight", "has no column mass", error=UsageError, weight="mass")
+
+
 def test_train_and_test_in_two_files(tmp_path: Path) -> None:
     rows = [[i * 0.5, "ab"[i % 2]] for i in range(40)]
     write(tmp_path / "train.csv", ["x", "y"], rows)
