@@ -52,8 +52,8 @@ def of_sklearn(task: str, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, seed
 
     kind = MLPRegressor if task == "regression" else MLPClassifier
     network = kind(
-        hidden_layer_sizes=(HIDDEN,), learning_rate_init=RATE, max_iter=EPOCHS, n_iter_no_change=EPOCHS, batch_size=BATCH, alpha=0.0,
-        random_state=seed,
+        hidden_layer_sizes=(HIDDEN,), learning_rate_init=RATE, max_iter=EPOCHS, n_iter_no_change=EPOCHS,
+        batch_size=BATCH, alpha=0.0, random_state=seed,
     )  # fmt: skip
     if task == "regression":
         network = TransformedTargetRegressor(network, transformer=StandardScaler())
