@@ -22,7 +22,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from gpunet.cli import errors
 from gpunet.errors import UsageError
+from gpunet.extensions import found, load, package
 
+#: Entry points of installed packages that are commands too: modules like those in `cli/`.
+GROUP = "gpunet.commands"
 COMMANDS: dict[str, str] = {
     "train": "Train a network; without options, the default one on the bundled digits.",
     "evaluate": "Measure a trained network: loss, accuracy, confusions, worst mistakes.",
@@ -105,14 +108,14 @@ class CommandGroup(Group):
     listing = False  # True while only names and one-line helps are wanted
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names in the table."""
-        return list(COMMANDS)
+        """The names in the table, and those of installed packages."""
+        return list(dict.fromkeys([*COMMANDS, *found(GROUP)]))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name, imported now (or a stand-in for it while listing), or None."""
-        if self.listing and cmd_name in COMMANDS:
-            return TyperCommand(name=cmd_name, help=COMMANDS[cmd_name])
-        return load_command(cmd_name) if cmd_name in COMMANDS else None
+        if cmd_name not in COMMANDS and cmd_name not in found(GROUP):
+            return None
+        return TyperCommand(name=cmd_name, help=summary(cmd_name)) if self.listing else load_command(cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page without importing any command."""
@@ -129,13 +132,19 @@ class CommandGroup(Group):
             self.listing = False
 
 
+def summary(name: str) -> str:
+    """What a command does in a line, without importing it."""
+    return COMMANDS[name] if name in COMMANDS else f"Of the package {package(found(GROUP)[name])}."
+
+
 def load_command(name: str) -> Any:
     """Import the module of a command and return the parser's command object."""
-    module = importlib.import_module(f"gpunet.cli.{name.replace('-', '_')}")
+    here = name in COMMANDS
+    module = importlib.import_module(f"gpunet.cli.{name.replace('-', '_')}") if here else load(found(GROUP)[name])
     if hasattr(module, "app"):
         module.app.info.name = name
         command = typer.main.get_command(module.app)
-        command.help = command.help or COMMANDS[name]
+        command.help = command.help or summary(name)
     else:
         single = typer.Typer(add_completion=False)
         single.command(name=name, cls=Command)(module.command)

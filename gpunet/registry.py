@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapp
 from typing import Any, Generic, TypeVar, cast
 
 from gpunet.errors import UsageError
+from gpunet.extensions import found, load
 from gpunet.keywords import checked, suggestion
 
 E = TypeVar("E")
@@ -75,6 +76,7 @@ class Registry(MutableMapping[str, E], Generic[E, T]):
         apart: parameters of the entries that are no hyperparameters, such as the learning rate.
         synonyms: other names that people use, by the name of the entry, with spaces between them; they are hinted at
             when a name is unknown.
+        group: the entry points of installed packages that are in the table too, loaded when they are used.
 
     Attributes:
         what: as given.
@@ -83,16 +85,30 @@ class Registry(MutableMapping[str, E], Generic[E, T]):
     """
 
     def __init__(
-        self, what: str, base: type[T], *, apart: Collection[str] = (), synonyms: Mapping[str, str] | None = None
-    ) -> None:
+        self, what: str, base: type[T], *, apart: Collection[str] = (), synonyms: Mapping[str, str] | None = None,
+        group: str | None = None,
+    ) -> None:  # fmt: skip
         self.what = what
         self.base = base
         self.synonyms: dict[str, str] = dict(synonyms or {})
         self._apart = frozenset(apart)
         self._entries: dict[str, E] = {}
+        self._group = group
+        self._points: dict[str, Any] = {}  # of entries that are not loaded yet
+
+    def _all(self) -> dict[str, E]:
+        """The entries, those of installed packages last; in place of one that is not loaded yet its entry point."""
+        if self._group is not None:
+            self._points = {name: point for name, point in found(self._group).items() if name not in self._entries}
+            self._entries.update(self._points)
+            self._group = None
+        return self._entries
 
     def __getitem__(self, name: str) -> E:
-        return self._entries[name]
+        entries = self._entries if name in self._entries else self._all()
+        if name in self._points:
+            self[name] = load(self._points[name])
+        return entries[name]
 
     def __setitem__(self, name: str, entry: E) -> None:
         if not isinstance(name, str) or not re.fullmatch(r"[^\s:;,=]+", name):
@@ -101,15 +117,24 @@ class Registry(MutableMapping[str, E], Generic[E, T]):
         if not isinstance(held, self.base) and not callable(held):
             raise UsageError(f"{name}: {reprlib.repr(entry)} is no {self.what}; derive it from {self.base.__name__}.")
         self._entries[name] = entry
+        self._points.pop(name, None)
 
     def __delitem__(self, name: str) -> None:
-        del self._entries[name]
+        del self._all()[name]
+        self._points.pop(name, None)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._all())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in self._all()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._all())
+
+    def registered(self) -> dict[str, E]:
+        """The entries so far, without those of installed packages that were not used yet."""
+        return {name: entry for name, entry in self._entries.items() if name not in self._points}
 
     def __repr__(self) -> str:
         return f"<{len(self)} of {self.what}: {', '.join(self)}>"
@@ -179,7 +204,10 @@ class Registry(MutableMapping[str, E], Generic[E, T]):
         """The names, each with its hyperparameters that are not `hidden`, as a help shows them."""
         offers = []
         for name in self:
-            keys = [key for key in self.parameters(name) if key not in hidden]
+            try:
+                keys = [key for key in self.parameters(name) if key not in hidden]
+            except UsageError:  # of a package that cannot be loaded, which its use will say
+                keys = []
             offers.append(f"{name} ({', '.join(keys)})" if keys else name)
         return ", ".join(offers)
 

@@ -31,7 +31,7 @@ ACTIVATIONS: Registry[Activation, Activation] = Registry(
         "relu": "rectifier ramp", "sigmoid": "logistic expit logsigmoid", "leaky-relu": "leakyrelu lrelu prelu",
         "gelu-tanh": "gelu-approximate gelu-new", "silu": "swish", "hard-tanh": "hardtanh",
         "identity": "linear none",
-    },
+    }, group="gpunet.activations",
 )  # fmt: skip
 register = ACTIVATIONS.register
 
@@ -520,7 +520,7 @@ register(
 )  # fmt: skip
 
 #: The entries that are here in every process.
-BUILT_IN = dict(ACTIVATIONS)
+BUILT_IN = ACTIVATIONS.registered()
 
 
 def _reduce(activation: Activation) -> str | tuple[Any, ...]:

@@ -131,6 +131,7 @@ LOSSES: Registry[type[Loss], Loss] = Registry(
         "huber": "smooth-l1 smoothl1loss huberloss",
         "hinge": "svm",
     },
+    group="gpunet.losses",
 )
 
 

@@ -92,7 +92,7 @@ OPTIMIZERS: Registry[type[Optimizer], Optimizer] = Registry(
     synonyms={
         "sgd": "gd gradient-descent stochastic-gradient-descent", "momentum": "heavy-ball polyak",
         "nesterov": "nag nesterov-momentum", "adam": "amsgrad nadam adamax", "adamw": "adam-w",
-    },
+    }, group="gpunet.optimizers",
 )  # fmt: skip
 
 

@@ -336,6 +336,7 @@ DATASETS: Registry[DatasetEntry, DatasetEntry] = Registry(
     "data set",
     DatasetEntry,
     synonyms={"mnist-5k": "mnist5k mnist-small", "fashion-mnist": "fashionmnist fmnist clothes"},
+    group="gpunet.datasets",
 )
 DATASETS.register(
     DatasetEntry(

@@ -19,6 +19,7 @@ import glob
 import itertools
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import numpy as np
 
 from gpunet.data import parquet, stored
 from gpunet.data.arrays import natural
-from gpunet.data.columns import Table, some
+from gpunet.data.columns import Table, as_table, is_table, some
 from gpunet.data.dataset import Dataset, assemble
 from gpunet.data.download import Progress
 from gpunet.data.idx import map_idx, read_idx
@@ -37,6 +38,7 @@ from gpunet.data.reader import is_table_file, read_table, suffix_of
 from gpunet.data.tables import DataOptions, apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
 from gpunet.files import expand
+from gpunet.registry import Registry
 
 SPLIT_NAMES = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test",
@@ -51,6 +53,14 @@ _TARGETS = ("y", "labels", "label", "targets", "target", "classes")
 _NO_IDX = (".npz", ".npy", ".csv", ".tsv", ".txt", ".part", ".md", ".json", ".parquet", ".zip", *PICTURES, *PICKLES)
 
 Pairs = dict[str, dict[Any, Any]]
+
+#: Readers of further kinds of files, by the suffix: a function of the path that gives a Dataset or a table (a frame, an
+#: Arrow table, or a dict of columns).
+READERS: Registry[Callable[[Path], Any], Callable[[Path], Any]] = Registry(
+    "reader",
+    Callable,  # type: ignore[arg-type]
+    group="gpunet.readers",
+)
 
 
 def load_path(
@@ -112,6 +122,8 @@ class _Finder:
             return self.tables(path.name, {"train": self.table([path])}, [])
         if kind in PICKLES:
             raise _pickled(path)
+        if kind.removeprefix(".") in READERS:
+            return self.read(path, READERS[kind.removeprefix(".")])
         if kind == ".npy":
             raise DataError(
                 f"{path} is one array; give the folder that holds the inputs and the targets, as X.npy and y.npy."
@@ -316,6 +328,18 @@ class _Finder:
         if options.image_size is not None:
             pairs = {s: (_in_shape(path, images, options.image_size), labels) for s, (images, labels) in pairs.items()}
         return assemble(name, pairs, class_names=class_names, task=task, facts=aside)
+
+    def read(self, path: Path, reader: Callable[[Path], Any]) -> Dataset:
+        """What a reader of `READERS` makes of a file."""
+        found = reader(path)
+        if is_table(found):
+            return self.tables(path.name, {"train": as_table(found)}, [])
+        if not isinstance(found, Dataset):
+            raise DataError(f"{path}: its reader gave {type(found).__name__}, and neither a Dataset nor a table.")
+        if self.options.given and self.preparation is None:
+            option = "--" + self.options.given[0].replace("_", "-")
+            raise UsageError(f"{option} is for tables, and the reader of {path} makes a data set; leave it out.")
+        return found
 
     # ---- pictures
 

@@ -35,7 +35,7 @@ INITIALIZERS: Registry[type[Initializer], Initializer] = Registry(
         "uniform": "random random-uniform", "glorot-normal": "xavier xavier-normal",
         "glorot-uniform": "xavier xavier-uniform", "he-normal": "kaiming kaiming-normal msra",
         "he-uniform": "kaiming kaiming-uniform", "constant": "fill ones", "zeros": "zero",
-    },
+    }, group="gpunet.initializers",
 )  # fmt: skip
 
 

@@ -435,7 +435,10 @@ class MeanAbsoluteError(Metric):
 
 
 METRICS: Registry[type[Metric], Metric] = Registry(
-    "metric", Metric, synonyms={"top-k": "top-5 top5 topk", "roc-auc": "auc", "rmse": "mse", "r2": "r-squared"}
+    "metric",
+    Metric,
+    synonyms={"top-k": "top-5 top5 topk", "roc-auc": "auc", "rmse": "mse", "r2": "r-squared"},
+    group="gpunet.metrics",
 )
 for _entry in (
     Accuracy, TopK, BalancedAccuracy, PrecisionMacro, RecallMacro, F1Macro, PrecisionMicro, RecallMicro, F1Micro,

@@ -126,7 +126,11 @@ class Log(Callback):
 
 
 LOGS: Registry[type[Log], Log] = Registry(
-    "log", Log, apart=("path",), synonyms={"jsonl": "json lines ndjson", "csv": "table tsv", "tensorboard": "tb"}
+    "log",
+    Log,
+    apart=("path",),
+    synonyms={"jsonl": "json lines ndjson", "csv": "table tsv", "tensorboard": "tb"},
+    group="gpunet.logs",
 )
 
 

@@ -79,7 +79,7 @@ SCHEDULES: Registry[type[Schedule], Schedule] = Registry(
         "constant": "none fixed", "step": "steplr multistep staircase piecewise", "exponential": "exp exponentiallr",
         "inverse-time": "inverse invscaling inverse-scaling hyperbolic", "polynomial": "linear poly linear-decay",
         "cosine": "cosine-annealing cosineannealinglr cosine-decay", "reduce-on-plateau": "reducelronplateau adaptive",
-    },
+    }, group="gpunet.schedules",
 )  # fmt: skip
 
 
