@@ -109,7 +109,7 @@ class StoredRows:
 
     Args:
         arrays: of equal types and shapes but for their lengths; their rows follow each other.
-        index: which of all rows these are, in their order; all by default.
+        index: the numbers of the rows of the files that these are, in their order; all by default.
         progress: called as progress(file name, bytes done, bytes total) while all rows are looked at.
 
     Attributes:
@@ -123,7 +123,7 @@ class StoredRows:
     ndim = 2
 
     def __init__(
-        self, arrays: Sequence[MappedArray], index: np.ndarray | None = None, progress: Progress | None = None
+        self, arrays: Sequence[MappedArray], index: np.ndarray | range | None = None, progress: Progress | None = None
     ) -> None:
         first = arrays[0]
         for other in arrays:
@@ -134,12 +134,13 @@ class StoredRows:
                 )
         if first.dtype.kind not in "buif" or len(first.shape) < 2:
             raise DataError(f"{first.path} must hold numbers in rows, not {first.dtype} of shape {first.shape}.")
-        self._arrays, self._index, self.progress = list(arrays), index, progress
+        self._arrays, self.progress = list(arrays), progress
         self._starts = np.cumsum([0, *map(len, arrays)])
-        self._ascending = index is None or bool((np.diff(index) > 0).all())
+        self._index = range(int(self._starts[-1])) if index is None else index
+        self._ascending = isinstance(index, range) or index is None or bool((np.diff(index) > 0).all())
         self.item_shape = first.shape[1:]
         self.dtype = np.dtype(np.uint8 if first.dtype == np.uint8 else np.float32)
-        self.shape = (int(self._starts[-1]) if index is None else len(index), first.rows.shape[1])
+        self.shape = (len(self._index), first.rows.shape[1])
         self.size = self.shape[0] * self.shape[1]
         self.nbytes = self.size * self.dtype.itemsize
 
@@ -157,12 +158,16 @@ class StoredRows:
         if isinstance(key, tuple):
             rows, at = key
             column = np.concatenate([array.column(at) for array in self._arrays]).astype(self.dtype, copy=False)
-            return column[rows] if self._index is None else column[self._index[rows]]
+            return column[np.asarray(self._index)[rows]]
         if isinstance(key, slice):
-            first, last, step = key.indices(len(self))
-            if self._index is None and step == 1:
-                return self._stretch(first, max(last, first))
-            return self.take(np.arange(first, last, step))
+            numbers = range(len(self))[key]
+            if isinstance(self._index, range) and numbers.step == 1:
+                return self._stretch(self._index.start + numbers.start, self._index.start + numbers.stop)
+            found = self.take(np.array(numbers, np.intp))
+            if numbers:
+                first, last = sorted((numbers[0], numbers[-1]))
+                self.release(first, last + 1)
+            return found
         if isinstance(key, (int, np.integer)):
             return self.take(np.array([range(len(self))[int(key)]]))[0]
         rows = np.asarray(key)
@@ -172,8 +177,7 @@ class StoredRows:
         """The rows of these numbers, as an array's `take` gives them along its first axis."""
         if out is None:
             out = np.empty((len(rows), self.shape[1]), self.dtype)
-        if self._index is not None:
-            rows = self._index[rows]
+        rows = rows + self._index.start if isinstance(self._index, range) else self._index[rows]
         if len(self._arrays) == 1:
             _take(self._arrays[0], rows, out)
             return out
@@ -187,7 +191,7 @@ class StoredRows:
 
     def _stretch(self, first: int, last: int) -> np.ndarray:
         """Rows that lie behind each other; they are not kept mapped."""
-        out = np.empty((last - first, self.shape[1]), self.dtype)
+        out = np.empty((max(last - first, 0), self.shape[1]), self.dtype)
         with np.errstate(over="ignore"):
             for array, start, end, to in self._within(first, last):
                 out[to : to + end - start] = array.rows[start:end]
@@ -214,18 +218,16 @@ class StoredRows:
             array.release(start, end)
 
     def _behind_each_other(self, first: int, last: int) -> list[tuple[MappedArray, int, int]]:
-        if self._index is not None:
-            if not self._ascending:
-                return []
-            first, last = int(self._index[first]), int(self._index[last - 1]) + 1
+        if not self._ascending:
+            return []
+        first, last = int(self._index[first]), int(self._index[last - 1]) + 1
         return [found[:3] for found in self._within(first, last)]
 
     def select(self, rows: slice | np.ndarray) -> StoredRows:
         """These rows, still in their files."""
-        if isinstance(rows, slice) and rows == slice(None):
-            return self
-        kind = np.int32 if self._starts[-1] < 1 << 31 else np.int64
-        index = np.arange(self._starts[-1], dtype=kind) if self._index is None else self._index
+        index: Any = self._index
+        if isinstance(index, range) and not (isinstance(rows, slice) and rows.step in (None, 1)):
+            index = np.arange(index.start, index.stop, dtype=np.int32 if index.stop < 1 << 31 else np.int64)
         return StoredRows(self._arrays, index[rows], self.progress)
 
     def joined(self, other: StoredRows) -> StoredRows:
@@ -234,7 +236,7 @@ class StoredRows:
         starts = dict(zip(map(id, arrays), np.cumsum([0, *map(len, arrays)]).tolist(), strict=False))
         index = []
         for each in (self, other):
-            rows = np.arange(len(each)) if each._index is None else each._index
+            rows = np.asarray(each._index)
             which = np.searchsorted(each._starts, rows, "right") - 1
             moved = np.array([starts[id(array)] for array in each._arrays]) - each._starts[:-1]
             index.append(rows + moved[which])
@@ -265,7 +267,9 @@ class StoredRows:
         digest = hashlib.sha256(f"{self.dtype} {self.shape}".encode())
         for path in itertools.chain.from_iterable(array.sources for array in self._arrays):
             digest.update(fingerprint(path).encode())
-        if self._index is not None:
+        if isinstance(self._index, range):
+            digest.update(str(self._index).encode())
+        else:
             digest.update(np.ascontiguousarray(self._index, "<i8").data)
         return digest.hexdigest()
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunet.data.arrays import as_flags, as_labels, as_values
 from gpunet.data.dataset import Split
+from gpunet.data.stored import StoredRows
 from gpunet.errors import DataError, UsageError
 from gpunet.kernels.losses import LOSSES, loss_step
 from gpunet.keywords import checked
@@ -148,7 +149,7 @@ def evaluate(
             part = slice(mine.start + start, min(mine.start + start + step, mine.stop))
             if progress is not None:
                 progress(start, count)
-            logits = model.forward(images[part])
+            logits = model.forward(images.select(part) if isinstance(images, StoredRows) else images[part])
             targets = backend.to_device(labels[part], np.int32 if labels.ndim == 1 else model.dtype)
             loss_step(logits, None, targets, loss, xp.empty_like(logits), None, losses[start : start + step], None)
             answers = Answers(logits, targets, loss, model.preparation, xp)

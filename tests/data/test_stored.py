@@ -54,7 +54,14 @@ def test_they_are_read_as_an_array_is(tmp_path: Path, rng: np.random.Generator, 
     np.testing.assert_array_equal(some.select(slice(0, 4, 3))[:], expected[[1, 10]])
     for each in (some, pickle.loads(pickle.dumps(some))):
         np.testing.assert_array_equal(each.joined(rows)[:], np.concatenate([expected[[1, 4, 5, 10]], expected]))
-    for each in (rows, some, rows.select(np.array([5, 2]))):  # advice changes nothing
+    part = rows.select(slice(2, 9))
+    for key in (slice(1, 5), slice(None, None, 2), -1, [0, 3]):
+        np.testing.assert_array_equal(part[key], expected[2:9][key])
+    np.testing.assert_array_equal(part.select(slice(1, -2))[:], expected[3:7])
+    np.testing.assert_array_equal(part.select(np.array([4, 0]))[:], expected[[6, 2]])
+    np.testing.assert_array_equal(rows[:, 4], expected[:, 4])
+    np.testing.assert_array_equal(some[:, 0], expected[[1, 4, 5, 10], 0])
+    for each in (rows, some, part, rows.select(np.array([5, 2]))):  # advice changes nothing
         each.expect(0, 2)
         each.release(0, 2)
     np.testing.assert_array_equal(rows[:], expected)
