@@ -295,6 +295,7 @@ def test_pictures_of_every_kind_are_opened_drawn_and_answered(kind, mnist_5k, tm
     told.push(opened, Array.from(current), ground, pen.getImageData(60, 60, 1, 1).data[0]);
     return told;
     """
+    assert "however sure it seems" in page(model, data)
     held = json.dumps([*(base64.b64encode(file.read_bytes()).decode() for file in files), None])
     answers, said, first, opened, drawn, ground, stroke = browser.ask(page(model, data), script % held, tmp_path)
     rows = shown_rows(model, data.test)

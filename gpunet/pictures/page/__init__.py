@@ -298,10 +298,12 @@ def _about(model: Any, data: Any, split: str | None, found: Evaluation | None) -
         measured = ", ".join(f"{metric_name(key)} {metric_text(value)}" for key, value in found.metrics.items())
         sentences.append(f"It was trained on the {len(data.train):,} training examples of {data.name}.")
         sentences.append(f"On the {len(found.losses):,} {split} examples of {data.name}: {measured}.")
-    if _pictures(model) is not None and model.preparation.task == "classification":
+    if _pictures(model) is not None:
+        if model.preparation.task == "classification":
+            named = _listed(class_names(model))
+            sentences.append(f"It knows nothing but {named}: whatever it is shown, it answers one of these.")
         sentences.append(
-            f"It knows nothing but {_listed(class_names(model))}: whatever it is shown, it answers one of these, and "
-            "how sure it is says nothing of pictures that are unlike those it was trained on."
+            "What it answers to pictures that are unlike those it was trained on means nothing, however sure it seems."
         )
     else:
         sentences.append(

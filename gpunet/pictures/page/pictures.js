@@ -243,22 +243,20 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { hu
 // Squares of `size` pixels (one of them the gap, if there is room for it), `across` in a row.
 function squares(canvas, values, across, size) {
   hues ??= coloursOf();
-  const down = Math.ceil(values.length / across), gap = size > 3 ? 1 : 0;
-  canvas.width = across * size;
-  canvas.height = down * size;
-  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+  const width = across * size, height = Math.ceil(values.length / across) * size, side = size > 3 ? size - 1 : size;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d"), image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer); // one number for each, its bytes alpha, blue, green, red
   let top = 1e-12;
   for (const value of values) top = Math.max(top, Math.abs(value));
   for (let index = 0; index < values.length; index += 1) {
     const share = Math.min(Math.abs(values[index]) / top, 1), hue = values[index] > 0 ? hues.more : hues.less;
-    const [red, green, blue] = hues.ground.map((value, channel) => value + (hue[channel] - value) * share);
-    const left = (index % across) * size, upper = Math.floor(index / across) * size;
-    for (let y = upper; y < upper + size - gap; y += 1) {
-      for (let x = left; x < left + size - gap; x += 1) {
-        const at = 4 * (y * canvas.width + x);
-        image.data[at] = red; image.data[at + 1] = green; image.data[at + 2] = blue; image.data[at + 3] = 255;
-      }
+    let colour = 255;
+    for (let channel = 2; channel >= 0; channel -= 1) {
+      colour = colour << 8 | hues.ground[channel] + (hue[channel] - hues.ground[channel]) * share;
     }
+    const first = Math.floor(index / across) * size * width + (index % across) * size;
+    for (let row = 0; row < side; row += 1) pixels.fill(colour, first + row * width, first + row * width + side);
   }
   context.putImageData(image, 0, 0);
   return context;
