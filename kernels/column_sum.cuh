@@ -1,23 +1,46 @@
-// The sum of a column, by a block of 32 x 8 threads for 32 columns: no atomics, so that runs repeat bit for bit.
+// The sum of a column, by the threads of a block that have the same x: no atomics, so that runs repeat bit for bit.
+// The shape of the blocks is that of `by_column` in column_sum.py: up to 1,024 threads, a power of two in y.
 #ifndef GPUNET_COLUMN_SUM
 #define GPUNET_COLUMN_SUM
 #include "common.cuh"
 
-#define COLUMN_OF_THREAD (int)(blockIdx.x * 32 + threadIdx.x)
+#define COLUMN_OF_THREAD (int)(blockIdx.x * blockDim.x + threadIdx.x)
+#define AHEAD 4
 
-// The sum of value(row) over all rows, nothing beyond the last column; eight partial sums a column are added in a
-// fixed order. All threads of the block must come here, and those of a column get its sum.
-template <typename T, typename Value>
-__device__ __forceinline__ T sum_of_column(int rows, int columns, Value value) {
-    __shared__ T partial[8][33];
+// The sum of read(row) over all rows, nothing beyond the last column; keep(row, value) is told of each. A thread reads
+// a few rows before it keeps the first, since no read behind a write would begin before that. Partial sums are added in
+// a fixed order. All threads of the block must come here, and those of a column get its sum.
+template <typename T, typename Read, typename Keep>
+__device__ __forceinline__ T sum_of_column(int rows, int columns, Read read, Keep keep) {
+    __shared__ T partial[1024];
     T total = 0;
     if (COLUMN_OF_THREAD < columns)
-        for (int row = threadIdx.y; row < rows; row += 8) total += value(row);
-    partial[threadIdx.y][threadIdx.x] = total;
+        for (int first = threadIdx.y; first < rows; first += AHEAD * blockDim.y) {
+            T found[AHEAD];
+#pragma unroll
+            for (int i = 0; i < AHEAD; ++i) {
+                const int row = first + i * blockDim.y;
+                found[i] = row < rows ? read(row) : T(0);
+            }
+#pragma unroll
+            for (int i = 0; i < AHEAD; ++i) {
+                const int row = first + i * blockDim.y;
+                if (row < rows) keep(row, found[i]);
+                total += found[i];
+            }
+        }
+    const int at = threadIdx.y * blockDim.x + threadIdx.x;
+    partial[at] = total;
+    for (int half = blockDim.y / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.y < half) partial[at] += partial[at + half * blockDim.x];
+    }
     __syncthreads();
-    total = partial[0][threadIdx.x];
-    for (int i = 1; i < 8; ++i) total += partial[i][threadIdx.x];
-    return total;
+    return partial[threadIdx.x];
+}
+
+template <typename T, typename Read> __device__ __forceinline__ T sum_of_column(int rows, int columns, Read read) {
+    return sum_of_column<T>(rows, columns, read, [](int, T) {});
 }
 
 #endif

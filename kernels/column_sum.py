@@ -9,6 +9,9 @@ import numpy as np
 
 from gpunet.kernels.build import Ready, launch, operation, raw, types
 
+#: Blocks that a large GPU has room for at a time, about.
+BLOCKS = 128
+
 
 @functools.lru_cache(maxsize=16)
 def _ones(count: int, dtype: Any) -> np.ndarray:
@@ -37,4 +40,15 @@ def column_sum(matrix: Any, out: Any) -> Ready:
 def _column_sum_cuda(matrix: Any, out: Any) -> Ready:
     rows, columns = matrix.shape
     kernel = raw("column_sum.cu", "column_sum", *types(REAL=matrix.dtype))
-    return launch(kernel, -(-columns // 32), (32, 8), matrix, out, np.int32(rows), np.int32(columns))
+    return launch(kernel, *by_column(rows, columns), matrix, out, np.int32(rows), np.int32(columns))
+
+
+def by_column(rows: int, columns: int) -> tuple[int, tuple[int, int]]:
+    """The blocks and threads of a kernel that goes down columns (see `column_sum.cuh`).
+
+    Eight columns of float32 are as much as a GPU fetches at a time, 32 as much as a warp asks for at once; few columns
+    make a block, as long as there are few blocks. Its threads share the rows, four to each if there are not more.
+    """
+    wide = next((wide for wide in (32, 16) if columns >= BLOCKS * wide), 8)
+    fours = 1 << ((rows - 1) // 4).bit_length()
+    return -(-columns // wide), (wide, max(8, min(1024 // wide, fours)))

@@ -22,7 +22,7 @@ from gpunet.kernels import cublas, gemm
 from gpunet.kernels.activations import Activation
 from gpunet.kernels.blocks import bind
 from gpunet.kernels.build import C_TYPES, Ready, elementwise, in_turn, launch, operation, raw, types
-from gpunet.kernels.column_sum import column_sum
+from gpunet.kernels.column_sum import by_column, column_sum
 from gpunet.kernels.dropout import Drop
 from gpunet.kernels.products import product
 from gpunet.kernels.tensor_cores import TensorCores, to_bfloat16
@@ -179,7 +179,7 @@ def _dense_backward_cuda(
         ("DERIVATIVE", below.activation.cuda_functions().replace("\n", " ")),
     )  # fmt: skip
     times_derivative = launch(
-        kernel, -(-columns // 32), (32, 8),
+        kernel, *by_column(rows, columns),
         below.delta, below.saved, below.mask, below.grad_bias, np.int32(rows), np.int32(columns),
     )  # fmt: skip
     return in_turn(*parts, times_derivative)

@@ -7,13 +7,12 @@ has to change for inference.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpunet.kernels import control as at
-from gpunet.kernels.build import Ready, elementwise, operation, source
+from gpunet.kernels.build import Ready, launch, operation, raw, types
 from gpunet.kernels.random import Stream
 
 
@@ -63,9 +62,9 @@ def threshold(rate: float) -> np.uint64:
 
 @dropout.cuda
 def _dropout_cuda(y: Any, stream: Stream, rate: float, control: Any, mask: Any, out: Any, first: int = 0) -> Ready:
-    kernel = elementwise(
-        "T y, uint64 seed, uint64 word, uint64 limit, float64 factor, int64 first, raw int64 control", "T mask, T out",
-        "mask = philox(seed, word, control[1], first + i) < limit ? T(factor) : T(0); out = y * mask", "dropout",
-        source("philox.cuh"),
+    kernel = raw("dropout.cu", "dropout", *types(REAL=y.dtype))
+    blocks = -(-(first % 8 + y.size) // (8 * 256))
+    return launch(
+        kernel, max(blocks, 1), 256, y, *stream.key, threshold(rate), np.float64(1 / (1 - rate)), np.int64(first),
+        control, mask, out, np.int64(y.size),
     )  # fmt: skip
-    return partial(kernel, y, *stream.key, threshold(rate), 1 / (1 - rate), first, control, mask, out)

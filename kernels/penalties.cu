@@ -26,8 +26,8 @@ extern "C" __global__ void clip_by_norm(
         store(vector + i, load(vector + i) * factor);
 }
 
-// Scale each column of a matrix to the norm `limit` if it is longer, 32 columns a block.
-extern "C" __global__ void __launch_bounds__(256) clip_columns(
+// Scale each column of a matrix to the norm `limit` if it is longer.
+extern "C" __global__ void __launch_bounds__(1024) clip_columns(
     REAL* __restrict__ matrix, int rows, int columns, double limit) {
     const int column = COLUMN_OF_THREAD;
     const double norm = sqrt(sum_of_column<double>(rows, columns, [=](int row) {
@@ -36,7 +36,7 @@ extern "C" __global__ void __launch_bounds__(256) clip_columns(
     }));
     if (column >= columns || !(norm > limit)) return;
     const ACC factor = (ACC)(limit / norm);
-    for (int row = threadIdx.y; row < rows; row += 8) {
+    for (int row = threadIdx.y; row < rows; row += blockDim.y) {
         REAL* at = matrix + (int64)row * columns + column;
         store(at, load(at) * factor);
     }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.kernels.build import Ready, elementwise, in_turn, launch, operation, raw, types
+from gpunet.kernels.column_sum import by_column
 
 #: Blocks that add up the squares of a vector, each its share; at most 256.
 PARTIAL_SUMS = 64
@@ -98,4 +99,4 @@ def _clip_columns_cuda(weights: Any, limit: float) -> Ready:
     rows, columns = weights.shape
     kernel = raw("penalties.cu", "clip_columns", *types(REAL=weights.dtype))
     size = np.int32(rows), np.int32(columns)
-    return launch(kernel, -(-columns // 32), (32, 8), weights, *size, np.float64(limit))
+    return launch(kernel, *by_column(rows, columns), weights, *size, np.float64(limit))

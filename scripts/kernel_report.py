@@ -372,7 +372,7 @@ KERNELS = """
 ## Every kernel
 
 Registers per thread for each compute capability, and bytes of static shared memory per block. The sources are in
-`kernels/`; those whose names begin with `update_`, `activation_`, `bias_`, `add_` or `dropout` are elementwise kernels
+`kernels/`; those whose names begin with `update_`, `activation_`, `bias_`, `add_` or `to_` are elementwise kernels
 that CuPy writes around one expression.
 
 """

@@ -211,6 +211,21 @@ def test_products_repeat_bit_for_bit(cuda: gn.Backend, rng: np.random.Generator,
         assert np.array_equal(grad_bias, results[0][1])
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(1500, 10), (1, 3), (33, 2050), (9, 4100), (70, 4096)])
+def test_going_down_columns_in_blocks_of_any_shape(cuda: gn.Backend, rows: int, columns: int) -> None:
+    rng = np.random.default_rng(columns)
+    matrix, wanted = rng.standard_normal((rows, columns)).astype(np.float32), np.empty(columns, np.float32)
+    column_sum(matrix, wanted)
+    clipped = matrix.copy()
+    clip_columns(clipped, 2.0)
+    with cuda.use():
+        out, (on_device,) = cuda.empty(columns, np.float32), on(cuda, matrix)
+        column_sum(on_device, out)
+        clip_columns(on_device, 2.0)
+    close(cuda, out, wanted)
+    close(cuda, on_device, clipped)
+
+
 @shapes
 @given(rows=st.integers(1, 300), columns=st.integers(1, 100))
 def test_column_sum(cuda: gn.Backend, rows: int, columns: int) -> None:
@@ -240,16 +255,17 @@ def test_philox_draws_the_bits_of_numpy(cuda: gn.Backend) -> None:
             assert np.array_equal(cuda.to_host(out), Stream(seed, word).draw(step, 1001))
 
 
+@pytest.mark.parametrize("first", [0, 5, 24, 3001])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_dropout_masks_are_the_same(cuda: gn.Backend, rng: np.random.Generator, dtype: str) -> None:
-    y = rng.standard_normal((33, 17)).astype(dtype)
+def test_dropout_masks_are_the_same(cuda: gn.Backend, rng: np.random.Generator, dtype: str, first: int) -> None:
+    y = rng.standard_normal((133, 17)).astype(dtype)
     stream = Stream(5, purpose("dropout", 1))
     mask, out = np.empty_like(y), np.empty_like(y)
-    dropout(y, stream, 0.3, counters(41), mask, out)
+    dropout(y, stream, 0.3, counters(41), mask, out, first)
     with cuda.use():
         d_y, control, d_mask, d_out = on(cuda, y, counters(41), mask, out)
         d_mask.fill(7)
-        dropout(d_y, stream, 0.3, control, d_mask, d_out)
+        dropout(d_y, stream, 0.3, control, d_mask, d_out, first)
     assert np.array_equal(cuda.to_host(d_mask), mask)
     assert np.array_equal(cuda.to_host(d_out), out)
     assert 0.55 < (mask > 0).mean() < 0.85
