@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+import types
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -186,3 +189,61 @@ def test_calls_that_are_nearly_right_get_a_sentence(call: Any, sentence: str) ->
         call()
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Cell:
+    """What stands under a cell, as IPython's `display` has it."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, str]] = []
+
+    def display(self, value: Any, *, display_id: bool) -> Cell:
+        assert display_id
+        self.update(value)
+        return self
+
+    def update(self, value: Any, raw: bool = False) -> None:
+        self.shown.append(value if raw else value._repr_mimebundle_((), ()))
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
+    """A notebook that runs the test."""
+    made = Cell()
+    package, module = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    vars(package)["get_ipython"] = lambda: types.SimpleNamespace(kernel=None)
+    vars(module)["display"] = made.display
+    monkeypatch.setitem(sys.modules, "IPython", package)
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    return made
+
+
+def test_the_bar_is_drawn_under_the_cell_and_taken_away(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    class Wait(gn.Callback):
+        """Until it was drawn for once."""
+
+        def on_record(self, record: gn.Record, trainer: gn.Trainer) -> None:
+            before, end = len(cell.shown), time.monotonic() + 60
+            while len(cell.shown) < before + 2 and time.monotonic() < end:
+                time.sleep(0.01)
+
+    gn.train(gn.MLP([6, 4, 3]), DATA, iterations=20, batch_size=20, log_every=10, progress=True, callbacks=[Wait()])
+    assert "0/20" in cell.shown[0]["text/html"]
+    assert any("20/20" in each["text/html"] and "loss" in each["text/html"] for each in cell.shown)
+    assert cell.shown[-1] == {"text/plain": "", "text/html": ""}
+    assert capsys.readouterr() == ("", "")
+
+
+def test_rows_of_several_networks_are_drawn_under_the_cell(cell: Cell) -> None:
+    trainers = [gn.Trainer(gn.MLP([6, 4, 3], seed=seed), DATA, iterations=6, batch_size=20) for seed in range(2)]
+    gn.train_together(trainers, progress=True)
+    assert "6-4-3 relu" in cell.shown[0]["text/html"]
+    assert cell.shown[-1] == {"text/plain": "", "text/html": ""}
+    assert len(cell.shown) >= 3
+
+
+def test_nothing_is_drawn_where_there_is_no_notebook(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    sys.modules["IPython"].get_ipython = lambda: object()  # IPython in a pipe
+    gn.train(gn.MLP([6, 4, 3]), DATA, iterations=5, batch_size=20, progress=True)
+    assert cell.shown == []
+    assert capsys.readouterr() == ("", "")

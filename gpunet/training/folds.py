@@ -67,7 +67,7 @@ def cross_validate(
         data: the data set; its test split is not used.
         folds: how many (see `Dataset.folds`).
         seed: of the draw of the folds.
-        progress: whether a row for each network is drawn on standard error, if that is a terminal.
+        progress: whether a row for each network is drawn, in a terminal on standard error or in a notebook.
 
     Raises:
         TrainingDiverged: one of them diverges.
@@ -170,7 +170,7 @@ def train_ensemble(
             the parts of that size (see `Dataset.folds`; where there are fewer parts than networks, they are taken
             again). By default all have the data as they are.
         seed: of the first network; the next has the next number.
-        progress: whether a row for each network is drawn on standard error, if that is a terminal.
+        progress: whether a row for each network is drawn, in a terminal on standard error or in a notebook.
 
     Raises:
         TrainingDiverged: all of them diverge.

@@ -6,17 +6,18 @@ how far the trainer is, ten times a second at most, and the trainer knows nothin
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gpunet.keywords import checked
-from gpunet.terminal import can_redraw, duration, encodes, figure, is_terminal
+from gpunet.terminal import can_redraw, display, duration, encodes, figure, is_terminal
 from gpunet.training.callbacks import Callback
 from gpunet.training.records import Record, StepRecord
 
@@ -27,6 +28,9 @@ SHORTEST, LONGEST = 0.1, 1.0
 PAUSE = 100
 #: Columns that are left free, for the ^C that a terminal echoes.
 MARGIN = 3
+#: What stands in a notebook where a bar was.
+EMPTY = {"text/plain": "", "text/html": ""}
+NOTEBOOK_ROWS = 20
 #: Columns of a terminal that has room for the pace beside the bar.
 ROOMY = 56
 
@@ -35,11 +39,11 @@ ROOMY = 56
 class ProgressBar(Callback):
     """A progress bar on standard error while training goes on: how far it is, how fast, how long still, and how well.
 
-    It is drawn in a terminal alone, and taken away at the end. On a GPU it counts the steps that the device has
-    finished. At most about one per cent of the time goes into it.
+    It is drawn in a terminal or under the cell of a notebook, and taken away at the end. On a GPU it counts the steps
+    that the device has finished. At most about one per cent of the time goes into it.
 
     Args:
-        stream: where to draw; standard error by default.
+        stream: where to draw; by default the notebook, or else standard error.
     """
 
     def __init__(self, stream: Any = None) -> None:
@@ -47,10 +51,14 @@ class ProgressBar(Callback):
         self._drawing: _Drawing | None = None
 
     def on_start(self, trainer: Any) -> None:
-        """Show the bar, if there is a terminal to show it in."""
+        """Show the bar, if there is a terminal or a notebook to show it in."""
         stream = sys.stderr if self._stream is None else self._stream
-        if can_redraw(stream):
+        show = display() if self._stream is None else None
+        if show is not None:
+            self._drawing = _NotebookDrawing(trainer, show)
+        elif can_redraw(stream):
             self._drawing = _Drawing(trainer, stream)
+        if self._drawing is not None:
             self._drawing.begin()
 
     def on_record(self, record: Record, trainer: Any) -> None:
@@ -76,11 +84,11 @@ class ProgressBar(Callback):
 class ProgressRows(Callback):
     """A row for each of several networks that are trained together, the best on top, on standard error.
 
-    It is drawn in a terminal alone, inside a `with` block, and taken away at its end.
+    It is drawn in a terminal or under the cell of a notebook, inside a `with` block, and taken away at its end.
 
     Args:
         trainers: those of the networks; each has this as a callback.
-        stream: where to draw; standard error by default.
+        stream: where to draw; by default the notebook, or else standard error.
         numbers: of the networks, from 1 by default.
     """
 
@@ -91,10 +99,15 @@ class ProgressRows(Callback):
         self._records: dict[int, StepRecord] = {}  # the last one of each trainer, and the last with a validation
         self._validations: dict[int, StepRecord] = {}
         self._live: Any = None
+        self._shown: Any = None  # in a notebook, where the drawing is, and when it is due again
+        self._due = 0.0
 
     def __enter__(self) -> ProgressRows:
         stream = sys.stderr if self._stream is None else self._stream
-        if can_redraw(stream):
+        show = display() if self._stream is None else None
+        if show is not None:
+            self._shown = show(self.table(NOTEBOOK_ROWS), display_id=True)
+        elif can_redraw(stream):
             from rich.console import Console
             from rich.live import Live
 
@@ -113,6 +126,9 @@ class ProgressRows(Callback):
         if self._live is not None:
             self._live.stop()
             self._live = None
+        if self._shown is not None:
+            self._shown.update(EMPTY, raw=True)
+            self._shown = None
 
     def on_record(self, record: Record, trainer: Any) -> None:
         """Note the record's figures for the next drawing."""
@@ -120,6 +136,9 @@ class ProgressRows(Callback):
             self._records[id(trainer)] = record
             if record.validation_metrics:
                 self._validations[id(trainer)] = record
+            if self._shown is not None and time.perf_counter() >= self._due:
+                self._shown.update(self.table(NOTEBOOK_ROWS))
+                self._due = time.perf_counter() + LONGEST / 2
 
     def table(self, room: int) -> Any:
         """The table as it stands, with as many rows as there is room for."""
@@ -214,7 +233,13 @@ class _Drawing(threading.Thread):
             self.join()
             self._write()
         finally:
-            self._bar.stop()
+            self._take_away()
+
+    def _take_away(self) -> None:
+        self._bar.stop()
+
+    def _draw(self) -> None:
+        self._bar.refresh()
 
     def note(self, record: StepRecord) -> None:
         """Note the figures of a record; they are drawn later."""
@@ -234,7 +259,7 @@ class _Drawing(threading.Thread):
             try:
                 self._look()
                 self._write()
-                self._bar.refresh()
+                self._draw()
             except Exception:  # a bar that cannot be drawn is no reason to end training
                 return
             pause = min(max(SHORTEST, PAUSE * (time.thread_time() - began)), LONGEST)
@@ -294,6 +319,25 @@ class _Drawing(threading.Thread):
         if epochs > 1:
             found.append(f"epoch {math.ceil(record.epoch)} of {epochs}")
         return found
+
+
+class _NotebookDrawing(_Drawing):
+    """The bar of one run under the cell of a notebook, as HTML by rich."""
+
+    def __init__(self, trainer: Any, show: Callable[..., Any]) -> None:
+        super().__init__(trainer, io.StringIO())
+        self._fancy, self._show = True, show
+        self._shown: Any = None
+
+    def begin(self) -> None:
+        self._shown = self._show(self._bar, display_id=True)
+        self.start()
+
+    def _draw(self) -> None:
+        self._shown.update(self._bar)
+
+    def _take_away(self) -> None:
+        self._shown.update(EMPTY, raw=True)
 
 
 class Losses:

@@ -161,7 +161,7 @@ def train_together(
 
     Args:
         trainers: of networks of any shapes, options and data sets.
-        progress: whether a row for each network is drawn on standard error, if that is a terminal.
+        progress: whether a row for each network is drawn, in a terminal on standard error or in a notebook.
         callbacks: further callbacks of each trainer.
 
     Returns:

@@ -435,7 +435,7 @@ def training_steps(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> 
 def train(model: MLP, data: Any, *, progress: bool = False, **options: Unpack[TrainerOptions]) -> TrainingResult:
     """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` and `Recipe` for the options.
 
-    With `progress` a bar is drawn on standard error, if that is a terminal (see `ProgressBar`).
+    With `progress` a bar is drawn on standard error, if that is a terminal, or in a notebook (see `ProgressBar`).
 
     Trainings in several Python threads run side by side. A process that is forked while one of them trains may wait for
     ever for a lock of the BLAS: start processes by spawn.
