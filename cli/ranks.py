@@ -9,6 +9,7 @@ from typing import TypeVar
 import typer
 
 from gpunet.backend import get_backend
+from gpunet.cli.workers import train_on
 from gpunet.errors import GpunetError, UsageError
 from gpunet.runs.initial import begin_from
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
@@ -18,20 +19,25 @@ from gpunet.training.trainer import Trainer
 E = TypeVar("E", bound=GpunetError)
 
 
-def taking_part(engine: str | None) -> Ranks:
-    """The ranks that this process is one of.
+def taking_part(engine: str | None, device: str) -> Ranks:
+    """The ranks that this process is one of; where several devices are named, it starts a worker for each instead.
 
     Raises:
         UsageError: several processes were started, and each would train the same by itself.
-        Exit: likewise, for all of them but one, so that it is said once.
+        Exit: likewise, for all of them but one, so that it is said once; or the workers have ended.
     """
     rank, size = started()
+    devices = device.split(",")
+    if len(devices) > 1 and size == 1:
+        if engine == "mpi":
+            raise UsageError(f"--device {device}: these are trained on by nccl; leave --distributed out.")
+        raise typer.Exit(train_on(devices))
     if engine is None and size > 1:
         if rank:
             raise typer.Exit
         raise UsageError(
             f"{size} processes were started, and each would train the same network; share the work out among them with "
-            "--distributed mpi, or start one."
+            "--distributed mpi (or nccl), or start one."
         )
     return open_ranks(engine)
 
@@ -59,7 +65,7 @@ def assisting(ranks: Ranks, settings: Settings | None) -> Trainer | None:
         if settings is None:
             return None
         data = build_dataset(settings)
-        trainer = build_trainer(settings, build_model(settings, data, get_backend(settings.device)), data)
+        trainer = build_trainer(settings, build_model(settings, data, get_backend(ranks.device(settings.device))), data)
         if resumed:
             trainer.restore(*ranks.first(None))
         elif settings.init_from is not None:
@@ -78,4 +84,7 @@ def one_voice(ranks: Ranks) -> Iterator[None]:
         if everywhere and ranks.rank:
             raise typer.Exit from None
         ranks.lost = ranks.size > 1 and not everywhere
+        if ranks.lost and type(error).__module__.partition(".")[0] in ("cupy", "cupy_backends", "mpi4py"):
+            told = str(error).partition("\n")[0].rstrip(".")
+            raise GpunetError(f"rank {ranks.rank} lost the others, or its device ({told}).") from error
         raise

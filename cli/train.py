@@ -265,6 +265,7 @@ def command(
       gpunet train --init-from runs/a --lr 0.01 --epochs 20 --out runs/b
       gpunet train --config runs/a/config.json
       gpunet train --data mnist --hidden 2000,2000 --epochs 50 --dry-run
+      gpunet train --device cuda:0,cuda:1 --batch-size 400
       mpirun -n 4 gpunet train --distributed mpi --data mnist --batch-size 400
     """
     kept = keep.options(
@@ -278,7 +279,8 @@ def command(
         raise UsageError("--dry-run: a run that is resumed cannot be tried out; leave one of the two out.")
     with display.DownloadBar(quiet=quiet) as progress:
         settings = None if resume is not None else resolve(given, config, folds, progress)
-    ranks = taking_part(given.get("distributed") if settings is None else settings.distributed)
+    asked = given if settings is None else vars(settings)
+    ranks = taking_part(asked.get("distributed"), asked.get("device", ""))
     with one_voice(ranks), contextlib.ExitStack() as setting_up:
         if ranks.size > 1 and (dry_run or networks is not None):
             option = "--dry-run" if dry_run else "--ensemble, --folds"
@@ -299,7 +301,7 @@ def command(
                 _finished(folder, ended, json)
                 return
             settings = ranks.first(folder.settings().with_changes(**{"distributed": None, **given}))
-        backend = get_backend(settings.device)
+        backend = get_backend(ranks.device(settings.device))
         if folder is not None and "device" not in given:
             backend.reason = folder.config().get("device_reason", backend.reason)  # why it was taken at first
         if networks is not None:

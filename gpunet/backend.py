@@ -112,6 +112,25 @@ class Backend:
         return int(found[:-1]), int(found[-1])
 
     @property
+    def nccl(self) -> Any:
+        """CuPy's bindings of NCCL.
+
+        Raises:
+            DeviceError: this is no CUDA device, or NCCL is not installed.
+        """
+        if self.name == "cpu":
+            raise DeviceError('NCCL adds up between GPUs, and the device is the CPU; take distributed "mpi".')
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is not there is said below
+            nccl = importlib.import_module("cupy.cuda.nccl")
+        if not nccl.available:
+            raise DeviceError(
+                "NCCL cannot be loaded; install it with pip install nvidia-nccl-cu13 (CUDA 12: nvidia-nccl-cu12), or "
+                'take distributed "mpi".'
+            )
+        return nccl
+
+    @property
     def multiprocessors(self) -> int:
         """How many multiprocessors a CUDA device has."""
         return int(self.xp.cuda.Device(self.ordinal).attributes["MultiProcessorCount"])

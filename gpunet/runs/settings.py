@@ -72,8 +72,8 @@ def _takers(option: str, table: Registry[Any, Any], key: str) -> str:
 
 
 def _device(option: str, value: Any) -> str:
-    """auto, cpu, cuda or cuda:N."""
-    if isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
+    """auto, cpu, cuda or cuda:N, or several of the latter."""
+    if isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda|cuda:\d{1,4}(,cuda:\d{1,4})*", value):
         return value
     return read.one_of(option, value, ("auto", "cpu", "cuda", "cuda:1"), "device", DEVICE_SYNONYMS)
 
@@ -173,7 +173,8 @@ class Settings(Recipe):
         "all alike")  # fmt: skip
 
     device: str = setting("auto", _device, RUN, "NAME",
-        "Device to train on: cpu, cuda, cuda:N or auto, which takes CUDA where it works, else the CPU.",
+        "Device to train on: cpu, cuda, cuda:N or auto, which takes CUDA where it works, else the CPU; cuda:0,cuda:1 "
+        "trains one network on both.",
         names=("auto", "cpu", "cuda"))  # fmt: skip
     dtype: str = setting("float32", read.choice(("float32", "float64"), "number type"), RUN, "TYPE",
         "Number type of weights and computation: float32 or float64.", names=("float32", "float64"))  # fmt: skip

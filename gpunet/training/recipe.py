@@ -154,7 +154,8 @@ class Recipe:
     threads: int | None = option(None, read.optional(read.whole(1, example="1")), RUN, "N",
         "Threads on the CPU, at most; how many there are changes no number.", shown="all cores")  # fmt: skip
     distributed: str | None = option(None, read.optional(read.choice(ENGINES, "engine")), RUN, "HOW",
-        "Share every batch out among the processes that mpirun or srun started, and add their gradients up: mpi.",
+        "Share every batch out among the processes that mpirun or srun started; gradients are added up by mpi, or "
+        "between GPUs by nccl.",
         shown="off", names=ENGINES)  # fmt: skip
     log_every: int = option(100, read.whole(1), RUN, "N", "Iterations from one line of the log to the next.")
 

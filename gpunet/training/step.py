@@ -130,7 +130,7 @@ class TrainingStep:
         taken = () if self.weights is None else (self.weights, weights, total)
         yield gather.bind(self.images, self.labels, ring, control, data.scale, columns, targets, self.raw_rows, *taken)
         if taken and ranks.size > 1:
-            yield ranks.sum(total, self.backend)
+            yield ranks.all_reduce.bind(total, self.backend)
         if model.encoding is not None:
             yield encode.bind(columns, model.encoding, self.x)
         inputs = [self.x, *(workspace.kept for workspace in workspaces)]
@@ -145,7 +145,7 @@ class TrainingStep:
             below = layers[index - 1].as_below(workspaces[index - 1]) if index > lowest else None
             yield layers[index].backward(inputs[index], workspaces[index], below)
         if ranks.size > 1:
-            yield ranks.sum(gradients, self.backend)
+            yield ranks.all_reduce.bind(gradients, self.backend)
         if recipe.l2 or recipe.l1:
             yield add_penalty.bind(gradients, model.flat, decayed, recipe.l2, recipe.l1)
         for span in self.spans:

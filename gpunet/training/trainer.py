@@ -102,9 +102,15 @@ class Trainer:
         self.ranks = open_ranks(recipe.distributed)
         recipe.check_ranks(self.ranks.size)
         self.share = -(-self.batch // self.ranks.size)
+        captured = self.ranks.all_reduce.captured
+        if recipe.graph == "on" and not captured:
+            raise UsageError(
+                'graph "on" cannot hold an all-reduce by MPI; leave it at "auto", or take distributed "nccl".'
+            )
         self.mode = launch_mode(
-            recipe.graph, self.backend, model.sizes, self.share, recipe.precision, model.dtype, recipe.steps_per_launch
-        )
+            recipe.graph if captured else "off", self.backend, model.sizes, self.share, recipe.precision, model.dtype,
+            recipe.steps_per_launch,
+        )  # fmt: skip
         self.threads = Threads(self.backend, recipe.threads, self.ranks.neighbours)
         self.logs, self.validations = Timer(recipe.log_every), Timer(recipe.validate_every)
         self.checkpoints = Timer(

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import gpunet as gn
 import gpunet.training.trainer
 from gpunet.kernels.random import Stream
+from gpunet.training.all_reduce import AllReduce
 from gpunet.training.batches import Order, Share
 from gpunet.training.callbacks import Callback
 from gpunet.training.ranks import Ranks
@@ -35,11 +36,11 @@ class Table:
         self.values: list[Any] = [None] * self.size
 
 
-class Thread(Ranks):
+class Thread(Ranks, AllReduce):
     """One of several ranks in this process."""
 
     def __init__(self, rank: int, table: Table) -> None:
-        self.rank, self.size, self.table = rank, table.size, table
+        self.rank, self.size, self.table, self.all_reduce = rank, table.size, table, self
 
     def exchange(self, value: Any) -> list[Any]:
         self.table.values[self.rank] = value
@@ -48,7 +49,7 @@ class Thread(Ranks):
         self.table.barrier.wait()
         return found
 
-    def sum(self, vector: Any, backend: Any) -> Callable[[], None]:
+    def bind(self, vector: Any, backend: Any) -> Callable[[], None]:
         def run() -> None:
             vector[...] = np.sum(self.exchange(vector.copy()), axis=0)
 
