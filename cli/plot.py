@@ -219,6 +219,7 @@ def _single(runs: Sequence[str], what: str) -> None:
 
 
 def _histories(runs: Sequence[str]) -> list[History]:
+    runs = [inside for run in runs for inside in _networks(run)]
     if runs.count("-") > 1:
         raise UsageError("- is standard input, which can be read once; name it once.")
     return [
@@ -227,6 +228,12 @@ def _histories(runs: Sequence[str]) -> list[History]:
         else History.read(path, name)
         for given, path, name in zip(runs, map(Path, runs), labels(runs), strict=True)
     ]
+
+
+def _networks(run: str) -> list[str]:
+    """The runs of the networks in a run of several, or the run itself."""
+    members = RunFolder(run).members() if os.path.isdir(run) else []
+    return [str(member.path) for member in members] or [run]
 
 
 def _targets(kinds: Sequence[str], runs: Sequence[str], out: str | None) -> dict[str, Path]:

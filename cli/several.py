@@ -28,6 +28,9 @@ from gpunet.training.records import Record, ResultRecord, TrainingResult
 from gpunet.training.together import steps_together
 from gpunet.training.trainer import Trainer
 
+#: What of an estimate is for all networks together.
+OF_ALL = ("memory_bytes", "train_seconds")
+
 
 def asked(ensemble: int | None, folds: int | None, resume: str | None, config: str | None) -> Several | None:
     """How many networks are to be trained, as the options say, or the run that is resumed or repeated; None for one.
@@ -96,7 +99,8 @@ def train(
         display.write("", stderr=json)
         sys.stdout.flush()
     if dry_run:
-        show_estimate({name: value * networks.count for name, value in tried_out(trainers[0]).items()}, json)
+        estimate = tried_out(trainers[0])
+        show_estimate({**estimate, **{name: networks.count * estimate[name] for name in OF_ALL}}, json)
         return
     found: list[TrainingResult | Exception | None] = [None] * networks.count
     if folder is not None:

@@ -208,7 +208,7 @@ def single(model: Any) -> Any:
     if isinstance(model, Ensemble):
         raise UsageError(
             f"the weights of one network are shown, and this is an ensemble of {len(model.models)}; take one of its "
-            "members, as ensemble.models[0].save(path) writes it."
+            "members, such as networks/1 in the folder of its run, or ensemble.models[0]."
         )
     return model
 

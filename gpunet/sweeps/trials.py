@@ -348,9 +348,9 @@ def room(trials: list[Trial], device: str, data: Dataset | None, most_trials: in
         model = build_model(settings.with_changes(init="zeros"), whole, get_backend("cpu"))
         batch = len(whole.train) if settings.batch_size == "all" else int(settings.batch_size)
         parts = training_bytes(model, whole, settings.make_optimizer(), batch, precision=settings.precision)
-        shared = max(shared, parts["data"])
+        shared = max(shared, parts["inputs"])
         own = launch_mode("auto", backend, model.sizes, batch, settings.precision, model.dtype).fused
-        most = max(most, parts["parameters"] + parts["batch"] + (0 if own else WORKSPACE))
+        most = max(most, parts["rows"] + parts["parameters"] + parts["batch"] + (0 if own else WORKSPACE))
     free, _ = backend.memory()
     return max(1, min((free // 2 - shared) // most, backend.multiprocessors // 4, most_trials))
 

@@ -24,14 +24,16 @@ def training_bytes(
         precision: that of the products.
 
     Returns:
-        "data", "parameters" (with gradients and optimizer state) and "batch" (inputs, activations, deltas, and what
-        is rounded of them and of the weights for bfloat16).
+        "inputs", which lie there once for all networks that train on them; "rows" (targets, and the order of the rows),
+        "parameters" (with gradients and optimizer state) and "batch" (inputs, activations, deltas, and what is rounded
+        of them and of the weights for bfloat16), which each network has of its own.
     """
     real = model.dtype.itemsize
     images, labels = data.train.images, data.train.labels
     image_size = 1 if images.dtype.itemsize == 1 else real
     # The order of the rows is two epochs' permutations of 4-byte numbers.
-    whole = images.size * image_size + labels.size * (4 if labels.ndim == 1 else real) + 8 * len(labels)
+    rows = labels.size * (4 if labels.ndim == 1 else real) + 8 * len(labels)
+    inputs = images.size * image_size
     widths = 0
     for layer, rate in zip(model.layers, [*model.dropout, 0.0], strict=True):
         arrays = 2 + 2 * (rate > 0) + (layer.activation.saves == "input" and not layer.last)
@@ -41,7 +43,8 @@ def training_bytes(
         shapes = [layer.weights.shape for layer in model.layers]
         rounded = sum(2 * (batch * fan_in + fan_in * fan_out + batch * fan_out) for fan_in, fan_out in shapes)
     return {
-        "data": whole if held is None else held,
+        "inputs": inputs if held is None else held - min(rows, held),
+        "rows": rows if held is None else min(rows, held),
         "parameters": (2 + len(optimizer.state_names)) * model.flat.size * real,
         "batch": batch * (model.sizes[0] * (real + image_size * (image_size != real)) + widths * real) + rounded,
     }
@@ -63,10 +66,11 @@ def explaining(
         yield
     except OutOfMemory as error:
         parts = training_bytes(model, data, optimizer, batch, held, precision)
+        data_bytes = parts["inputs"] + parts["rows"]
         hidden = ", ".join(map(str, model.sizes[1:-1]))
         raise OutOfMemory(
             f"training needs about {readable(sum(parts.values()))} on {model.backend.device} "
-            f"({readable(parts['data'])} for the data, {readable(parts['parameters'])} for parameters and their "
+            f"({readable(data_bytes)} for the data, {readable(parts['parameters'])} for parameters and their "
             f"optimizer, {readable(parts['batch'])} for a batch), and {readable(error.free)} are free; lower the "
             f"batch size ({batch})" + (f" or the hidden sizes ({hidden})" if hidden else "") + ", or use the CPU.",
             error.free,

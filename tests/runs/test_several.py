@@ -93,6 +93,8 @@ def test_the_ensemble_opens_like_a_network(three: tuple[Path, Any], mnist_5k: gn
     assert listed["ended"]
     assert listed["test_accuracy"] == own
     assert gn.MLP.load(folder / "networks" / "2").seed == 6
+    assert "2of5, seed 6" in gpunet("plot", folder, "--terminal").stdout
+    assert "networks/1" in gpunet("plot", folder, "--weights", "--terminal", code=2).stderr
     pytest.importorskip("onnx")
     gpunet("export", folder, tmp_path / "all.onnx")
 

@@ -14,6 +14,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.kernels import cublas
+from gpunet.training.memory import training_bytes
 from gpunet.training.progress import ProgressRows
 from gpunet.training.together import Course, Joint
 
@@ -357,3 +358,25 @@ def test_branches_with_products_by_cublas_share_no_workspace(cuda: gn.Backend, m
 def test_both_devices_at_once(cuda: gn.Backend) -> None:
     wanted = [alone(trainer) for device in ("cpu", cuda) for trainer in many(device, 12)[:3]]
     assert together([trainer for device in ("cpu", cuda) for trainer in many(device, 12)[:3]]) == wanted
+
+
+def test_the_memory_of_many_is_that_of_the_data_once_and_of_each(cuda: gn.Backend) -> None:
+    """As `gpunet sweep` counts on it when it says how many fit beside each other."""
+    pool = cuda.xp.get_default_memory_pool()
+    whole = data(7, 4000)
+    before = pool.used_bytes()
+    options: list[dict[str, Any]] = [{}, {"optimizer": "adam"}, {"optimizer": "momentum"}, {}]
+    shapes = [[12, 300, 3], [12, 300, 3], [12, 200, 100, 3], [12, 3]]
+    trainers = [
+        gn.Trainer(gn.MLP(sizes, backend=cuda), whole, batch_size=64, iterations=40, log_every=20, **given)
+        for sizes, given in zip(shapes, options, strict=True)
+    ]
+    parts = [training_bytes(one.model, whole, one.optimizer, 64) for one in trainers]
+    told = parts[0]["inputs"] + sum(part["rows"] + part["parameters"] + part["batch"] for part in parts)
+    records = gn.steps_together(trainers)
+    for _ in range(4):  # each at its first record: all is captured, and nothing was evaluated yet
+        next(records)
+    used = pool.used_bytes() - before
+    if not used:
+        pytest.skip("CuPy's memory pool, which counts, is switched off")
+    assert told == pytest.approx(used, rel=0.05)
