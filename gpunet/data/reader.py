@@ -30,8 +30,9 @@ BINARIES = (".parquet", ".pq", ".feather", ".arrow", ".ipc")
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "NULL", "null", "?", "#N/A")
 #: Bytes of text that are looked at to find out how a file is written.
 SAMPLE = 1 << 18
-#: Bytes of text that are read at a time.
-BLOCK = 16 << 20
+#: Bytes of text that are read at a time, of a table that is read whole and of one that is read in parts: of these
+#: pyarrow holds up to 32 in advance.
+BLOCK, PART = 16 << 20, 4 << 20
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -101,7 +102,7 @@ def read_parts(path: Path, types: Mapping[str, str]) -> Iterator[Table]:
     names = text.layout.names
     wanted = [name for name in names if name in types]
     kinds = {name: pa.float64() if types[name] == "number" else pa.string() for name in wanted}
-    options = text.options(names, wanted, kinds)
+    options = text.options(names, wanted, kinds, PART)
     stream = _parse(text, lambda: _arrow_csv().open_csv(text.open(), *options))
     done = 0
     while True:
@@ -235,12 +236,16 @@ class _Text:
             return raw.read(2) == b"\x1f\x8b"
 
     def options(
-        self, names: Sequence[str], wanted: Sequence[str] | None = None, types: Mapping[str, Any] | None = None
+        self,
+        names: Sequence[str],
+        wanted: Sequence[str] | None = None,
+        types: Mapping[str, Any] | None = None,
+        block: int | None = None,
     ) -> tuple[Any, Any, Any]:
         """pyarrow's read, parse and convert options."""
         arrow_csv, layout = _arrow_csv(), self.layout
         return (
-            arrow_csv.ReadOptions(column_names=list(names), skip_rows=layout.skip, block_size=BLOCK),
+            arrow_csv.ReadOptions(column_names=list(names), skip_rows=layout.skip, block_size=block or BLOCK),
             arrow_csv.ParseOptions(
                 delimiter=layout.delimiter,
                 newlines_in_values=True,

@@ -2,8 +2,7 @@
 
 `write-up` is what every option has by default. `table` is for tables: scaled by median and quartiles, in an encoding
 over quantile bins (see `gpunet/data/preparation.py`), a network of three wide layers, stopped where its validation loss
-is lowest; the figures for each choice are in docs/data.md. Whether an encoding of classes helps is told by validation,
-before the run.
+is lowest. Whether the encoding helps is told by validation, in short trials before the run.
 """
 
 from __future__ import annotations
@@ -29,17 +28,18 @@ from gpunet.runs.settings import (
 )
 from gpunet.training.records import ResultRecord
 
-#: What the recipe for tables says beside batch size, bins and what depends on the task.
+#: What the recipe for tables says beside batch size and bins, and that predictions of numbers are clipped.
 TABLE: dict[str, Any] = {
     "hidden": (256, 256, 256), "init": "glorot-uniform", "optimizer": "adamw", "epochs": 256, "early_stopping": 16,
     "validation": 0.2, "scale": "robust",
 }  # fmt: skip
-#: Quantile bins of a regression's numbers, and of those of classes where validation finds that they help.
+#: Quantile bins of each number, where validation finds that they help.
 BINS = 16
 #: Batches in a training set (of 16 to 256 examples each).
 BATCHES = 24
-#: How long a trial of an encoding is at most, in epochs and in iterations.
-TRIAL_EPOCHS, TRIAL_ITERATIONS = 24, 4000
+#: How long a trial of an encoding is at most, in epochs and in iterations, and after how many epochs that are not
+#: better than the best it is over.
+TRIAL_EPOCHS, TRIAL_ITERATIONS, TRIAL_PATIENCE = 24, 4000, 4
 #: Of how many parts of the data a trial holds one out, and how many validation examples are enough to judge by.
 PARTS, JUDGES = 5, 250
 #: Settings that say which data there is.
@@ -107,13 +107,13 @@ def _for_tables(asked: dict[str, Any], data: Dataset, as_it_is: bool) -> Setting
         count -= round(TABLE["validation"] * count)
     recipe["batch_size"] = min(max(count // BATCHES, 16), 256, count)
     if data.task == "regression":
-        recipe.update(bins=BINS, clip="on")
+        recipe["clip"] = "on"
     if as_it_is:
         for name in DATA_OPTIONS:
             recipe.pop(name, None)
     settings = Settings(**layered(recipe, {**asked, "recipe": "table"}))
     judged = data.validation is not None or settings.validation not in ("auto", "none")
-    if as_it_is or data.task == "regression" or "bins" in asked or not judged:
+    if as_it_is or "bins" in asked or not judged:
         return settings
     return settings.with_changes(bins=_bins_by_validation(settings))
 
@@ -138,7 +138,8 @@ def _trial_loss(settings: Settings, data: Dataset) -> float:
         math.ceil(TRIAL_EPOCHS * len(data.train) / int(recipe.batch_size)),
         TRIAL_ITERATIONS,
     )
-    trial = settings.with_changes(iterations=length, log_every=length)
+    alone = {"distributed": None, "log_every": length}  # where several processes train, each tries it by itself
+    trial = settings.with_changes(iterations=length, early_stopping=TRIAL_PATIENCE, **alone)
     trainer = build_trainer(trial, build_model(trial, data, get_backend(settings.device)), data)
     try:
         *_, end = trainer.steps()

@@ -14,8 +14,9 @@ import pytest
 from command_line import gpunet
 
 import gpunet as gn
-from gpunet.data import idx
+from gpunet.data import idx, reader
 from gpunet.data.preparation import Pictures
+from gpunet.network.prediction import Writer, answer, parts_of
 
 pytestmark = pytest.mark.host
 
@@ -250,3 +251,25 @@ def test_without_pillow_there_is_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(gn.MissingExtra, match=r"gpunet\[images\]"):
         load_picture(tmp_path / "a.png", DIGIT)
+
+
+def test_a_file_of_any_size_is_answered_in_the_memory_of_some_parts(tmp_path, monkeypatch):
+    arrow = pytest.importorskip("pyarrow")
+    monkeypatch.setattr(reader, "PART", 1 << 15)
+    names = [f"x{number}" for number in range(100)]
+    rows = np.random.default_rng(0).normal(size=(500, 100)).round(6)
+    data = gn.load_dataset({**dict(zip(names, rows.T, strict=True)), "target": rows[:, 0]}, test=None)
+    model = gn.MLP([100, 1], loss="mse", preparation=data.preparation)
+    text = "".join(",".join(map(str, row)) + "\n" for row in rows.tolist())
+    with open(tmp_path / "new.csv", "w") as file:  # of 9 MB
+        file.write(",".join(names) + "\n")
+        file.writelines(text for _ in range(20))
+    before, most, count = arrow.total_allocated_bytes(), 0, 0
+    with Writer(tmp_path / "out.csv", model) as writer:
+        for part in parts_of(tmp_path / "new.csv", model):
+            writer.write(part, answer(model, part))
+            most, count = max(most, arrow.total_allocated_bytes() - before), count + len(part.inputs)
+    assert count == 10_000
+    assert most < 4 << 20
+    found = np.loadtxt(tmp_path / "out.csv", skiprows=1)
+    np.testing.assert_allclose(found.reshape(20, 500), np.tile(model.predict(data.train.inputs), (20, 1)), atol=1e-4)
