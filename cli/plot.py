@@ -23,6 +23,7 @@ from gpunet.pictures.plots import PICTURES
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.history import History, path_name
 from gpunet.runs.labels import labels
+from gpunet.runs.listing import Listed
 
 SHOWN = "Pictures"
 OUTPUT = "Output"
@@ -111,7 +112,7 @@ def command(
         None,
         "--html",
         metavar="FILE",
-        help="One page (.html) with everything about a run; a browser opens it without a network.",
+        help="One page (.html) with everything about a run, or comparing several; it needs no network.",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
@@ -162,6 +163,7 @@ def command(
       gpunet plot runs/* --log-scale --out curves.svg
       gpunet plot runs/first --confusion --weights --mistakes --out pictures/
       gpunet plot runs/first --html report.html
+      gpunet plot runs/* --html compared.html
       gpunet train --json | gpunet plot - --terminal
     """
     if html is not None:
@@ -263,12 +265,19 @@ def _is_folder(out: str | None) -> bool:
 def _report(
     runs: Sequence[str], file: str, data: str | None, data_dir: str | None, split: str | None, device: str
 ) -> None:
-    """Write the report of a run."""
+    """Write the report of a run, or one that compares several."""
     from gpunet.pictures import report
 
-    _single(runs, "a report")
     report.check_format(file)
     check_place(file)
+    if len(runs) > 1:
+        if (data, data_dir, split) != (None, None, None):
+            raise UsageError("a page of several runs shows what they recorded; leave out --data, --data-dir, --split.")
+        listed = [Listed.read(run) for run in runs]
+        report.save(report.comparison(_histories(runs), listed), file)
+        display.line(file)
+        return
+    _single(runs, "a report")
     opened = open_run(runs[0], data, data_dir, device)
     part, name = opened.split(split)
     history = _histories(runs)[0]

@@ -8,9 +8,8 @@ from typing import Optional
 import typer
 
 from gpunet.cli import display
-from gpunet.runs import labels, listing
+from gpunet.runs import listing
 from gpunet.runs.logs import as_json
-from gpunet.terminal import duration, figure
 
 
 def command(
@@ -44,14 +43,4 @@ def command(
         for run in runs:
             sys.stdout.write(f"{as_json(run.as_dict())}\n")
         return
-    settings = list(dict.fromkeys(name for run in runs for name in run.settings)) if every else listing.differing(runs)
-    known = dict.fromkeys(key for run in runs for key in run.figures)
-    figures = [key for split in ("validation_", "test_") for key in known if key.startswith(split)] or list(known)
-    rows = []
-    for run in runs:
-        told = [labels.text(run.settings[name]) if name in run.settings else "" for name in settings]
-        found = [run.figures.get(key) for key in figures]
-        done = f"{run.iterations:,}" + ("" if run.ended else " (not ended)")
-        seconds = "" if run.seconds is None else duration(run.seconds)
-        rows.append([run.path, *told, *("" if value is None else figure(value) for value in found), done, seconds])
-    display.table(["run", *(name.replace("_", " ") for name in (*settings, *figures)), "iterations", "time"], rows)
+    display.table(*listing.table(runs, every))

@@ -217,7 +217,7 @@ def command(
         None,
         "--plot",
         metavar="FILE",
-        help="Draw the score against the first option that varies (.png, .svg, .pdf).",
+        help="Draw the score against the first option that varies: .png, .svg, .pdf, or a page (.html).",
         show_default=False,
     ),
     config: Optional[str] = typer.Option(  # noqa: UP045
@@ -242,9 +242,11 @@ def command(
       gpunet sweep --optimizer "sgd;momentum;adam:beta1=0.8,beta2=0.99" --seeds 3 --json
     """
     if plot is not None:
+        from gpunet.pictures.report import FORMATS
         from gpunet.pictures.style import check_format, style
 
-        check_format(plot)
+        if not plot.lower().endswith(FORMATS):
+            check_format(plot)
         check_place(plot)
         with style():  # a missing matplotlib is said before the work and not after it
             pass
@@ -405,7 +407,10 @@ def _write_csv(sweep: Sweep, path: str) -> None:
 
 
 def _draw(sweep: Sweep, path: str) -> None:
-    from gpunet.pictures.style import save
+    from gpunet.pictures import report, style
     from gpunet.pictures.sweeps import accuracies
 
-    save(accuracies(sweep), path)
+    if path.lower().endswith(report.FORMATS):
+        report.save(report.of_sweep(sweep), path)
+    else:
+        style.save(accuracies(sweep), path)

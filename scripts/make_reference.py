@@ -65,7 +65,7 @@ SECTIONS: dict[str, list[str]] = {
 MODULES: dict[str, list[str]] = {
     "plots": ["curves", "confusion", "weights", "mistakes", "examples", "save"],
     "history": ["History"],
-    "report": ["html", "save"],
+    "report": ["html", "comparison", "of_sweep", "save"],
     "export": ["export", "to_onnx", "to_arrays"],
 }
 #: Members that everyone knows, or that are for the package itself.

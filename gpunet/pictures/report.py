@@ -1,4 +1,5 @@
-"""A report of one run as a single HTML page: results, curves, confusions, mistakes, weights and every setting.
+"""A report of one run as a single HTML page: results, curves, confusions, mistakes, weights and every setting; of
+several runs or a sweep, one that compares them.
 
 The page holds everything it shows (SVG, PNG, CSS) and no script; a browser opens it without a network, in light or dark
 as the reader's system is. Needs the extra `plot`.
@@ -9,15 +10,20 @@ from __future__ import annotations
 import html as html_module
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from gpunet.errors import DataError
+from gpunet.pictures.curves import Curves
 from gpunet.pictures.picture import Options, Subject, metric_name, metric_text
 from gpunet.pictures.plots import PICTURES
 from gpunet.pictures.style import PAGE_COLOURS, check_suffix, legible
+from gpunet.pictures.sweeps import SweepPicture
 from gpunet.runs.history import History
+from gpunet.runs.listing import Listed, differing
+from gpunet.runs.listing import table as listing_table
+from gpunet.sweeps.sweep import Sweep
 from gpunet.version import __version__
 
 #: What the name of a report ends in.
@@ -79,7 +85,59 @@ def html(
     subject = Subject(history.name, [history], model, split, split_name)
     sections = [_section(name, heading, body) for name, heading, body in _pictures(subject)]
     body = "\n".join([_header(history, model, config, subject), *sections, *_settings(config)])
-    title = f"{history.name}: {model.description}"
+    return _page(f"{history.name}: {model.description}", body)
+
+
+def comparison(histories: Sequence[History], runs: Sequence[Listed]) -> str:
+    """The page of several runs: their curves, and a table of what they differ in and what came out.
+
+    Args:
+        histories: the records of each, named as the curves are to be.
+        runs: the same runs as a list has them.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        DataError: there are no records.
+    """
+    curves = Curves(histories)
+    settings = [name.replace("_", " ") for name in differing(runs)]
+    lead = f"They differ in {', '.join(settings)}." if settings else "Their settings are the same."
+    table = _table("Runs, as they were given", *listing_table(runs))
+    sections = [_section("runs", "Runs", table), _section(curves.name, curves.heading, curves.html())]
+    return _compared(f"{len(runs)} runs", lead, sections)
+
+
+def of_sweep(sweep: Sweep) -> str:
+    """The page of a sweep: its scores against the settings that varied, and what all runs have in common.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        DataError: the sweep has no results.
+    """
+    picture = SweepPicture(sweep)
+    common = {name: value for name, value in sweep.trials[0].settings.to_dict().items() if name not in sweep.varying}
+    rows = [
+        (name.replace("_", " "), _text(_shown(value)))
+        for name, value in common.items()
+        if value is not None and name != "seed"
+    ]
+    varied = max(picture.rows, key=picture.merit).varied
+    best = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in varied.items())
+    lead = f"{len(sweep.results):,} runs on {sweep.trials[0].settings.data}. "
+    lead += f"Best on validation data: {best}." if best else "Nothing but the seed varies."
+    sections = [
+        _section(picture.name, picture.heading, picture.html()),
+        _section("settings", "What all runs have in common", _pairs(rows)),
+    ]
+    return _compared("A sweep", lead, sections)
+
+
+def _compared(title: str, lead: str, sections: Iterable[str]) -> str:
+    header = f'<header>\n<h1>{_text(title)}</h1>\n<p class="muted">{_text(lead)}</p>\n</header>'
+    return _page(title, "\n".join([header, *sections]))
+
+
+def _page(title: str, body: str) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -178,6 +236,18 @@ def duration(seconds: float) -> str:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in columns)
+    body = "\n".join(
+        f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    )
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{_text(caption)}"><table>\n'
+        f"<caption>{_text(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    )
 
 
 def _settings(config: dict[str, Any]) -> list[str]:

@@ -68,7 +68,7 @@ class SweepPicture(Picture):
             panels.setdefault(_others(row, self.across), []).append(row)
         if len(panels) > PANELS:
             told.append(f"the best {PANELS} of {len(panels)} combinations of the other settings")
-            best = sorted(panels, key=lambda name: max(map(self._merit, panels[name])), reverse=True)[:PANELS]
+            best = sorted(panels, key=lambda name: max(map(self.merit, panels[name])), reverse=True)[:PANELS]
             panels = {name: rows for name, rows in panels.items() if name in best}
         self.panels = panels
         self.title = title or ", ".join(told)
@@ -190,8 +190,8 @@ class SweepPicture(Picture):
         assert found is not None
         return found.mean
 
-    def _merit(self, row: Row) -> float:
-        """The higher the better."""
+    def merit(self, row: Row) -> float:
+        """How good a row is, the higher the better."""
         value = self._validation(row)
         return -value if falls(self.key) else value
 

@@ -15,7 +15,8 @@ from gpunet.keywords import suggestion
 from gpunet.network.metrics import METRICS
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.history import History
-from gpunet.runs.labels import ELSEWHERE
+from gpunet.runs.labels import ELSEWHERE, text
+from gpunet.terminal import duration, figure
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,21 @@ def differing(runs: Sequence[Listed]) -> list[str]:
     """The settings in which the runs differ, but for those that say where and how a run is done."""
     names = dict.fromkeys(name for run in runs for name in run.settings if name not in ELSEWHERE)
     return [name for name in names if len({repr(run.settings.get(name)) for run in runs}) > 1]
+
+
+def table(runs: Sequence[Listed], every: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of runs side by side: the settings that differ (or every one), what came out, and how long it
+    took."""
+    settings = list(dict.fromkeys(name for run in runs for name in run.settings)) if every else differing(runs)
+    known = dict.fromkeys(key for run in runs for key in run.figures)
+    figures = [key for split in ("validation_", "test_") for key in known if key.startswith(split)] or list(known)
+    rows = []
+    for run in runs:
+        told = [text(run.settings[name]) if name in run.settings else "" for name in settings]
+        found = ["" if key not in run.figures else figure(run.figures[key]) for key in figures]
+        done = f"{run.iterations:,}" + ("" if run.ended else " (not ended)")
+        rows.append([run.path, *told, *found, done, "" if run.seconds is None else duration(run.seconds)])
+    return ["run", *(name.replace("_", " ") for name in (*settings, *figures)), "iterations", "time"], rows
 
 
 def in_order(runs: Sequence[Listed], by: str) -> list[Listed]:

@@ -133,6 +133,24 @@ def test_the_report_is_written(runs, tmp_path):
     assert "cosine" in page
 
 
+def test_a_page_compares_several_runs(runs, tmp_path):
+    done = gpunet("plot", runs / "a", runs / "b", "--html", tmp_path / "both.html")
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "They differ in validation, schedule." in page
+    table = page[page.index("<table>") : page.index("</table>")]
+    head = re.findall(r'<th scope="col">([^<]*)</th>', table)
+    assert head[:3] == ["run", "validation", "schedule"]
+    assert head[-2:] == ["iterations", "time"]
+    for name in ("a", "b"):
+        result = json.loads((runs / name / "metrics.jsonl").read_text().splitlines()[-1])
+        (row,) = re.findall(rf'<tr><th scope="row">{runs / name}</th>(.*)</tr>', table)
+        cells = re.findall("<td>([^<]*)</td>", row)
+        assert cells[head.index("test accuracy") - 1] == f"{result['test_accuracy']:.4f}"
+        assert cells[-2] == "200"
+    assert page.count("<svg") == 3  # accuracy, loss and learning rate
+
+
 def test_without_matplotlib_it_is_drawn_in_the_terminal_and_says_why(runs, tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(
@@ -159,6 +177,12 @@ def test_without_matplotlib_it_is_drawn_in_the_terminal_and_says_why(runs, tmp_p
         (["RUNS/a", "-o", "a.png", "--terminal"], 2, "give one of them"),
         (["RUNS/a", "RUNS/b", "--confusion"], 2, "--confusion is of one run, and 2 are given"),
         (["RUNS/a", "--html", "a.html", "--wrong"], 2, "--html"),
+        (
+            ["RUNS/a", "RUNS/b", "--html", "a.html", "--split", "test"],
+            2,
+            "shows what they recorded",
+        ),
+        (["RUNS/a", "RUNS/b/metrics.jsonl", "--html", "a.html"], 1, "metrics.jsonl"),
         (["RUNS/a", "--confusion", "--split", "dev"], 2, "has no split 'dev'"),
         (["RUNS/a/model.safetensors", "--wrong"], 2, "name it with --data"),
         (["RUNS/a/model.safetensors"], 1, "model.safetensors"),

@@ -55,6 +55,12 @@ def test_a_sweep_from_the_command_line(tmp_path: Path) -> None:
     assert [record["event"] for record in records] == ["test"] * 4 + ["choice"]  # no trial was run again
     assert records[-1]["varied"] == {"lr": "0.3"}
     assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
+    assert gpunet(*grid, "-q", "--plot", tmp_path / "lr.html").returncode == 0
+    page = (tmp_path / "lr.html").read_text(encoding="utf-8")
+    assert "4 runs on mnist-5k. Best on validation data: lr 0.3." in page
+    assert "<dt>hidden</dt><dd>5</dd>" in page
+    assert "<dt>lr</dt>" not in page
+    assert page.count('<th scope="row">lr 0.') == 2
 
 
 @pytest.mark.parametrize(
