@@ -70,19 +70,19 @@ def watch(peak: dict[str, int], stop: threading.Event) -> None:
                 peak[name] = max(peak.get(name, 0), int(value.split()[0]) * 1024)
 
 
-def train(pattern: str, epochs: float, memory: float | None, shuffle: str, large: bool) -> dict[str, object]:
+def train(pattern: str, length: dict[str, float], memory: float | None, shuffle: str) -> dict[str, object]:
     """Train the default network; what was found."""
     if memory is not None:
         limit = int(memory * 1e9)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    stored.LARGE = 1 if large else 1 << 62
+    stored.LARGE = 1 << 62 if memory is None else 1
     peak: dict[str, int] = {}
     stop = threading.Event()
     watcher = threading.Thread(target=watch, args=(peak, stop))
     watcher.start()
     try:
         data = gn.load_dataset(pattern)
-        trainer = gn.Trainer(gn.MLP([PIXELS, 50, 30, CLASSES]), data, epochs=epochs, log_every=1000, shuffle=shuffle)
+        trainer = gn.Trainer(gn.MLP([PIXELS, 50, 30, CLASSES]), data, **length, log_every=1000, shuffle=shuffle)
         clock, losses = time.perf_counter(), []
         for record in trainer.steps():
             losses.append(record.loss if record.event == "step" else record.train_loss)
@@ -124,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=20, help="size of the large set (20)")
     parser.add_argument("--resident", type=float, default=1, help="size of the set in memory (1)")
+    parser.add_argument("--steps", type=int, default=20_000, help="steps on the set in memory (20,000)")
     parser.add_argument("--memory", type=float, default=2, help="GB of memory for the large set (2)")
     parser.add_argument("--epochs", type=float, default=1, help="epochs on the large set (1)")
     parser.add_argument("--shuffle", default="auto", help="order of the large set (auto)")
@@ -132,9 +133,8 @@ def main() -> None:
     parser.add_argument("--in-memory", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.train:
-        limit = None if given.in_memory else given.memory
-        found = train(given.train[0], given.epochs, limit, given.shuffle, not given.in_memory)
-        print(json.dumps(found))
+        length = {"iterations": given.steps} if given.in_memory else {"epochs": given.epochs}
+        print(json.dumps(train(given.train[0], length, None if given.in_memory else given.memory, given.shuffle)))
         return
     folder = Path(tempfile.mkdtemp(prefix="gpunet-large-", dir=given.folder))
     try:
@@ -144,7 +144,7 @@ def main() -> None:
             make(folder / name, gigabytes)
         print(f"made {given.gigabytes + given.resident:g} GB in {time.perf_counter() - clock:.0f} s", flush=True)
         forget(folder / "small")
-        small = run(str(folder / "small" / "*.npy"), "--in-memory", "--epochs", "2")
+        small = run(str(folder / "small" / "*.npy"), "--in-memory", "--steps", str(given.steps))
         show("in memory", small)
         forget(folder / "large")
         options = ("--memory", str(given.memory), "--epochs", str(given.epochs), "--shuffle", given.shuffle)

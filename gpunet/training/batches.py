@@ -84,6 +84,15 @@ class Order:
         rows."""
         return []
 
+    @property
+    def whole(self) -> Order:
+        """The order of all rows, of which this may be a share."""
+        return self
+
+    def places(self, first: int, last: int) -> tuple[int, int]:
+        """The places of the whole order between which those from `first` to `last` lie."""
+        return first, last
+
     def find(self, place: int) -> tuple[int, int, int]:
         """The epoch and the block of a place in the endless stream of epochs, and where the block begins there."""
         epoch, within = divmod(place, self.examples)
@@ -189,6 +198,15 @@ class Share(Order):
         steps, within = np.divmod(np.arange(first, last), self._own)
         places = steps * self._batch + self._start + within
         return self._whole.rows(int(places[0]), int(places[-1]) + 1)[places - places[0]]
+
+    @property
+    def whole(self) -> Order:
+        """The order of all rows."""
+        return self._whole
+
+    def places(self, first: int, last: int) -> tuple[int, int]:
+        """The places of the whole order between which those from `first` to `last` lie."""
+        return first // self._own * self._batch, -(-last // self._own) * self._batch
 
     def permutation(self, epoch: int) -> np.ndarray:
         """The rows (own examples,) int32 at as many of the rank's places as it takes for about an epoch."""

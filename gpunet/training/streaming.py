@@ -68,7 +68,7 @@ class Streamed:
         self.nbytes = self.ring.nbytes + sum(array.nbytes for array in self._staging.arrays)
         self._worker = ThreadPoolExecutor(1, "gpunet batches")
         self._parts: dict[int, Future[None]] = {}  # what is gathered, or being gathered
-        self._files = Files(split.inputs, order) if isinstance(split.inputs, StoredRows) else None
+        self._files = Files(split.inputs, order.whole) if isinstance(split.inputs, StoredRows) else None
         self._sent = -1
 
     def rows(self, step: int) -> np.ndarray:
@@ -114,7 +114,7 @@ class Streamed:
     def _gather(self, part: int) -> None:
         first, last = part * self.ahead, min((part + 1) * self.ahead, self._steps)
         if self._files is not None:
-            self._files.look_ahead(first * self.batch, last * self.batch)
+            self._files.look_ahead(*self.order.places(first * self.batch, last * self.batch))
         rows = self.order.rows(first * self.batch, last * self.batch)
         index = rows.astype(np.intp)  # the type of index that `take` wants
         for array, target in zip(self._arrays, self._staging.host(part % PARTS), strict=True):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import gpunet as gn
 from gpunet.data import stored
 from gpunet.training import batches, streaming
-from gpunet.training.batches import ChunkOrder, Order
+from gpunet.training.batches import ChunkOrder, Order, Share
 
 
 def examples(kind: str, task: str = "classification", weights: bool = False) -> gn.Dataset:
@@ -254,16 +254,12 @@ def test_the_system_is_told_what_comes_and_what_is_done(monkeypatch: pytest.Monk
 
     inputs, order = Inputs(), ChunkOrder(50, 0, 5)
     files = streaming.Files(inputs, order)  # type: ignore[arg-type]
-    for first in range(0, 200, 4):
-        inputs.told, before = [], inputs.told
-        files.look_ahead(first, first + 4)
-        inputs.told = before + inputs.told
-        place = first
-        while place < first + 4:  # all that is gathered was asked for, and not given back since
-            row = int(order.rows(place, place + 1)[0])
+    rank = Share(order, 4, slice(1, 3))  # of two ranks or more, each tells the same
+    for step in range(50):
+        files.look_ahead(*rank.places(2 * step, 2 * step + 2))
+        for row in order.rows(4 * step, 4 * step + 4):  # all that is gathered was asked for, and not given back since
             about = [what for what, start, end in inputs.told if start <= row < end]
             assert about[-1] == "expect"
-            place += 1
     counts = [sum(what == kind for what, *_ in inputs.told) for kind in ("expect", "release")]
     assert counts[1] == 39  # all of four epochs' chunks but for the last block's
     assert 40 < counts[0] <= 43
