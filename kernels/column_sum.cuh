@@ -1,5 +1,5 @@
 // The sum of a column, by the threads of a block that have the same x: no atomics, so that runs repeat bit for bit.
-// The shape of the blocks is that of `by_column` in column_sum.py: up to 1,024 threads, a power of two in y.
+// The shape of the blocks is that of `by_column` in column_sum.py: up to 512 threads, a power of two in y.
 #ifndef GPUNET_COLUMN_SUM
 #define GPUNET_COLUMN_SUM
 #include "common.cuh"
@@ -12,7 +12,7 @@
 // a fixed order. All threads of the block must come here, and those of a column get its sum.
 template <typename T, typename Read, typename Keep>
 __device__ __forceinline__ T sum_of_column(int rows, int columns, Read read, Keep keep) {
-    __shared__ T partial[1024];
+    __shared__ T partial[512];
     T total = 0;
     if (COLUMN_OF_THREAD < columns)
         for (int first = threadIdx.y; first < rows; first += AHEAD * blockDim.y) {
@@ -20,12 +20,13 @@ __device__ __forceinline__ T sum_of_column(int rows, int columns, Read read, Kee
 #pragma unroll
             for (int i = 0; i < AHEAD; ++i) {
                 const int row = first + i * blockDim.y;
-                found[i] = row < rows ? read(row) : T(0);
+                found[i] = read(row < rows ? row : first);  // no branch, at which the reads before would be waited for
             }
 #pragma unroll
             for (int i = 0; i < AHEAD; ++i) {
                 const int row = first + i * blockDim.y;
-                if (row < rows) keep(row, found[i]);
+                if (row >= rows) break;
+                keep(row, found[i]);
                 total += found[i];
             }
         }

@@ -51,4 +51,4 @@ def by_column(rows: int, columns: int) -> tuple[int, tuple[int, int]]:
     """
     wide = next((wide for wide in (32, 16) if columns >= BLOCKS * wide), 8)
     fours = 1 << ((rows - 1) // 4).bit_length()
-    return -(-columns // wide), (wide, max(8, min(1024 // wide, fours)))
+    return -(-columns // wide), (wide, max(8, min(512 // wide, fours)))

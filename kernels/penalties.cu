@@ -27,7 +27,7 @@ extern "C" __global__ void clip_by_norm(
 }
 
 // Scale each column of a matrix to the norm `limit` if it is longer.
-extern "C" __global__ void __launch_bounds__(1024) clip_columns(
+extern "C" __global__ void __launch_bounds__(512) clip_columns(
     REAL* __restrict__ matrix, int rows, int columns, double limit) {
     const int column = COLUMN_OF_THREAD;
     const double norm = sqrt(sum_of_column<double>(rows, columns, [=](int row) {

@@ -4,7 +4,7 @@
 
 DERIVATIVE
 
-extern "C" __global__ void __launch_bounds__(1024) times_derivative(
+extern "C" __global__ void __launch_bounds__(512, 1) times_derivative(
     REAL* delta, const REAL* __restrict__ saved, const REAL* __restrict__ mask, REAL* grad_bias, int rows, int columns) {
     const int column = COLUMN_OF_THREAD;
     const auto place = [=](int row) { return (int64)row * columns + column; };
