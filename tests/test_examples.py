@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import base64
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,3 +215,41 @@ def test_workshop() -> None:
     assert logged[-1][1] < 0.7
     ((accuracy,),) = rows(output, "testing accuracy")
     assert accuracy > 0.8
+
+
+def cell(code: str, names: dict[str, Any]) -> Any:
+    """Run the code of a cell; the value of its last line, if that is an expression."""
+    lines = ast.parse(code)
+    last = lines.body.pop() if isinstance(lines.body[-1], ast.Expr) else None
+    exec(compile(lines, "cell", "exec"), names)
+    return None if last is None else eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+
+
+def masked(text: str | list[str]) -> str:
+    """A text without its numbers, which depend on the machine."""
+    return re.sub(r"\d[\d,.e+-]*", "#", "".join(text)).strip()
+
+
+def test_the_notebook_shows_what_is_saved_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="the extra plot")
+    names: dict[str, Any] = {}
+    kinds = set()
+    for each in json.loads((FOLDER / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if each["cell_type"] != "code":
+            continue
+        value = cell("".join(each["source"]), names)
+        printed = capsys.readouterr()
+        streams = [masked(output["text"]) for output in each["outputs"] if output["output_type"] == "stream"]
+        assert [masked(text) for text in printed if text] == streams
+        saved = [output["data"] for output in each["outputs"] if output["output_type"] == "execute_result"]
+        assert len(saved) == (value is not None)
+        for data in saved:
+            assert masked(repr(value)) == masked(data["text/plain"])
+            if "image/png" in data:
+                picture, _ = value._repr_png_()
+                assert picture[:8] == base64.b64decode(data["image/png"])[:8]
+            if "text/html" in data:
+                assert masked(value._repr_html_()) == masked(data["text/html"])
+            kinds |= data.keys()
+    assert kinds == {"text/plain", "text/html", "image/png"}
+    assert names["result"].test_accuracy > 0.88
