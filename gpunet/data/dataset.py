@@ -42,6 +42,7 @@ class Split:
         targets: (n,) int32 class indices, (n, k) float32 shares of classes or 0 and 1 for each label, or (n, k)
             numbers of a regression in their units. `labels` is the same array.
         weights: (n,) float32 sample weights, or None.
+        groups: (n,) int64, numbers of what examples belong to; those of one group are held out together. Or None.
         task: "classification", "multi-label" or "regression".
         classes: the number of classes or labels, 0 of a regression.
         preparation: how inputs and targets become what the network computes with.
@@ -73,6 +74,7 @@ class Split:
         else:
             self.targets, self.classes = as_labels(labels, count, classes, f"{name}labels")
         self.weights = as_weights(weights, count, f"{name}weights")
+        self.groups: np.ndarray | None = None
         self.preparation = Preparation(task=task, input_scale=1 / 255 if self.inputs.dtype == np.uint8 else 1.0)
         self.shuffle(0)
 
@@ -85,10 +87,11 @@ class Split:
         preparation: Preparation,
         weights: np.ndarray | None = None,
         image_shape: tuple[int, ...] | None = None,
+        groups: np.ndarray | None = None,
     ) -> Split:
         """A split of arrays that were checked before; no copies."""
         split = cls.__new__(cls)
-        split.inputs, split.targets, split.weights = inputs, targets, weights
+        split.inputs, split.targets, split.weights, split.groups = inputs, targets, weights, groups
         split.classes, split.task, split.preparation = classes, preparation.task, preparation
         split.image_shape = image_shape
         split.shuffle(0)
@@ -118,9 +121,11 @@ class Split:
 
     def take(self, rows: slice | np.ndarray) -> Split:
         """The split of these rows: views for a slice, copies for an array of indices; what is in files stays there."""
-        weights = None if self.weights is None else self.weights[rows]
+        weights, groups = (None if each is None else each[rows] for each in (self.weights, self.groups))
         inputs = self.inputs.select(rows) if isinstance(self.inputs, StoredRows) else self.inputs[rows]
-        return Split.trusted(inputs, self.targets[rows], self.classes, self.preparation, weights, self.image_shape)
+        return Split.trusted(
+            inputs, self.targets[rows], self.classes, self.preparation, weights, self.image_shape, groups
+        )
 
     def shuffle(self, seed: int) -> None:
         """Start `next_batch` anew, with the order that belongs to this seed."""
@@ -308,6 +313,7 @@ class Dataset:
         *,
         task: str = "auto",
         weights: Any = None,
+        groups: Any = None,
         classes: int | None = None,
         class_names: Sequence[str] | None = None,
         image_shape: tuple[int, ...] | None = None,
@@ -324,6 +330,8 @@ class Dataset:
             name: what the data set is called.
             task: "classification", "multi-label", "regression", or "auto" (see `choose_task`).
             weights: a weight for each training example, or None.
+            groups: (n,) numbers or texts of what each training example belongs to, such as a person; examples of one
+                group are held out together, for validation and in folds.
             classes: the number of classes, where the train labels do not show all of them.
             class_names: a name for each class or label.
             image_shape: the shape of one image.
@@ -350,6 +358,11 @@ class Dataset:
         dataset = assemble(
             name, pairs, classes=classes, class_names=class_names, image_shape=image_shape, task=task, weights=weights
         )
+        if groups is not None:
+            known_as = to_numpy(groups, "groups")
+            if known_as.shape != (len(dataset.train),):
+                raise DataError(f"groups have the shape {known_as.shape}, for {len(dataset.train):,} train examples.")
+            dataset.train.groups = np.unique(known_as, return_inverse=True)[1].astype(np.int64)
         if validation is not None and pairs["validation"] is None:
             return dataset.hold_out(validation)  # type: ignore[arg-type]
         return dataset
@@ -392,7 +405,8 @@ class Dataset:
         """The same data with so many train examples held out as validation.
 
         They are drawn at random by the seed; both parts keep the order they had. A validation split that is there
-        already goes back to the train examples first.
+        already goes back to the train examples first. Of examples with groups as many groups are held out as have so
+        many examples, or a few more.
 
         Args:
             validation: a count, or a fraction below 1; 0 leaves all examples to training.
@@ -416,15 +430,23 @@ class Dataset:
             fitted = train.preparation.fitted(train.inputs, train.targets)
             return self._with(train, None, self.test, preparation=fitted)
         held = np.zeros(len(train), bool)
-        held[np.random.default_rng(seed).permutation(len(train))[-count:]] = True
+        if train.groups is None:
+            held[np.random.default_rng(seed).permutation(len(train))[-count:]] = True
+            return self._without(train, held)
+        for group in np.random.default_rng(seed).permutation(np.unique(train.groups)):
+            if held.sum() < count:
+                held |= train.groups == group
+        if held.all():
+            raise UsageError(f"{validation} validation examples are all of the groups of the train ones; take fewer.")
         return self._without(train, held)
 
     def folds(self, count: int, seed: int = 0) -> list[Dataset]:
         """The same data `count` times, each with another part of the train examples held out as validation.
 
         The parts are drawn at random by the seed, as equal in size as can be, and of classes with as equal a share of
-        each in every part; all keep the order they had. A validation split that is there already goes back to the train
-        examples first. What is fitted to the train examples is fitted to those of each fold anew.
+        each in every part; of examples with groups each group is in one part, and the parts are as equal as that
+        allows. All keep the order they had. A validation split that is there already goes back to the train examples
+        first. What is fitted to the train examples is fitted to those of each fold anew.
 
         Args:
             count: how many parts, 2 to the number of train examples.
@@ -454,6 +476,8 @@ class Dataset:
         train = self.train
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 2 <= count <= len(train):
             raise UsageError(f"folds are a whole number from 2 to {len(train)}, the train examples, not {count!r}.")
+        if train.groups is not None:
+            return _grouped(train.groups, count, seed)
         order = np.random.default_rng(seed).permutation(len(train))
         if train.targets.ndim == 1:
             order = order[np.argsort(train.targets[order], kind="stable")]
@@ -573,8 +597,27 @@ def told_targets(split: Split) -> str:
     return f"{split.classes} {'labels' if split.task == 'multi-label' else 'classes'}"
 
 
+def _grouped(groups: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """In which of `count` parts each example is, each group in one of them: the largest first, each to the smallest
+    part so far, and equal ones as the seed draws them."""
+    numbers, places, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(numbers) < count:
+        raise UsageError(f"there are {len(numbers):,} groups, too few for {count} folds; take at most as many.")
+    order = np.random.default_rng(seed).permutation(len(numbers))
+    part_of, filled = np.empty(len(numbers), np.int64), np.zeros(count, np.int64)
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        part_of[group] = np.argmin(filled)
+        filled[part_of[group]] += sizes[group]
+    return part_of[places]
+
+
 def _joined(first: Split, second: Split) -> Split:
-    """The examples of both; where only one has weights, the other's are 1."""
+    """The examples of both; where only one has weights, the other's are 1, and without groups each is its own."""
+    groups = None
+    if first.groups is not None or second.groups is not None:
+        own = -1 - np.arange(max(len(first), len(second)))
+        both = (own[: len(split)] if split.groups is None else split.groups for split in (first, second))
+        groups = np.concatenate(list(both))
     weights = None
     if first.weights is not None or second.weights is not None:
         ones = (np.ones(len(s), np.float32) if s.weights is None else s.weights for s in (first, second))
@@ -590,6 +633,7 @@ def _joined(first: Split, second: Split) -> Split:
         second.preparation,
         weights,
         second.image_shape,
+        groups,
     )
 
 

@@ -188,6 +188,9 @@ def _dataset(
 ) -> Dataset:
     """The data set of prepared tables; split name -> table."""
     splits = {split: split_of(table, preparation, roles.targets, roles.weight) for split, table in parts.items()}
+    if roles.group is not None:
+        _group(splits, parts, roles.group)
+        facts.append(("groups", f"rows of one {roles.group} stay together, whatever is held out"))
     if preparation.columns is None:
         _as_one_dtype(splits, preparation)
     return Dataset(
@@ -200,6 +203,16 @@ def _dataset(
         preparation=preparation,
         facts=facts,
     )
+
+
+def _group(splits: dict[str, Split], parts: dict[str, Table], column: str) -> None:
+    """Number the groups of the rows that may be held out: texts by their first appearance, and what is missing last."""
+    numbers: dict[str | None, int] = {}
+    for name in ("train", "validation"):
+        if name in parts and column in parts[name]:
+            known = parts[name][column].as_text()
+            found = [numbers.setdefault(text, len(numbers)) for text in (*known.texts, None)]
+            splits[name].groups = np.array(found, np.int64)[known.values]
 
 
 def split_of(table: Table, preparation: Preparation, targets: Sequence[str], weight: str | None = None) -> Split:

@@ -365,6 +365,11 @@ def test_groups_stay_together(tmp_path: Path) -> None:
     where = [{int(2 * v) // 5 for v in split.inputs[:, 0]} for split in (data.train, data.test)]
     assert not where[0] & where[1]
     assert len(data.test) == 20
+    assert "rows of one who stay together" in told(data)
+    for held in (data.hold_out(0.2), *data.folds(4)):
+        where = [{int(2 * v) // 5 for v in split.inputs[:, 0]} for split in (held.train, held.validation)]
+        assert not where[0] & where[1]
+        assert len(held.validation) == 20 if len(held.train) == 60 else 15 <= len(held.validation) <= 25
 
 
 def test_a_column_of_sample_weights(tmp_path: Path) -> None:

@@ -47,6 +47,45 @@ def test_the_validation_split_goes_back_first() -> None:
     assert sorted(n for fold in held.folds(4) for n in numbers(fold.validation)) == list(range(103))
 
 
+@settings(max_examples=20)
+@given(count=st.integers(2, 12), seed=st.integers(0, 5), held=st.integers(1, 60))
+def test_a_group_is_held_out_as_a_whole(count: int, seed: int, held: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = np.array([f"person {number}" for number in rng.integers(0, 12, 103)])
+    groups[:12] = [f"person {number}" for number in range(12)]
+    x = np.arange(103, dtype=np.float32)[:, None] / 103
+    whole = gn.Dataset.from_arrays(x, rng.integers(0, 3, 103), groups=groups)
+    sizes = np.unique(groups, return_counts=True)[1]
+
+    def of(split: gn.Split | None) -> set[str]:
+        assert split is not None
+        return set(groups[np.rint(split.inputs[:, 0] * 103).astype(int)])
+
+    folds = whole.folds(count, seed)
+    parts = [of(fold.validation) for fold in folds]
+    assert sorted(person for part in parts for person in part) == sorted(set(groups))
+    for fold, part in zip(folds, parts, strict=True):
+        assert not of(fold.train) & part
+    told = [len(fold.validation) for fold in folds]  # type: ignore[arg-type]
+    assert max(told) - min(told) <= sizes.max()
+    apart = whole.hold_out(held, seed)
+    assert not of(apart.train) & of(apart.validation)
+    assert held <= len(apart.validation) < held + sizes.max()  # type: ignore[arg-type]
+    again = apart.fold(1, count, seed)  # the validation examples have gone back with their groups
+    assert not of(again.train) & of(again.validation)
+
+
+def test_groups_that_cannot_be_are_refused() -> None:
+    x, labels = np.zeros((6, 1), np.float32), [0, 1, 0, 1, 0, 1]
+    few = gn.Dataset.from_arrays(x, labels, groups=[1, 1, 1, 2, 2, 2])
+    with pytest.raises(gn.UsageError, match="there are 2 groups, too few for 3 folds"):
+        few.folds(3)
+    with pytest.raises(gn.UsageError, match="all of the groups"):
+        few.hold_out(4)
+    with pytest.raises(gn.DataError, match="groups have the shape"):
+        gn.Dataset.from_arrays(x, labels, groups=[1, 2])
+
+
 @pytest.mark.parametrize("count", [1, 104, 2.0, True])
 def test_folds_that_cannot_be_are_refused(count: int) -> None:
     with pytest.raises(gn.UsageError, match="folds are a whole number from 2 to 103"):
