@@ -50,7 +50,7 @@ def rows(output: str, pattern: str) -> list[list[float]]:
 
 def test_there_is_a_script_for_every_lesson() -> None:
     lessons = [path.stem for path in SCRIPTS if path.stem != "workshop"]
-    assert [name[:2] for name in lessons] == [f"{number:02}" for number in range(1, 19)]
+    assert [name[:2] for name in lessons] == [f"{number:02}" for number in range(1, 20)]
     tested = {
         value.value for value in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(value, ast.Constant)
     }
@@ -204,6 +204,17 @@ def test_tables() -> None:
     assert 40 < rmse < 65
     ((usual, high),) = rows(output, "^a typical")
     assert high > usual
+
+
+def test_several_labels() -> None:
+    output = run("19_several_labels")
+    assert "multi-label: 3 labels, each in [2000, 1600, 1600] of 4,000 digits" in output
+    each = [right for (right,) in rows(output, "^(even|prime|loop) ")]
+    assert len(each) == 3
+    ((together,),) = rows(output, "^all three")
+    assert 0.85 < together <= min(each)
+    ((even, prime, loop),) = rows(output, "^an eight")
+    assert prime < 0.5 < min(even, loop)
 
 
 def test_workshop() -> None:
