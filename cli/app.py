@@ -14,13 +14,16 @@ each `rich_help_panel`, in a pipe plain. A command raises `GpunetError`s and let
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gpunet.cli import errors
+from gpunet.cli.completion import whole_words
 from gpunet.errors import UsageError
 from gpunet.extensions import found, load, package
 
@@ -39,6 +42,9 @@ COMMANDS: dict[str, str] = {
     "data": "List, fetch, inspect and verify data sets.",
     "devices": "Say which devices there are and whether they work.",
 }
+
+#: A hyphen at which no line is broken.
+WHOLE = "\u2011"
 
 
 def prepare_help(command: Any, ctx: Any) -> None:
@@ -62,6 +68,16 @@ def prepare_help(command: Any, ctx: Any) -> None:
             each.help = escape(getattr(each, "help", None) or "")
             if getattr(each, "is_flag", False):
                 each.metavar = ""
+    else:
+        for each in (command, *parameters):
+            each.help = re.sub(r"(?<=\w)-(?=\w)", WHOLE, getattr(each, "help", None) or "")
+
+
+def write_help(write: Callable[[Any, Any], None], command: Any, ctx: Any, formatter: Any) -> None:
+    """Write a command's help page; no name is broken at its hyphen."""
+    prepare_help(command, ctx)
+    write(ctx, formatter)
+    formatter.buffer = [text.replace(WHOLE, "-") for text in formatter.buffer]
 
 
 class Command(TyperCommand):
@@ -85,8 +101,7 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
-        prepare_help(self, ctx)
-        super().format_help(ctx, formatter)
+        write_help(super().format_help, self, ctx, formatter)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The options and the arguments by their names."""
@@ -98,8 +113,7 @@ class Group(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
-        prepare_help(self, ctx)
-        super().format_help(ctx, formatter)
+        write_help(super().format_help, self, ctx, formatter)
 
 
 class CommandGroup(Group):
@@ -185,4 +199,5 @@ def start(
 
 def run() -> Any:
     """Read the command line and run its command; what goes wrong is raised."""
-    return typer.main.get_command(app).main(prog_name="gpunet", standalone_mode=False)
+    with whole_words():
+        return typer.main.get_command(app).main(prog_name="gpunet", standalone_mode=False)

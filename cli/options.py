@@ -97,7 +97,10 @@ def _completion(names: Any) -> Callable[[str], list[str]] | None:
         if colon and isinstance(names, Registry):
             before, comma, last = values.rpartition(",")
             known = names.parameters(entry) if entry in names else ()
-            return [f"{entry}:{before}{comma}{key}=" for key in known if key.startswith(last)]
+            own = [
+                key for key in known if key.startswith(last) and key not in FIELDS
+            ]  # those have options of their own
+            return [f"{entry}:{before}{comma}{key}=" for key in own]
         before, comma, last = incomplete.rpartition(",")
         return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
 

@@ -55,6 +55,26 @@ def test_items_of_lists_hyperparameters_and_choices_are_completed(line, found):
     assert re.findall(r'"([^"]*)"', answer) == found
 
 
+@pytest.mark.parametrize(("line", "found"), [
+    ("train --optimizer adam:be", ["beta1=", "beta2="]),
+    ("train --optimizer adam:", ["beta1=", "beta2=", "epsilon="]),
+    ("train --optimizer adam:beta1=0.8,e", ["0.8,epsilon="]),
+    ("train --activation relu,ta", ["relu,tanh"]),
+])  # fmt: skip
+def test_bash_is_answered_with_what_stands_behind_a_colon(line, found):
+    words = re.findall(r"[^\s:=]+|[:=]", f"gpunet {line}")  # as bash breaks them
+    changes = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+    assert gpunet(code=None, _GPUNET_COMPLETE="complete_bash", **changes).stdout.split() == found
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_a_plain_help_breaks_no_name_at_its_hyphen(columns):
+    help = gpunet("train", "--help", COLUMNS=str(columns)).stdout
+    assert not re.search(r"\w-\n", help)
+    assert "hard-tanh" in help
+    assert "\u2011" not in help
+
+
 @pytest.mark.parametrize(
     ("shell", "code"),
     [
