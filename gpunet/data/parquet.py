@@ -28,8 +28,8 @@ from gpunet.errors import DataError
 LARGE = 1 << 31
 #: Rows that are prepared at a time.
 PART = 1 << 16
-#: Columns that are kept in memory.
-KEPT = 3
+#: Columns that are kept in memory: the target, and the one that is looked at.
+KEPT = 2
 
 
 def is_large(paths: Sequence[Path]) -> bool:
@@ -55,7 +55,8 @@ class ParquetFiles:
 
     Args:
         paths: the files.
-        progress: called as progress(file name, bytes done, bytes total) while all rows are prepared.
+        progress: called as progress(what is done, bytes done, bytes total) while the columns are looked at and the rows
+            prepared.
 
     Attributes:
         paths, progress: as above.
@@ -77,6 +78,7 @@ class ParquetFiles:
         self.kinds = {each.name: each.kind for each in from_arrow(schema.empty_table(), str(paths[0]))}
         self.rows = sum(file.metadata.num_rows for file in files)
         self._columns: dict[str, Column] = {}
+        self._seen: set[str] = set()
         self._prepared: tuple[Preparation, MappedArray] | None = None
 
     def column(self, name: str) -> Column:
@@ -87,6 +89,10 @@ class ParquetFiles:
 
             pieces = [self._guarded(path, lambda file: file.read(columns=[name])) for path in self.paths]
             found = from_arrow(pa.concat_tables(pieces), str(self.paths[0]))[0]
+            if self.progress is not None and name not in self._seen:
+                self._seen.add(name)
+                done, size = (count * self.rows * 8 for count in (len(self._seen), len(self.kinds)))
+                self.progress(f"reading the columns of {self.paths[0].name}", done, size)
         self._columns = {**dict(list(self._columns.items())[1 - KEPT :]), name: found}
         return found
 

@@ -44,6 +44,11 @@ def on_device(split: Any, backend: Any, dtype: np.dtype[Any]) -> Any:
     return inputs
 
 
+def lies_on(split: Any, backend: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether the inputs of a split lie on a device already, for another network."""
+    return split in _inputs and (backend.device, dtype.name) in _inputs[split]
+
+
 class Order:
     """The order in which a run takes its examples: epoch after epoch, each example once in each.
 

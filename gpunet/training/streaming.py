@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunet.backend import readable
 from gpunet.data.stored import StoredRows
-from gpunet.training.batches import Order, Resident, Share, kind_of, order_of
+from gpunet.training.batches import Order, Resident, Share, kind_of, lies_on, order_of
 from gpunet.training.memory import training_bytes
 from gpunet.training.ranks import ALONE, Ranks
 from gpunet.training.recipe import Recipe
@@ -206,6 +206,8 @@ def _way(model: Any, data: Any, optimizer: Any, recipe: Recipe, batch: int) -> t
     stored = isinstance(data.train.inputs, StoredRows)
     if backend.name == "cpu":  # without files there is nothing to choose
         return stored, f"{readable(data.train.inputs.nbytes)} stay in their files" if stored else ""
+    if lies_on(data.train, backend, model.dtype):
+        return False, "they lie there already, for another network"
     parts = training_bytes(model, data, optimizer, batch, precision=recipe.precision)
     need, free = sum(parts.values()), backend.memory()[0]
     told = f"training takes {readable(need)} with all of the data there, and {readable(free)} are free"

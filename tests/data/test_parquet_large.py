@@ -23,7 +23,6 @@ def large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Parquet of any size is too large to be read whole, and prepared a few rows at a time."""
     monkeypatch.setattr(parquet, "LARGE", 1)
     monkeypatch.setattr(parquet, "PART", 37)
-    monkeypatch.setattr(parquet, "KEPT", 2)
     monkeypatch.setenv("GPUNET_CACHE", str(tmp_path / "cache"))
 
 
@@ -144,6 +143,9 @@ def test_what_is_wrong_is_said(tmp_path: Path, rng: np.random.Generator, monkeyp
     write(path, columns(rng))
     told: list[tuple[str, int, int | None]] = []
     data = gn.load_dataset(path, target="target", progress=lambda *each: told.append(each))
+    first = [each for each in told if each[0] == "reading the columns of table.parquet"]
+    assert first[0] == ("reading the columns of table.parquet", ROWS * 8, 6 * ROWS * 8)
+    assert first[-1][1] == first[-1][2]
     assert told[-1] == ("reading table.parquet", ROWS * 4 * 4, ROWS * 4 * 4)
     with pytest.raises(gn.DataError, match="cannot be sent to another process"):
         pickle.dumps(data.train.inputs)

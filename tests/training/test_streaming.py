@@ -98,12 +98,22 @@ def test_streamed_networks_train_together(backend: gn.Backend) -> None:
 
 
 def test_what_does_not_fit_is_streamed_and_said(cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = examples("uint8")
-    assert run(data, cuda)[0].step.batches.startswith("all on cuda:0 (training takes")
+    assert run(examples("uint8"), cuda)[0].step.batches.startswith("all on cuda:0 (training takes")
     monkeypatch.setattr(gn.Backend, "memory", lambda self: (3000, 4000))
-    streamed = run(data, cuda)[0]
+    streamed = run(examples("uint8"), cuda)[0]
     assert streamed.step.batches.startswith("streamed, up to ")
     assert streamed.step.batches.endswith(" with all of the data there, and 2.9 KiB are free)")
+
+
+def test_data_that_lies_on_the_device_for_one_network_is_there_for_others(
+    cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = examples("uint8")
+    first = gn.Trainer(gn.MLP([9, 8, 3], backend=cuda), data, batch_size=8, iterations=5)
+    monkeypatch.setattr(gn.Backend, "memory", lambda self: (3000, 4000))
+    second = gn.Trainer(gn.MLP([9, 4, 3], backend=cuda), data, batch_size=8, iterations=5)
+    assert second.step.images is first.step.images
+    assert second.step.batches == "all on cuda:0 (they lie there already, for another network)"
 
 
 def test_an_error_on_the_way_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
