@@ -94,9 +94,10 @@ def tried_out(trainer: Trainer) -> dict[str, float]:
                 pass
             timer.cancel()
     pace = (trainer.seconds - measured[0]) / max(trainer.iteration - measured[1], 1)
-    held = trainer.step.source.nbytes
-    precision = trainer.recipe.precision
-    parts = training_bytes(trainer.model, trainer.data, trainer.optimizer, trainer.batch, held, precision)
+    held, mode = trainer.step.source.nbytes, trainer.mode
+    parts = training_bytes(
+        trainer.model, trainer.data, trainer.optimizer, trainer.batch, held, mode.precision, mode.fused
+    )  # fmt: skip
     return {"memory_bytes": sum(parts.values()), "train_seconds": pace * trainer.iterations, "seconds_per_step": pace}
 
 

@@ -147,11 +147,16 @@ def raw(files: str | tuple[str, ...], name: str, *defines: tuple[str, str]) -> A
     return cupy.RawKernel(head + "\n".join(texts), name, options=("--std=c++14",))
 
 
-def launch(kernel: Any, blocks: int, threads: int | tuple[int, int], *arguments: Any) -> Ready:
-    """A launch of a `raw` kernel, ready to be run; an argument that is None is a pointer to nothing."""
-    block = (threads,) if isinstance(threads, int) else threads
+def launch(
+    kernel: Any, blocks: int | tuple[int, int], threads: int | tuple[int, int], *arguments: Any, shared: int = 0
+) -> Ready:
+    """A launch of a `raw` kernel, ready to be run; an argument that is None is a pointer to nothing.
+
+    `shared` is the bytes of dynamic shared memory of a block.
+    """
+    grid, block = ((size,) if isinstance(size, int) else size for size in (blocks, threads))
     given = tuple(np.uintp(0) if argument is None else argument for argument in arguments)
-    return functools.partial(kernel, (blocks,), block, given)
+    return functools.partial(kernel, grid, block, given, shared_mem=shared)
 
 
 def types(**dtypes: Any) -> tuple[tuple[str, str], ...]:

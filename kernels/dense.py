@@ -1,13 +1,12 @@
 """The dense layer's products: forward with bias and activation, backward with the derivative below.
 
-On CUDA there are two ways. The library's way is cuBLAS (`cublas.py`) and a kernel for what surrounds each product, on
-tensor cores (`tensor_cores.py`) where these are asked for with `cores`; the fused way (`gemm.py`, asked for with
-`fused`) is one kernel for a layer forward and one for it backward.
+On CUDA there are two ways. The library's way, here, is cuBLAS (`cublas.py`) and a kernel for what surrounds each
+product, on tensor cores (`tensor_cores.py`) where these are asked for with `cores`; the fused way (`fused.py`) does
+the training step of a small network in three kernels.
 
-The column sums of a gradient with respect to the pre-activations (a delta) are the bias gradient. The
-library's way, like NumPy's, takes them where the delta is made, while it is at hand: in the loss for the
-last layer, and here for the layer below the one whose products are computed. The fused kernels take them
-where the delta is read for the product with x^T. Whoever does not take them is given None for them.
+The column sums of a gradient with respect to the pre-activations (a delta) are the bias gradient. They are taken
+where the delta is made, while it is at hand: in the loss for the last layer, and here for the layer below the one
+whose products are computed.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.kernels import cublas, gemm
+from gpunet.kernels import cublas
 from gpunet.kernels.activations import Activation
 from gpunet.kernels.blocks import bind
 from gpunet.kernels.build import C_TYPES, Ready, elementwise, in_turn, launch, operation, raw, types
@@ -37,7 +36,7 @@ class Below:
         activation: its activation.
         saved: (batch, n): its outputs or inputs, as `activation.saves` says.
         mask: (batch, n) dropout factors, or None.
-        grad_bias: (n,), written: the column sums of `delta`; or None.
+        grad_bias: (n,), written: the column sums of `delta`.
     """
 
     delta: Any
@@ -50,7 +49,7 @@ class Below:
 @operation
 def dense_forward(
     x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None = None,
-    fused: bool = False, cores: TensorCores | None = None,
+    cores: TensorCores | None = None,
 ) -> Ready:  # fmt: skip
     """out = f(x W + b), and behind it dropout.
 
@@ -60,7 +59,6 @@ def dense_forward(
         pre: (batch, fan out), written with x W + b where the activation saves its input, else None.
         out: (batch, fan out), written.
         drop: the dropout of `out`, or None.
-        fused: whether to take our own matrix products on CUDA.
         cores: the tensor cores to compute the product on, on CUDA alone; None for the precision of the arrays.
     """
     z = out if pre is None else pre
@@ -83,10 +81,8 @@ def dense_forward(
 @dense_forward.cuda
 def _dense_forward_cuda(
     x: Any, weights: Any, bias: Any, activation: Activation, pre: Any, out: Any, drop: Drop | None = None,
-    fused: bool = False, cores: TensorCores | None = None,
+    cores: TensorCores | None = None,
 ) -> Ready:  # fmt: skip
-    if fused:
-        return gemm.forward(x, weights, bias, activation, pre, out, drop)
     parts, precision = [], None if cores is None else cores.precision
     if cores is not None and precision == "bfloat16":
         parts += [to_bfloat16(x, cores.x), to_bfloat16(weights, cores.weights)]
@@ -113,9 +109,8 @@ def _bias_activation(bias: Any, activation: Activation, pre: Any, out: Any) -> R
 
 @operation
 def dense_backward(
-    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, fused: bool = False,
-    cores: TensorCores | None = None,
-) -> Ready:  # fmt: skip
+    delta: Any, x: Any, weights: Any, grad_weights: Any, below: Below | None, cores: TensorCores | None = None
+) -> Ready:
     """The gradients of a dense layer: grad_W = x^T delta, and below.delta = (delta W^T) * mask * f'.
 
     Args:
@@ -123,26 +118,18 @@ def dense_backward(
         x: (batch, fan in): this layer's input.
         weights: (fan in, fan out), not changed.
         grad_weights: (fan in, fan out), written.
-        grad_bias: (fan out,), written with the column sums of `delta`, or None where they are there already.
         below: the layer that `x` comes from, or None for the first layer.
-        fused: whether to take our own matrix products on CUDA; they want `grad_bias`, and no `below.grad_bias`.
         cores: as in `dense_forward`, which leaves there the rounded `x` and `weights`.
     """
-    sum_delta, to_grad_weights = _sums(delta, grad_bias), product(x.T, delta, grad_weights)
+    to_grad_weights = product(x.T, delta, grad_weights)
     if below is None:
-
-        def run_first() -> None:
-            sum_delta()
-            to_grad_weights()
-
-        return run_first
+        return to_grad_weights
     delta_below, mask = below.delta, below.mask
     to_delta_below = product(delta, weights.T, delta_below)
     times_derivative = bind(below.activation.backward, delta_below, below.saved, delta_below)
-    sum_below = _sums(delta_below, below.grad_bias)
+    sum_below = column_sum.bind(delta_below, below.grad_bias)
 
     def run() -> None:
-        sum_delta()
         to_grad_weights()
         to_delta_below()
         if mask is not None:
@@ -153,18 +140,10 @@ def dense_backward(
     return run
 
 
-def _sums(delta: Any, grad_bias: Any) -> Ready:
-    """The bias gradient, if it is asked for here."""
-    return (lambda: None) if grad_bias is None else column_sum.bind(delta, grad_bias)
-
-
 @dense_backward.cuda
 def _dense_backward_cuda(
-    delta: Any, x: Any, weights: Any, grad_weights: Any, grad_bias: Any, below: Below | None, fused: bool = False,
-    cores: TensorCores | None = None,
-) -> Ready:  # fmt: skip
-    if fused:
-        return gemm.backward(delta, x, weights, grad_weights, grad_bias, below)
+    delta: Any, x: Any, weights: Any, grad_weights: Any, below: Below | None, cores: TensorCores | None = None
+) -> Ready:
     parts, precision = [], None if cores is None else cores.precision
     if cores is not None and precision == "bfloat16":
         parts.append(to_bfloat16(delta, cores.delta))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.build import Ready, elementwise, operation
+from gpunet.kernels.build import Ready, elementwise, operation, source
 
 LINEAR, SMOOTH, EQUAL, MISSING = range(4)
 
@@ -73,7 +73,7 @@ def encode(rows: Any, encoding: Encoding, x: Any) -> Ready:
         encoding: with its arrays on the same device and of the same type as `rows`.
         x: (batch, features), written; of the type of `rows`.
     """
-    source, fill, shift, factor = encoding.source, encoding.fill, encoding.shift, encoding.factor
+    taken, fill, shift, factor = encoding.source, encoding.fill, encoding.shift, encoding.factor
     _, smooth, equal, missing, features = encoding.blocks
     first, bent, chosen, flags = x[:, :smooth], x[:, smooth:equal], x[:, equal:missing], x[:, missing:]
     low, high = encoding.low[:smooth], encoding.high[:smooth]
@@ -81,7 +81,7 @@ def encode(rows: Any, encoding: Encoding, x: Any) -> Ready:
     absent, room = np.empty(x.shape, bool), np.empty(bent.shape, x.dtype)
 
     def run() -> None:
-        rows.take(source, 1, x, "clip")
+        rows.take(taken, 1, x, "clip")
         np.isnan(x, out=absent)
         np.copyto(x, fill, where=absent)
         np.subtract(x, shift, out=x)
@@ -112,18 +112,11 @@ def _encode_cuda(rows: Any, encoding: Encoding, x: Any) -> Ready:
         "T x",
         """
         long long feature = i % features, row = i / features;
-        T v = rows[row * columns + source[feature]];
-        bool absent = v != v;
-        int what = kind[feature];
-        if (absent) v = fill[feature];
-        T z = (v - shift[feature]) * factor[feature];
-        if (what == 0) z = min(max(z, low[feature]), high[feature]);
-        else if (what == 1) z = z / sqrt(z * z / T(9) + T(1));
-        else if (what == 2) z = v == shift[feature] ? T(1) : T(0);
-        else z = absent ? T(1) : T(0);
-        x = z;
+        x = encoded<T>(rows[row * columns + source[feature]], kind[feature], fill[feature], shift[feature],
+                       factor[feature], low[feature], high[feature]);
         """,
         "encode",
+        source("encoding.cuh"),
     )
     plan = encoding
     return functools.partial(

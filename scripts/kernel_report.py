@@ -159,7 +159,6 @@ def record() -> list[dict[str, Any]]:
     import numpy as np
 
     import gpunet as gn
-    from gpunet.kernels import gemm
     from gpunet.kernels.column_sum import column_sum
     from gpunet.training import graph
 
@@ -171,6 +170,8 @@ def record() -> list[dict[str, Any]]:
     of_floats = gn.Dataset.from_arrays(pixels.astype(np.float32) / 255, labels)
     of_soft_targets = gn.Dataset.from_arrays(pixels, rng.dirichlet(np.ones(3), 40).astype(np.float32))
 
+    of_a_table = gn.load_dataset("wine")
+
     def train(of: Any = data, sizes: tuple[int, ...] = (6, 5, 3), fused: bool = False, **options: Any) -> None:
         graph.FUSED_FLOP = 1e30 if fused else 0
         model = {key: options.pop(key) for key in ("activation", "dropout", "dtype", "loss") if key in options}
@@ -179,23 +180,22 @@ def record() -> list[dict[str, Any]]:
             run_to(one, 2)
 
     found: list[tuple[str, tuple[str, ...]]] = []
-    many_tiles, usual = gemm.MANY_TILES, graph.FUSED_FLOP
+    usual = graph.FUSED_FLOP
     with recording(found):
-        for dtype in ("float32", "float64"):
-            for gemm.MANY_TILES in (1, many_tiles):
-                train(dtype=dtype, fused=True)
-                train(dtype=dtype, fused=True, dropout=0.5)
-            train(dtype=dtype, dropout=0.5, l2=0.1, clip_norm=1.0, max_norm=1.0)
-        for name in gn.ACTIVATIONS:
-            train(activation=name, fused=True)
-            train(activation=name)
-        for name in gn.LOSSES:
-            train(loss=name)
-        train(of_soft_targets)
-        train(of_floats)
+        for fused in (True, False):
+            for dtype in ("float32", "float64"):
+                train(dtype=dtype, fused=fused)
+                train(dtype=dtype, fused=fused, dropout=0.5, l2=0.1, clip_norm=1.0, max_norm=1.0)
+            for name in gn.ACTIVATIONS:
+                train(activation=name, fused=fused)
+            for name in gn.LOSSES:
+                train(loss=name, fused=fused)
+            train(of_soft_targets, fused=fused)
+            train(of_floats, fused=fused)
+            train(of_a_table, sizes=(of_a_table.features, 5, 3), fused=fused)
+            for entry in gn.OPTIMIZERS.values():
+                train(optimizer=entry(), fused=fused)
         train(precision="bfloat16")
-        for entry in gn.OPTIMIZERS.values():
-            train(optimizer=entry())
         for dtype in ("float16", "float32", "float64"):
             with backend.use():
                 logits = backend.to_device(rng.standard_normal((5, 4)).astype(dtype))
@@ -214,25 +214,27 @@ TYPES = {"__half": "float16", "float": "float32", "double": "float64"}
 def describe(source: str) -> str:
     """What a kernel source was made for, from the `#define`s in front of it and the functions in it."""
     import gpunet as gn
+    from gpunet.kernels.build import one_line
 
     defines = dict(re.findall(r"^#define (\w+)(?:\([^)]*\))? (.*)$", source, re.MULTILINE))
     parts = []
     for name, activation in gn.ACTIVATIONS.items():
-        functions = activation.cuda_functions()
-        if functions in source or functions.replace("\n", " ") in source:
+        texts = [activation.cuda_functions(suffix).replace("\n", " ") for suffix in ("", "_0")]
+        if any(text in source.replace("\n", " ") for text in texts):
             parts.append(name)
     for name, loss in gn.LOSSES.items():
         if defines.get("LOSS_VALUE") == f"({getattr(loss(), 'cuda_value', None)})":
             parts.append(name)
     if "LABEL_SMOOTHING" in defines:
         parts.append("softmax-cross-entropy")
-    if "TILE_M" in defines:
-        parts.append(f"{defines['TILE_M']} x {defines['TILE_N']} tiles")
-    if defines.get("DROPOUT") == "1":
-        parts.append("dropout")
+    if "UPDATES" in defines:
+        rules = {one_line(entry().cuda): name for name, entry in gn.OPTIMIZERS.items()}
+        parts.append(rules[defines["RULE"]] if defines["UPDATES"] == "1" else "no update")
     if defines.get("SOFT") == "1":
         parts.append("soft targets")
-    if "IMAGE" in defines:
+    if defines.get("ENCODED") == "1":
+        parts.append("tables")
+    elif "IMAGE" in defines:
         parts.append("images of bytes" if defines["IMAGE"] == "unsigned char" else "images of floats")
     typedef = re.search(r"typedef (\w+) T;", source)
     parts.append(TYPES.get(defines.get("REAL", typedef.group(1) if typedef else "float"), "float16"))
@@ -280,6 +282,7 @@ def count_steps() -> list[list[str]]:
         cusim.reset()
         run_to(trainer, 24)
         columns.append(cusim.stats())
+    columns.append(count_together(data))
     # The graph's trainer goes on: reading loss and accuracy, and writing the next epoch's order.
     trainer.backend.synchronize()
     with trainer._running():
@@ -293,6 +296,24 @@ def count_steps() -> list[list[str]]:
         trainer.step.refill()
         columns.append(cusim.stats())
     return [[name, *(f"{count(column):,}" for column in columns)] for name, count in COUNTS]
+
+
+def count_together(data: Any) -> Any:
+    """The counts of a step of 32 such networks."""
+    import cusim
+
+    import gpunet as gn
+    from gpunet.training.graph import Graphs
+
+    trainers = [gn.Trainer(gn.MLP([784, 50, 30, 10], seed=seed, backend="cuda"), data) for seed in range(32)]
+    steps, graphs = [trainer.step for trainer in trainers], Graphs(trainers[0].backend)
+    with trainers[0]._running():
+        for step in steps:
+            step.refill()
+        graphs.launch(steps, 1)
+        cusim.reset()
+        graphs.launch(steps, 1)
+        return cusim.stats()
 
 
 # --- the document ----------------------------------------------------------------------------------------
@@ -314,6 +335,7 @@ def counts_section() -> str:
             "cuBLAS graph",
             "graph",
             "graph of ten steps",
+            "graph of 32 networks",
             "log step, on top",
             "new epoch, on top",
         ],
@@ -339,10 +361,7 @@ def kernels_section(jobs: list[dict[str, Any]], library: str) -> str:
         for name in results[CAPABILITIES[0]]["kernels"]:
             facts = [results[at]["kernels"][name] for at in CAPABILITIES]
             shared = max(fact["shared"] for fact in facts)
-            label = job["label"]
-            if name == "dense_backward":  # the macro is of no consequence there
-                label = label.replace("dropout, ", "")
-            row = [f"`{name}`", label, f"{shared:,}", *(str(fact["registers"]) for fact in facts)]
+            row = [f"`{name}`", job["label"], f"{shared:,}", *(str(fact["registers"]) for fact in facts)]
             if row not in rows:
                 rows.append(row)
     if wrong:
@@ -361,10 +380,10 @@ INTRODUCTION = """<!-- Written by scripts/kernel_report.py; do not edit. -->
 
 Counted on a simulated CUDA device while the default network trains. A graph replays a captured step, or several where
 the host has nothing to do in between, with one launch; eager (`--graph off`) launches each kernel by itself. The
-products of a network as small as this are gpunet's own, each fused with what is around it; those of a large one are
-cuBLAS's, here counted with the same network. In an ordinary step the host copies nothing, waits for nothing and
-allocates nothing. A log step reads the losses of its batch and which answers were right, and the step at which a loss
-was not finite, if any. A new epoch brings the permutation of its rows.
+products of a network as small as this are gpunet's own, fused with all that is around them; those of a large one are
+cuBLAS's, here counted with the same network. Networks of equal sizes share the launches of one. In an ordinary step
+the host copies nothing, waits for nothing and allocates nothing. A log step reads the losses of its batch and which
+answers were right, and the step at which a loss was not finite, if any. A new epoch brings the permutation of its rows.
 
 """
 

@@ -53,8 +53,7 @@ def loss_and_gradients(
         total: Any = None if shares is None else shares.sum(keepdims=True)
         losses = backend.empty(batch, model.dtype)
         top, last = layers[-1], workspaces[-1]
-        grad_bias = top.early_grad_bias(last)
-        loss_step(last.output, top.bias, goal, loss, last.delta, grad_bias, losses, None, shares, total)
+        loss_step(last.output, top.bias, goal, loss, last.delta, top.grad_bias, losses, None, shares, total)
         for index in range(len(layers) - 1, -1, -1):
             below = layers[index - 1].as_below(workspaces[index - 1]) if index else None
             layers[index].backward(reads[index], workspaces[index], below)()

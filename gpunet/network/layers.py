@@ -27,7 +27,6 @@ class Workspace:
         kept: the activations after dropout, which the next layer reads; `output` itself without dropout.
         mask: the dropout factors, or None.
         delta: the gradient with respect to the pre-activations.
-        fused: whether the matrix products are our own CUDA kernels (see `kernels/dense.py`).
         cores: the tensor cores that compute the products on CUDA; None for the precision of the arrays.
         first_row: which row of the whole batch the first one is, where this is a share of it.
     """
@@ -37,7 +36,6 @@ class Workspace:
     kept: Any
     mask: Any
     delta: Any
-    fused: bool
     cores: TensorCores | None
     first_row: int = 0
 
@@ -72,7 +70,8 @@ class Dense:
     ) -> Workspace:  # fmt: skip
         """A workspace for one batch; without `training` only what the forward pass writes.
 
-        `fused` and `first_row` as there; `precision` is one of `tensor_cores.PRECISIONS`.
+        With `fused` it is for the kernels of `kernels/fused.py`, which keep activations and deltas alone; `precision`
+        is one of `tensor_cores.PRECISIONS`, and `first_row` as there.
         """
         shape, dtype = (batch, self.weights.shape[1]), self.weights.dtype
         # The rows of a few logits are reduced along the short axis; with the batch contiguous NumPy does that
@@ -81,15 +80,14 @@ class Dense:
         few = shape[1] <= 32 and self.weights.shape[0] <= 128
         order = "F" if self.last and few and backend.name == "cpu" else "C"
         output = backend.empty(shape, dtype, order)
-        saves_input = training and not self.last and self.activation.saves == "input"
-        drops = training and self.dropout > 0
+        saves_input = training and not fused and not self.last and self.activation.saves == "input"
+        drops = training and not fused and self.dropout > 0
         return Workspace(
             pre=backend.empty(shape, dtype) if saves_input else None,
             output=output,
             kept=backend.empty(shape, dtype) if drops else output,
             mask=backend.empty(shape, dtype) if drops else None,
             delta=backend.empty(shape, dtype, order) if training else None,
-            fused=fused,
             cores=TensorCores.of(precision, backend, batch, *self.weights.shape),
             first_row=first_row,
         )
@@ -107,20 +105,14 @@ class Dense:
         if workspace.mask is not None and control is not None:
             first = workspace.first_row * self.weights.shape[1]
             drop = Drop(self.stream, self.dropout, control, workspace.mask, workspace.kept, first)
-        pre, output, fused, cores = workspace.pre, workspace.output, workspace.fused, workspace.cores
-        return dense_forward.bind(x, self.weights, bias, self.activation, pre, output, drop, fused, cores)
+        pre, output, cores = workspace.pre, workspace.output, workspace.cores
+        return dense_forward.bind(x, self.weights, bias, self.activation, pre, output, drop, cores)
 
     def backward(self, x: Any, workspace: Workspace, below: Below | None) -> Ready:
-        """The gradient of the weights from `workspace.delta`, the delta of the layer below, and one bias gradient."""
-        delta, fused, cores = workspace.delta, workspace.fused, workspace.cores
-        grad_bias = self.grad_bias if fused else None
-        return dense_backward.bind(delta, x, self.weights, self.grad_weights, grad_bias, below, fused, cores)
+        """The gradient of the weights from `workspace.delta`, and the layer below's delta with its bias gradient."""
+        return dense_backward.bind(workspace.delta, x, self.weights, self.grad_weights, below, workspace.cores)
 
     def as_below(self, workspace: Workspace) -> Below:
         """What the layer above writes into this one when it goes backward."""
         saved = workspace.output if workspace.pre is None else workspace.pre
-        return Below(workspace.delta, self.activation, saved, workspace.mask, self.early_grad_bias(workspace))
-
-    def early_grad_bias(self, workspace: Workspace) -> Any:
-        """Where whoever makes this layer's delta puts the bias gradient; None where `backward` takes it itself."""
-        return None if workspace.fused else self.grad_bias
+        return Below(workspace.delta, self.activation, saved, workspace.mask, self.grad_bias)

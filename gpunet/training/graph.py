@@ -1,8 +1,8 @@
-"""How the steps of a training run are carried out on a CUDA device: which products, and as CUDA graphs or not.
+"""How the steps of training runs are carried out on a CUDA device: which products, and as CUDA graphs or not.
 
 What a step of a small network costs is asking for its kernels, not computing them. So several steps are captured once
 as a CUDA graph and then replayed, with one launch for all of them. The products of a small network are our own, fused
-with what is around them (`kernels/gemm.py`), which makes fewer nodes; those of a large one are cuBLAS's
+with what is around them (`kernels/fused.py`), which makes fewer nodes; those of a large one are cuBLAS's
 (`kernels/cublas.py`), because there the library's speed counts for more. Products on tensor cores are always
 cuBLAS's.
 """
@@ -12,13 +12,16 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpunet.errors import DeviceError, UsageError
 from gpunet.kernels import cublas
-from gpunet.kernels.build import Ready
+from gpunet.kernels.build import Ready, in_turn
+from gpunet.kernels.fused import bind, fits
 from gpunet.kernels.tensor_cores import PRECISIONS, SINCE
 
 #: Up to this many floating-point operations per step the products are our own. They save some ten microseconds of
@@ -92,7 +95,7 @@ def launch_mode(
         return ONE_BY_ONE
     flop = step_flop(sizes, batch)
     small, own = flop <= FUSED_FLOP, precision == "float32"
-    fused = small and own
+    fused = small and own and fits(sizes, np.dtype(dtype).itemsize)
     products = "fused products" if fused else "cuBLAS for the products"
     products += "" if own else f" in {PRECISIONS[precision]}"
     work = f"{flop / 1e6:,.3g} MFLOP a step" + ("" if own or not small else "; fused products are float32 alone")
@@ -126,8 +129,9 @@ def _check_precision(precision: str, backend: Any, dtype: Any) -> None:
 
 
 class Graphs:
-    """Steps of one network, or of several as parallel branches, as CUDA graphs.
+    """Steps of one network or of several as CUDA graphs.
 
+    Networks for which the fused kernels are the same share their launches; they and the others are parallel branches.
     One graph is of several steps of each, another of a single step, for what is left of a stretch. They are captured
     anew for other networks.
 
@@ -141,6 +145,7 @@ class Graphs:
     def __init__(self, backend: Any) -> None:
         self._backend = backend
         self._networks: list[Any] = []
+        self._steps: list[Ready] = []  # one of each branch; with tables on the device that the graphs go on reading
         self.graphs: dict[int, Any] = {}
 
     def launch(self, networks: Sequence[Any], count: int) -> int:
@@ -157,21 +162,35 @@ class Graphs:
             DeviceError: a step cannot be captured.
         """
         if self._networks != networks:
-            self._networks, self.graphs = list(networks), {}
+            self._networks, self._steps, self.graphs = list(networks), list(_branches(networks)), {}
         most = min(network.steps_per_launch for network in networks)
         count = most if count >= most else 1
         if count not in self.graphs:
-            works: list[Ready] = [functools.partial(network.capture, count) for network in networks]
-            if len(works) > 1:
-                numbers = itertools.count()  # branches run at the same time, and must not share cuBLAS's workspace
-                works = [
-                    work if network.mode.fused else cublas.beside(next(numbers), work)
-                    for network, work in zip(networks, works, strict=True)
-                ]
+            works = [functools.partial(_repeat, step, count) for step in self._steps]
             work = works[0] if len(works) == 1 else functools.partial(self._backend.beside, works)
             self.graphs[count] = self._backend.capture(work)
         self.graphs[count].launch()
         return count
+
+
+def _branches(networks: Sequence[Any]) -> Iterator[Ready]:
+    """A step of each branch of the networks' common graph."""
+    groups: dict[Any, list[Any]] = {}
+    for network in networks:
+        groups.setdefault(network.network.key if network.shares else network, []).append(network)
+    numbers = itertools.count()  # branches run at the same time, and must not share cuBLAS's workspace
+    for one, *others in groups.values():
+        if others:
+            yield in_turn(*bind([network.network for network in (one, *others)]))
+        elif one.mode.fused or len(groups) == 1:
+            yield functools.partial(one.capture, 1)
+        else:
+            yield cublas.beside(next(numbers), functools.partial(one.capture, 1))
+
+
+def _repeat(step: Ready, count: int) -> None:
+    for _ in range(count):
+        step()
 
 
 class StepGraph:

@@ -8,11 +8,13 @@ from typing import Any
 
 from gpunet.backend import readable
 from gpunet.errors import OutOfMemory
+from gpunet.kernels.fused import splits
 
 
 def training_bytes(
-    model: Any, data: Any, optimizer: Any, batch: int, held: int | None = None, precision: str = "float32"
-) -> dict[str, int]:
+    model: Any, data: Any, optimizer: Any, batch: int, held: int | None = None, precision: str = "float32",
+    fused: bool = False,
+) -> dict[str, int]:  # fmt: skip
     """The bytes that training keeps on the device, by what they are for.
 
     Args:
@@ -22,6 +24,7 @@ def training_bytes(
         batch: examples per step.
         held: bytes of the data that lie on the device; by default all of the training split, with its order.
         precision: that of the products.
+        fused: whether the fused kernels do the steps.
 
     Returns:
         "inputs", which lie there once for all networks that train on them; "rows" (targets, and the order of the rows),
@@ -36,28 +39,32 @@ def training_bytes(
     inputs = images.size * image_size
     widths = 0
     for layer, rate in zip(model.layers, [*model.dropout, 0.0], strict=True):
-        arrays = 2 + 2 * (rate > 0) + (layer.activation.saves == "input" and not layer.last)
-        widths += arrays * layer.weights.shape[1]
+        kept = 0 if fused else 2 * (rate > 0) + (layer.activation.saves == "input" and not layer.last)
+        widths += (2 + kept) * layer.weights.shape[1]
     rounded = 0
     if precision == "bfloat16":
         shapes = [layer.weights.shape for layer in model.layers]
         rounded = sum(2 * (batch * fan_in + fan_in * fan_out + batch * fan_out) for fan_in, fan_out in shapes)
+    taken = model.sizes[0] * (real + image_size * (image_size != real))
+    if fused:
+        taken = splits(batch, *model.sizes[:2]) * model.sizes[1] * real
     return {
         "inputs": inputs if held is None else held - min(rows, held),
         "rows": rows if held is None else min(rows, held),
         "parameters": (2 + len(optimizer.state_names)) * model.flat.size * real,
-        "batch": batch * (model.sizes[0] * (real + image_size * (image_size != real)) + widths * real) + rounded,
+        "batch": batch * (taken + widths * real) + rounded,
     }
 
 
 @contextlib.contextmanager
 def explaining(
-    model: Any, data: Any, optimizer: Any, batch: int, held: int | None = None, precision: str = "float32"
-) -> Iterator[None]:
+    model: Any, data: Any, optimizer: Any, batch: int, held: int | None = None, precision: str = "float32",
+    fused: bool = False,
+) -> Iterator[None]:  # fmt: skip
     """Around work of a training run: running out of memory becomes a sentence about this run.
 
     Args:
-        model, data, optimizer, batch, held, precision: as of `training_bytes`.
+        model, data, optimizer, batch, held, precision, fused: as of `training_bytes`.
 
     Raises:
         OutOfMemory: with how much training needs, how much is free, and what to lower.
@@ -65,7 +72,7 @@ def explaining(
     try:
         yield
     except OutOfMemory as error:
-        parts = training_bytes(model, data, optimizer, batch, held, precision)
+        parts = training_bytes(model, data, optimizer, batch, held, precision, fused)
         data_bytes = parts["inputs"] + parts["rows"]
         hidden = ", ".join(map(str, model.sizes[1:-1]))
         raise OutOfMemory(

@@ -16,6 +16,7 @@ import numpy as np
 
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
+from gpunet.kernels import fused
 from gpunet.kernels.build import Ready
 from gpunet.kernels.encoding import encode
 from gpunet.kernels.gather import gather
@@ -50,11 +51,13 @@ class TrainingStep:
         coefficients: those of the optimizer, a row per step.
         factors, spans: on the learning rate, of each layer and of each stretch of the parameters.
         optimizer_state: the optimizer's vectors, each as long as the parameters.
-        x, targets: the batch, (batch, features) and (batch,) or (batch, outputs).
+        x, targets: the batch, (batch, features) and (batch,) or (batch, outputs); there is no `x` for the fused
+            kernels, which read the rows where they lie in the data.
         weights: (n,), what each of them weighs (see `Loss.example_weights`), or None where all weigh the same.
         batch_weights, total_weight: (batch,) and (1,), those of the batch and their sum.
         columns: the batch before it is encoded, (batch, columns); `x` itself where nothing is.
         workspaces: those of the layers.
+        network: the network as the fused kernels know it, or None where they are not the way.
         losses: (batch,), the loss of each example, where the last step was asked for them.
         penalty: that of the weights before the last step that was asked for losses, on the device.
         steps_per_launch: how many steps are done with one launch, at most.
@@ -88,12 +91,13 @@ class TrainingStep:
                 backend, model.dtype, optimizer, schedule, iterations=iterations, control=self.control,
                 factors=[span.factor for span in self.spans if span.factor],
             )  # fmt: skip
-            self.optimizer_state = [backend.zeros(model.flat.shape, model.dtype) for _ in optimizer.state_names]
-            columns = self.images.shape[1]
-            self.x = backend.empty((batch, model.sizes[0]), model.dtype)
-            self.columns = self.x if model.encoding is None else backend.empty((batch, columns), model.dtype)
-            same = self.images.dtype == model.dtype
-            self.raw_rows = None if same else backend.empty((batch, columns), self.images.dtype)
+            self.optimizer_state = list(backend.zeros((len(optimizer.state_names), *model.flat.shape), model.dtype))
+            if not mode.fused:
+                columns = self.images.shape[1]
+                self.x = backend.empty((batch, model.sizes[0]), model.dtype)
+                self.columns = self.x if model.encoding is None else backend.empty((batch, columns), model.dtype)
+                same = self.images.dtype == model.dtype
+                self.raw_rows = None if same else backend.empty((batch, columns), self.images.dtype)
             self.targets = backend.empty((batch, *self.labels.shape[1:]), self.labels.dtype)
             self.workspaces = [
                 layer.workspace(backend, batch, True, mode.fused, mode.precision, rows.start) for layer in model.layers
@@ -101,6 +105,7 @@ class TrainingStep:
             wide = np.float64 if model.dtype == np.float64 else np.float32
             self.losses = backend.zeros(batch, wide)
             self.partial_sums = backend.empty(PARTIAL_SUMS, np.float64)
+            self.network = self._fused() if mode.fused else None
             self._ready = {want_losses: list(self.operations(want_losses)) for want_losses in (False, True)}
         self._graph = StepGraph(backend, mode.required) if mode.captured else None
         self.steps_per_launch = mode.steps
@@ -116,12 +121,8 @@ class TrainingStep:
 
     # --- what it does --------------------------------------------------------------------------------
 
-    def operations(self, want_losses: bool) -> Iterator[Ready]:
-        """What a step does, in its order: batch, forward, loss, backward, update; each bound to its arrays.
-
-        Args:
-            want_losses: whether the loss of each example goes to `losses`.
-        """
+    def _gradients(self, want_losses: bool) -> Iterator[Ready]:
+        """From the batch to the gradients of the loss."""
         model, data, control = self.model, self.data, self.control
         layers, workspaces = model.layers, self.workspaces
         ring, losses = self.source.ring, self.losses if want_losses else None
@@ -136,30 +137,76 @@ class TrainingStep:
         inputs = [self.x, *(workspace.kept for workspace in workspaces)]
         for x, layer, workspace in zip(inputs, layers, workspaces, strict=False):
             yield layer.forward(x, workspace, control)
-        top, delta, grad_bias = layers[-1], workspaces[-1].delta, layers[-1].early_grad_bias(workspaces[-1])
-        loss = self.loss
-        yield loss_step.bind(inputs[-1], top.bias, targets, loss, delta, grad_bias, losses, control, weights, total)
-        gradients, decayed, recipe = model.flat_gradients, model.weight_count, self.recipe
+        z, top, delta, loss = inputs[-1], layers[-1], workspaces[-1].delta, self.loss
+        yield loss_step.bind(z, top.bias, targets, loss, delta, top.grad_bias, losses, control, weights, total)
         lowest = next(index for index, each in enumerate(self.factors) if any(each))  # no gradient is wanted below it
         for index in range(len(layers) - 1, lowest - 1, -1):
             below = layers[index - 1].as_below(workspaces[index - 1]) if index > lowest else None
             yield layers[index].backward(inputs[index], workspaces[index], below)
+
+    def _fused_gradients(self, network: fused.Network) -> Iterator[Ready]:
+        """From the batch to the gradients, penalties included, and where nothing comes in between to the update."""
+        first, *rest = fused.bind([network])
+        yield first
+        if self.weights is not None and self.ranks.size > 1:
+            yield self.ranks.all_reduce.bind(self.total_weight, self.backend)
+        yield from rest
+
+    def operations(self, want_losses: bool) -> Iterator[Ready]:
+        """What a step does, in its order: batch, forward, loss, backward, update; each bound to its arrays.
+
+        Args:
+            want_losses: whether the loss of each example goes to `losses`.
+        """
+        model, recipe, control, ranks = self.model, self.recipe, self.control, self.ranks
+        gradients, decayed = model.flat_gradients, model.weight_count
+        yield from self._gradients(want_losses) if self.network is None else self._fused_gradients(self.network)
         if ranks.size > 1:
             yield ranks.all_reduce.bind(gradients, self.backend)
-        if recipe.l2 or recipe.l1:
+        if (recipe.l2 or recipe.l1) and (self.network is None or not self.network.penalises):
             yield add_penalty.bind(gradients, model.flat, decayed, recipe.l2, recipe.l1)
         for span in self.spans:
             if not span.factor:
                 yield partial(gradients[span.place].fill, 0)
         if recipe.clip_norm is not None:
             yield clip_by_norm.bind(gradients, recipe.clip_norm, self.partial_sums)
+        updated = self.network is not None and self.network.updates
         for place, inside, factor in self.spans:
-            if factor:
+            if factor and not updated:
                 p, g, moved = model.flat[place], gradients[place], [vector[place] for vector in self.optimizer_state]
                 yield update.bind(p, g, moved, self.optimizer, self.coefficients.tables[factor], control, inside)
         if recipe.max_norm is not None:
-            for layer in [layer for layer, each in zip(layers, self.factors, strict=True) if each[0]]:
+            for layer in [layer for layer, each in zip(model.layers, self.factors, strict=True) if each[0]]:
                 yield clip_columns.bind(layer.weights, recipe.max_norm)
+
+    @property
+    def shares(self) -> bool:
+        """Whether its steps are launches of the fused kernels alone, which it can share with other networks."""
+        return self.network is not None and self.network.updates and self.recipe.max_norm is None
+
+    def _fused(self) -> fused.Network:
+        """The network as the fused kernels know it."""
+        model, recipe, backend, source = self.model, self.recipe, self.backend, self.source
+        tables, encoding, alone = self.coefficients.tables, model.encoding, self.ranks.size == 1
+        layers = [
+            {
+                "kept": workspace.kept, "delta": workspace.delta, "first": workspace.first_row * layer.bias.size,
+                "weights": layer.weights, "bias": layer.bias, "inputs": layer.weights.shape[0],
+                "outputs": layer.bias.size, "seed": layer.stream.key[0], "word": layer.stream.key[1],
+                "weights_table": tables.get(of_weights), "bias_table": tables.get(of_bias),
+            }
+            for layer, workspace, (of_weights, of_bias) in zip(model.layers, self.workspaces, self.factors, strict=True)
+        ]  # fmt: skip
+        splits = fused.splits(self.batch, *model.sizes[:2])
+        return fused.Network(
+            layers, model.activations, model.dropout, self.loss, self.optimizer, self.batch,
+            updates=alone and recipe.clip_norm is None, penalises=alone, l2=recipe.l2, l1=recipe.l1, encoding=encoding,
+            images=self.images, labels=self.labels, weights=self.weights, order=source.ring, scale=self.data.scale,
+            control=self.control, targets=self.targets, batch_weights=self.batch_weights,
+            total_weight=self.total_weight, losses=self.losses, parameters=model.flat, gradients=model.flat_gradients,
+            sums=backend.empty((splits, self.batch, model.sizes[1]), model.dtype),
+            state=self.optimizer_state[0].base if self.optimizer_state else None,
+        )  # fmt: skip
 
     def _run_operations(self, want_losses: bool = True) -> None:
         for run in self._ready[want_losses]:

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 import gpunet as gn
-from gpunet.kernels import build, gemm
+from gpunet.kernels import build, fused
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -30,21 +30,24 @@ def document() -> str:
 
 FLOAT = {"REAL": "float", "ACC": "float"}
 DOUBLE = {"REAL": "double", "ACC": "double"}
-TILES = ("TILE_M", "TILE_N", "SLICE", "PATCH_M", "PATCH_N")
 
 
-def layer(types: dict[str, str], tile: tuple[int, ...], dropout: int) -> dict[str, object]:
-    functions = gn.ACTIVATIONS["gelu-tanh"].cuda_functions().replace("\n", " ")
-    return {**types, **dict(zip(TILES, tile, strict=True)), "DROPOUT": dropout, "FUNCTIONS": functions}
+def network(types: dict[str, str], labels: dict[str, object], **others: object) -> dict[str, object]:
+    """The `#define`s of a fused kernel."""
+    return {**types, "IMAGE": "unsigned char", "ENCODED": 0, **labels, "STRUCTURES": fused.STRUCTURES, **others}
 
 
 SQUARED = {"LOSS_VALUE(z, t)": "((z - t) * (z - t))", "LOSS_SLOPE(z, t)": "(2 * (z - t))", "SIGNED": 0, "MEAN": 1}
 LABELS, SOFT = {"LABEL": "int", "SOFT": 0}, {"LABEL": "double", "SOFT": 1}
+FUNCTIONS = fused.functions([gn.ACTIVATIONS["gelu-tanh"], gn.ACTIVATIONS["relu"]])
+RULE = {"STATES": "ACC s0 = load(state);", "RULE": gn.Momentum(weight_decay=0.1).cuda, "KEEP": "store(state, s0);"}
 SOURCES = [
-    ("gemm.cu", layer(FLOAT, gemm.SMALL, 1)),
-    ("gemm.cu", layer(FLOAT, gemm.LARGE, 0)),
-    ("gemm.cu", layer(DOUBLE, gemm.SMALL, 0)),
-    ("gemm.cu", layer(DOUBLE, gemm.LARGE, 1)),
+    ("fused_first.cu", network(FLOAT, LABELS)),
+    ("fused_first.cu", network(DOUBLE, SOFT, IMAGE="double", ENCODED=1)),
+    ("elementwise_loss.cuh fused_head.cu", network(FLOAT, LABELS, **SQUARED, GROUP=4, FUNCTIONS=FUNCTIONS)),
+    ("elementwise_loss.cuh fused_head.cu", network(DOUBLE, SOFT, **SQUARED, GROUP=256, FUNCTIONS=FUNCTIONS)),
+    ("fused_gradients.cu", network(FLOAT, LABELS, **RULE, UPDATES=1)),
+    ("fused_gradients.cu", network(DOUBLE, SOFT, **RULE, UPDATES=0)),
     ("times_derivative.cu", {**FLOAT, "DERIVATIVE": gn.ACTIVATIONS["tanh"].cuda_functions().replace("\n", " ")}),
     ("column_sum.cu", FLOAT),
     ("elementwise_loss.cuh loss.cu", {**FLOAT, **LABELS, **SQUARED, "GROUP": 1}),

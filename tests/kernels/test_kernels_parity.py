@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import gpunet as gn
 from gpunet.kernels import control as at
-from gpunet.kernels import gemm
 from gpunet.kernels.activation import activation_backward, activation_forward
 from gpunet.kernels.build import raw
 from gpunet.kernels.column_sum import column_sum
@@ -97,7 +96,7 @@ def test_check_activation(cuda: gn.Backend, name: str) -> None:
 
 
 def layer_both_ways(
-    cuda: gn.Backend, batch: int, inputs: int, outputs: int, dtype: str, activation: str = "relu", fused: bool = True,
+    cuda: gn.Backend, batch: int, inputs: int, outputs: int, dtype: str, activation: str = "relu",
     masked: bool = False, bias: bool = True,
 ) -> None:  # fmt: skip
     """A layer forward and backward on both devices."""
@@ -113,24 +112,21 @@ def layer_both_ways(
     saved = activation_forward(draw(batch, inputs), entry, np.empty_like(x)) if entry.saves == "output" else x
     mask = (rng.random((batch, inputs)) < 0.5).astype(dtype) * 2 if masked else None
     found = []
-    for device, is_fused in ((gn.get_backend("cpu"), False), (cuda, fused)):
+    for device in (gn.get_backend("cpu"), cuda):
         with device.use():
             d_x, d_delta, d_weights, d_b, d_saved, d_mask = on(device, x, delta, weights, b, saved, mask)
             out, pre = device.empty((batch, outputs), dtype), None
             if entry.saves == "input" and bias:
                 pre = device.empty((batch, outputs), dtype)
-            dense_forward(d_x, d_weights, d_b, entry, pre, out, None, is_fused)
-            grad, grad_bias = device.empty(weights.shape, dtype), device.empty(outputs, dtype)
-            below_bias = None if is_fused else device.empty(inputs, dtype)
-            below = Below(device.empty(x.shape, dtype), entry, d_saved, d_mask, below_bias)
-            dense_backward(d_delta, d_x, d_weights, grad, grad_bias if is_fused else None, below, is_fused)
-            if not is_fused:
-                column_sum(d_delta, grad_bias)
+            dense_forward(d_x, d_weights, d_b, entry, pre, out, None)
+            grad = device.empty(weights.shape, dtype)
+            below = Below(device.empty(x.shape, dtype), entry, d_saved, d_mask, device.empty(inputs, dtype))
+            dense_backward(d_delta, d_x, d_weights, grad, below)
             alone = device.empty(weights.shape, dtype)
-            dense_backward(d_delta, d_x, d_weights, alone, grad_bias if is_fused else None, None, is_fused)
-        found.append((out, pre, grad, alone, grad_bias, below.delta, below.grad_bias))
+            dense_backward(d_delta, d_x, d_weights, alone, None)
+        found.append((out, pre, grad, alone, below.delta, below.grad_bias))
     for wanted, got in zip(*found, strict=True):
-        if wanted is not None and got is not None:
+        if wanted is not None:
             close(cuda, got, wanted)
 
 
@@ -139,43 +135,17 @@ sizes = {"batch": st.integers(1, 140), "inputs": st.integers(1, 90), "outputs": 
 
 @shapes
 @given(**sizes)
-def test_own_products(cuda: gn.Backend, batch: int, inputs: int, outputs: int) -> None:
-    layer_both_ways(cuda, batch, inputs, outputs, "float32", masked=batch % 2 == 0)
-
-
-@shapes
-@given(**sizes)
-def test_own_products_in_large_tiles(
-    cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch, batch: int, inputs: int, outputs: int
-) -> None:
-    monkeypatch.setattr(gemm, "MANY_TILES", 1)
-    layer_both_ways(cuda, batch, inputs, outputs, "float32", masked=batch % 2 == 0)
-
-
-@pytest.mark.parametrize("many", [1, 1 << 30], ids=["large", "small"])
-@pytest.mark.parametrize("shape", [(1, 1, 1), (65, 33, 130), (128, 64, 64), (3, 784, 2)], ids=str)
-def test_own_products_of_doubles(
-    cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch, many: int, shape: tuple[int, int, int]
-) -> None:
-    monkeypatch.setattr(gemm, "MANY_TILES", many)
-    layer_both_ways(cuda, *shape, "float64")
-
-
-@shapes
-@given(**sizes)
 def test_library_products(cuda: gn.Backend, batch: int, inputs: int, outputs: int) -> None:
-    layer_both_ways(cuda, batch, inputs, outputs, "float32", fused=False, masked=batch % 2 == 0)
+    layer_both_ways(cuda, batch, inputs, outputs, "float32", masked=batch % 2 == 0)
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "library"])
 @pytest.mark.parametrize("name", sorted(gn.ACTIVATIONS))
-def test_every_activation_in_a_layer(cuda: gn.Backend, name: str, fused: bool) -> None:
-    layer_both_ways(cuda, 19, 21, 18, "float32", name, fused)
+def test_every_activation_in_a_layer(cuda: gn.Backend, name: str) -> None:
+    layer_both_ways(cuda, 19, 21, 18, "float32", name)
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "library"])
-def test_products_without_bias(cuda: gn.Backend, fused: bool) -> None:
-    layer_both_ways(cuda, 20, 8, 1000, "float32", fused=fused, bias=False)
+def test_products_without_bias(cuda: gn.Backend) -> None:
+    layer_both_ways(cuda, 20, 8, 1000, "float32", bias=False)
 
 
 def test_an_activation_of_ones_own_in_a_layer(cuda: gn.Backend) -> None:
@@ -192,8 +162,7 @@ def test_an_activation_of_ones_own_in_a_layer(cuda: gn.Backend) -> None:
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "library"])
-def test_products_repeat_bit_for_bit(cuda: gn.Backend, rng: np.random.Generator, fused: bool) -> None:
+def test_products_repeat_bit_for_bit(cuda: gn.Backend, rng: np.random.Generator) -> None:
     x = rng.standard_normal((100, 57)).astype(np.float32)
     weights = rng.standard_normal((57, 31)).astype(np.float32)
     delta = rng.standard_normal((100, 31)).astype(np.float32)
@@ -201,14 +170,11 @@ def test_products_repeat_bit_for_bit(cuda: gn.Backend, rng: np.random.Generator,
     with cuda.use():
         for _ in range(3):
             d_x, d_weights, d_delta = on(cuda, x, weights, delta)
-            grad, grad_bias = cuda.empty((57, 31), np.float32), cuda.empty(31, np.float32)
-            dense_backward(d_delta, d_x, d_weights, grad, grad_bias if fused else None, None, fused)
-            if not fused:
-                column_sum(d_delta, grad_bias)
-            results.append((cuda.to_host(grad), cuda.to_host(grad_bias)))
-    for grad, grad_bias in results[1:]:
-        assert np.array_equal(grad, results[0][0])
-        assert np.array_equal(grad_bias, results[0][1])
+            grad = cuda.empty((57, 31), np.float32)
+            dense_backward(d_delta, d_x, d_weights, grad, None)
+            results.append(cuda.to_host(grad))
+    for grad in results[1:]:
+        assert np.array_equal(grad, results[0])
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1500, 10), (1, 3), (33, 2050), (9, 4100), (70, 4096)])
@@ -271,19 +237,18 @@ def test_dropout_masks_are_the_same(cuda: gn.Backend, rng: np.random.Generator, 
     assert 0.55 < (mask > 0).mean() < 0.85
 
 
-def test_own_products_drop_the_same(cuda: gn.Backend, rng: np.random.Generator) -> None:
+def test_a_layer_drops_the_same(cuda: gn.Backend, rng: np.random.Generator) -> None:
     x, weights = rng.random((30, 20), np.float32), rng.random((20, 18), np.float32)
     masks = []
-    for device, fused in ((gn.get_backend("cpu"), False), (cuda, True), (cuda, False)):
+    for device in (gn.get_backend("cpu"), cuda):
         with device.use():
             d_x, d_weights, control = on(device, x, weights, counters(3))
             out, mask, kept = (device.empty((30, 18), np.float32) for _ in range(3))
             drop = Drop(Stream(1, purpose("dropout")), 0.5, control, mask, kept)
-            dense_forward(d_x, d_weights, device.zeros(18, np.float32), gn.ACTIVATIONS["relu"], None, out, drop, fused)
+            dense_forward(d_x, d_weights, device.zeros(18, np.float32), gn.ACTIVATIONS["relu"], None, out, drop)
         masks.append((device.to_host(mask), device.to_host(kept)))
-    for mask, kept in masks[1:]:
-        assert np.array_equal(mask, masks[0][0])
-        np.testing.assert_allclose(kept, masks[0][1], 1e-5)
+    assert np.array_equal(masks[1][0], masks[0][0])
+    np.testing.assert_allclose(masks[1][1], masks[0][1], 1e-5)
 
 
 # --- losses ----------------------------------------------------------------------------------------------

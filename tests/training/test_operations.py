@@ -29,7 +29,7 @@ def test_a_bound_layer_sees_what_changes(backend: gn.Backend, rng: np.random.Gen
         delta_below, sums = backend.empty((7, 5), np.float32), backend.empty(5, np.float32)
         below = Below(delta_below, gn.ACTIVATIONS["relu"], a["x"], None, sums)
         forward = dense_forward.bind(a["x"], a["weights"], a["bias"], gn.ACTIVATIONS["relu"], None, out)
-        backward = dense_backward.bind(a["delta"], a["x"], a["weights"], grad, None, below)
+        backward = dense_backward.bind(a["delta"], a["x"], a["weights"], grad, below)
         for _ in range(3):
             host = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
             for name, values in host.items():

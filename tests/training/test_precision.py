@@ -75,8 +75,8 @@ def test_a_layer_multiplies_in_the_precision_that_is_asked_for(cuda: gn.Backend,
         out, grad = cuda.empty(delta.shape, np.float32), cuda.empty(weights.shape, np.float32)
         below = Below(cuda.empty(x.shape, np.float32), IDENTITY, on_device[0], None, cuda.empty(fan_in, np.float32))
         cores = TensorCores.of(precision, cuda, batch, fan_in, fan_out)
-        dense_forward(on_device[0], on_device[1], None, IDENTITY, None, out, None, False, cores)
-        dense_backward(on_device[2], on_device[0], on_device[1], grad, None, below, False, cores)
+        dense_forward(on_device[0], on_device[1], None, IDENTITY, None, out, None, cores)
+        dense_backward(on_device[2], on_device[0], on_device[1], grad, below, cores)
     found = [cuda.to_host(array) for array in (out, grad, below.delta)]
     for name in PRECISIONS:
         a, w, d = (rounded(array, name) for array in (x, weights, delta))

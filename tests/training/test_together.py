@@ -301,7 +301,7 @@ def test_what_a_stretch_asks_of_the_device(cuda: gn.Backend) -> None:
     counts = cusim.stats()
     assert [trainer.iteration for trainer in made] == [75] * 4
     assert counts["graph_launches"] == 25 // 10 + 25 % 10
-    assert counts["graph_nodes"] == 25 * (2 * 7 + 2 * 5)
+    assert counts["graph_nodes"] == 25 * 4 * 3
     assert counts["launches"] == 0
     for kind in ("h2d", "d2h", "d2d", "h2h"):
         assert counts[kind]["count"] == 0
@@ -371,7 +371,7 @@ def test_the_memory_of_many_is_that_of_the_data_once_and_of_each(cuda: gn.Backen
         gn.Trainer(gn.MLP(sizes, backend=cuda), whole, batch_size=64, iterations=40, log_every=20, **given)
         for sizes, given in zip(shapes, options, strict=True)
     ]
-    parts = [training_bytes(one.model, whole, one.optimizer, 64) for one in trainers]
+    parts = [training_bytes(one.model, whole, one.optimizer, 64, fused=one.mode.fused) for one in trainers]
     told = parts[0]["inputs"] + sum(part["rows"] + part["parameters"] + part["batch"] for part in parts)
     records = gn.steps_together(trainers)
     for _ in range(4):  # each at its first record: all is captured, and nothing was evaluated yet
@@ -380,3 +380,36 @@ def test_the_memory_of_many_is_that_of_the_data_once_and_of_each(cuda: gn.Backen
     if not used:
         pytest.skip("CuPy's memory pool, which counts, is switched off")
     assert told == pytest.approx(used, rel=0.05)
+
+
+def alike(backend: gn.Backend) -> list[gn.Trainer]:
+    """32 networks of one shape that differ in all that lies in tables on the device."""
+    made = []
+    for index in range(32):
+        rate = gn.SCHEDULES["cosine"](0.01 * (1 + index)) if index % 2 else 0.01 * (1 + index)
+        model = gn.MLP([12, 8, 5, 3], backend=backend, seed=index, dropout=0.01 * index)
+        optimizer, given = (
+            gn.Adam(rate, beta1=0.8 + 0.001 * index),
+            {"l2": 1e-3 * (index % 3), "l1": 1e-4 * (index % 5)},
+        )
+        if index == 7:
+            optimizer = gn.Adam(1e38)
+        if index == 9:
+            given.update(early_stopping=1, validate_every=5)
+            optimizer = gn.Adam(1e-12)
+        whole = data(index % 2 + 1)
+        made.append(gn.Trainer(model, whole, optimizer=optimizer, batch_size=16, iterations=30, log_every=15, **given))
+    return made
+
+
+def test_networks_of_one_shape_share_the_launches_of_one(cuda: gn.Backend) -> None:
+    wanted = [alone(trainer) for trainer in alike(cuda)]
+    assert "not a finite number" in str(wanted[7][0][-1])
+    assert wanted[9][1] == "early stopping"
+    assert together(alike(cuda)) == wanted
+    nodes = []
+    for made in (alike(cuda), alike(cuda)[:1]):
+        joint, courses = waiting(made)
+        joint.run(courses)
+        nodes.append(len(re.findall(r'^"(\w+)"\[', joint.graphs.graphs[1].debug_dot_str(), flags=re.MULTILINE)))
+    assert nodes == [3, 3]

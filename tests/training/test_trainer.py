@@ -30,6 +30,12 @@ def noise(size: int = 90, features: int = 6, classes: int = 3, **options: Any) -
     return gn.Dataset.from_arrays(images, np.arange(size) % classes, **options)
 
 
+@pytest.fixture(autouse=True)
+def batches_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CUDA the way that has its batch in an array."""
+    monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", 0)
+
+
 def numbered_trainer(size: int, backend: gn.Backend | str = "cpu", **options: Any) -> gn.Trainer:
     """A trainer on numbered examples that is looked at after every step and learns next to nothing."""
     model = gn.MLP([1, 2], backend=backend)
