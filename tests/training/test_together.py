@@ -262,7 +262,8 @@ def waiting(trainers: list[gn.Trainer]) -> tuple[Joint, list[Course]]:
 
 
 def test_branches_do_not_wait_for_each_other(cuda: gn.Backend) -> None:
-    joint, courses = waiting(many(cuda)[:8])
+    # Four shapes times three optimizers, and one with a loss of its own.
+    joint, courses = waiting(many(cuda))
     joint.run(courses)
     (graph,) = joint.graphs.graphs.values()
     text = graph.debug_dot_str()
@@ -276,8 +277,7 @@ def test_branches_do_not_wait_for_each_other(cuda: gn.Backend) -> None:
     for start, end in re.findall(r'"(\w+)" -> "(\w+)"', text):
         branch[root(start)] = root(end)
     roots = [root(node) for node in branch]
-    assert len(set(roots)) == len(courses)
-    assert min(roots.count(each) for each in set(roots)) >= 5
+    assert [roots.count(each) for each in sorted(set(roots))] == [3] * 13
 
 
 def test_what_a_stretch_asks_of_the_device(cuda: gn.Backend) -> None:
