@@ -165,12 +165,12 @@ class TrainingStep:
             yield ranks.all_reduce.bind(gradients, self.backend)
         if (recipe.l2 or recipe.l1) and (self.network is None or not self.network.penalises):
             yield add_penalty.bind(gradients, model.flat, decayed, recipe.l2, recipe.l1)
+        updated = self.network is not None and self.network.updates
         for span in self.spans:
-            if not span.factor:
+            if not span.factor and not updated:
                 yield partial(gradients[span.place].fill, 0)
         if recipe.clip_norm is not None:
             yield clip_by_norm.bind(gradients, recipe.clip_norm, self.partial_sums)
-        updated = self.network is not None and self.network.updates
         for place, inside, factor in self.spans:
             if factor and not updated:
                 p, g, moved = model.flat[place], gradients[place], [vector[place] for vector in self.optimizer_state]
