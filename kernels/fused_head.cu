@@ -10,6 +10,8 @@
 FUNCTIONS
 
 #define THREADS 256
+// Blocks that a multiprocessor has registers for. Left to itself the assembler aims for more, and spills a few.
+#define BLOCKS 2
 
 // out(r, i, sum over k of left[r * depth + k] * weights[i * apart + k * step]) for all r < rows and i < results. As many
 // threads that follow each other as there is no other work for share a sum; where they read what lies side by side, eight.
@@ -33,7 +35,7 @@ __device__ __forceinline__ void products(const ACC* left, const REAL* __restrict
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) fused_head(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_head(
     const Network* __restrict__ networks, const Layer* __restrict__ layers, int depth, int batch, int rows, int splits) {
     // For each layer the activations behind dropout (of the last, the logits) and their slopes (the deltas, from the
     // last one downwards), each rows x outputs.
