@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -88,3 +92,34 @@ def one_voice(ranks: Ranks) -> Iterator[None]:
             told = str(error).partition("\n")[0].rstrip(".")
             raise GpunetError(f"rank {ranks.rank} lost the others, or its device ({told}).") from error
         raise
+
+
+@contextlib.contextmanager
+def last_words(trainer: Trainer, kept: str) -> Iterator[None]:
+    """Have rank 0 say where the run stands when the launcher ends it.
+
+    mpirun sends SIGTERM to all ranks when one has died or Ctrl-C was pressed, and a quarter of a second later SIGKILL.
+    A rank that waits for one that is gone never comes back to Python, so a thread listens.
+    """
+    if trainer.ranks.size == 1 or trainer.ranks.rank:
+        yield
+        return
+    heard, said = socket.socketpair()
+    said.setblocking(False)
+    before = signal.set_wakeup_fd(said.fileno(), warn_on_full_buffer=False)
+    over = threading.Event()
+
+    def listen() -> None:
+        for number in iter(lambda: heard.recv(1), b""):
+            if number[0] == signal.SIGTERM and not over.wait(0.1):  # it may end by itself meanwhile
+                told = f"the ranks are ended after iteration {trainer.iteration:,}: one has died, or all were told to."
+                with contextlib.suppress(OSError):
+                    os.write(2, f"\nError: {told}\n{kept}\n".encode())
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(before)
+        said.close()

@@ -17,7 +17,7 @@ from gpunet.cli import display, keep, several
 from gpunet.cli.errors import Interrupted
 from gpunet.cli.header import counted, header, show_estimate, steps_row, tried_out
 from gpunet.cli.options import at_least, choices, resolve, setting_options
-from gpunet.cli.ranks import alike, assisting, one_voice, taking_part
+from gpunet.cli.ranks import alike, assisting, last_words, one_voice, taking_part
 from gpunet.cli.results import result_line
 from gpunet.cli.stopping import stopping
 from gpunet.errors import TrainingDiverged, UsageError
@@ -130,8 +130,11 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
     """
     record: Record | None = None
     together = False  # with all other ranks
+    kept = "Nothing was kept; with --out RUN the run could go on from here."
+    if folder is not None:
+        kept = f"Kept in {folder.path}; go on with: gpunet train --resume {folder.path}"
     try:
-        with stopping([trainer]) as signals:
+        with last_words(trainer, kept), stopping([trainer]) as signals:
             for each in trainer.steps():
                 record = each
         if isinstance(record, ResultRecord):
@@ -148,11 +151,7 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
             figures |= {f"validation {name}": value for name, value in (record.validation_metrics or {}).items()}
             so_far = ", ".join(f"{name.replace('_', ' ')} {figure(value)}" for name, value in figures.items())
             told[0] = f"{told[0][:-1]}: {so_far}."
-        if folder is None:
-            told.append("Nothing was kept; with --out RUN the run could go on from here.")
-        else:
-            told.append(f"Kept in {folder.path}; go on with: gpunet train --resume {folder.path}")
-        stopped = Interrupted("\n".join(told), error)
+        stopped = Interrupted("\n".join([*told, kept]), error)
         raise (alike(stopped) if together else stopped) from None
 
 

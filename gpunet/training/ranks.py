@@ -142,6 +142,8 @@ class MpiRanks(Ranks):
     """
 
     def __init__(self) -> None:
+        # A rank that waits gives its core to whoever can use it: on a busy machine that may be the one it waits for.
+        os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
         try:
             mpi: Any = importlib.import_module("mpi4py.MPI")
         except (ImportError, RuntimeError):

@@ -94,6 +94,8 @@ def test_a_rank_that_is_killed_ends_the_run_and_another_number_goes_on(tmp_path:
         process.kill()
     assert process.returncode not in (0, None)
     assert "rank 1" in err
+    assert "the ranks are ended after iteration" in err
+    assert f"gpunet train --resume {folder}" in err
     assert "Traceback" not in err
     done = RunFolder(folder).checkpoints()
     assert done
