@@ -38,7 +38,7 @@ object made of it, and so is `gn.SCHEDULES.make("cosine", initial=0.1, warmup=10
 `gn.OPTIMIZERS.register(MyOptimizer)` adds one of your own; `register` also decorates a class.
 """
 
-#: What is described, under which heading; the classes that the tables name are described there alone.
+#: What is described, under which heading.
 SECTIONS: dict[str, list[str]] = {
     "Devices": ["get_backend", "Backend"],
     "Data": ["load_dataset", "Dataset", "Split"],
@@ -52,13 +52,15 @@ SECTIONS: dict[str, list[str]] = {
     "Evaluation": ["evaluate", "Evaluation", "loss_and_gradients", "metrics.Metric", "metrics.Answers"],
     "Losses": ["losses.Loss", "softmax_cross_entropy", "check_loss"],
     "Optimizers, schedules, initial weights": [
-        "optimizers.Optimizer", "schedules.Schedule", "initializers.Initializer",
+        "optimizers.Optimizer", *(f"optimizers.{entry.__name__}" for entry in gn.OPTIMIZERS.values()),
+        "schedules.Schedule", *(f"schedules.{entry.__name__}" for entry in gn.SCHEDULES.values()),
+        "initializers.Initializer", *(f"initializers.{entry.__name__}" for entry in gn.INITIALIZERS.values()),
     ],
     "Pictures": ["plot_history", "plot_confusion", "show", "export_page"],
-    "Sweeps": ["Sweep"],
+    "Sweeps": ["sweep", "Sweep"],
     "Runs, checkpoints and logs": [
-        "settings_for", "RunFolder", "Recorder", "save_checkpoint", "load_checkpoint", "CsvLog", "JsonLinesLog",
-        "TensorBoardLog",
+        "Settings", "settings_for", "RunFolder", "Recorder", "save_checkpoint", "load_checkpoint", "CsvLog",
+        "JsonLinesLog", "TensorBoardLog",
     ],
 }  # fmt: skip
 #: Modules that are imported by name, and what of them is described.
@@ -68,6 +70,8 @@ MODULES: dict[str, list[str]] = {
     "report": ["html", "comparison", "of_sweep", "save"],
     "export": ["export", "to_onnx", "to_arrays"],
 }
+#: Characters of a signature on one line, at most.
+WIDTH = 70
 #: Members that everyone knows, or that are for the package itself.
 HIDDEN = {"as_dict", "take_up"}
 
@@ -164,25 +168,51 @@ def described(value: Any, name: str, level: int) -> Iterator[str]:
             yield f"\n`{member}`: {first_paragraph(held)}"
         elif isinstance(held, (classmethod, staticmethod)) or inspect.isfunction(held):
             function = getattr(value, member)
-            if not inspect.getdoc(function):
+            if not inspect.getdoc(function) or inspect.getdoc(function) == inspect.getdoc(inherited(value, member)):
                 continue
-            yield f"\n`{value.__name__}.{member}{signature(function)}`\n"
+            yield f"\n```python\n{value.__name__}.{member}{signature(function)}\n```\n"
             yield markdown(inspect.getdoc(function) or "")
 
 
+def inherited(value: type, member: str) -> Any:
+    """What a class has from its bases under the name of a member."""
+    return getattr(super(value, value), member, None)
+
+
+class Annotation:
+    """A type as it is written, which `inspect` would put between quotes."""
+
+    def __init__(self, text: Any) -> None:
+        self.text = text if isinstance(text, str) else inspect.formatannotation(text)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
 def signature(value: Any) -> str:
-    """The signature without annotations of types, and without what the interpreter's version changes."""
+    """The signature with its types, each argument on a line of its own where it is long, and without what the
+    interpreter's version changes."""
     try:
         found = inspect.signature(value)
     except (TypeError, ValueError):
         return "(...)"
-    plain = [
-        parameter.replace(annotation=inspect.Parameter.empty)
-        for parameter in found.parameters.values()
-        if parameter.name != "self"
+    empty = inspect.Parameter.empty
+    typed = [
+        each if each.annotation is empty else each.replace(annotation=Annotation(each.annotation))
+        for each in found.parameters.values()
+        if each.name != "self"
     ]
-    text = str(found.replace(parameters=plain, return_annotation=inspect.Signature.empty))
-    return re.sub(r"<[^<>]*? at 0x[0-9a-f]+>|<factory>", "...", text)
+    result = "" if found.return_annotation is found.empty or inspect.isclass(value) else found.return_annotation
+    end = f" -> {Annotation(result)}" if result != "" else ""
+    text = str(found.replace(parameters=typed, return_annotation=found.empty))
+    if len(text + end) > WIDTH:
+        parts: list[str] = []
+        for before, each in zip([None, *typed], typed, strict=False):
+            if each.kind is each.KEYWORD_ONLY and (before is None or before.kind < each.VAR_POSITIONAL):
+                parts.append("*")
+            parts.append(str(each))
+        text = "(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+    return re.sub(r"<[^<>]*? at 0x[0-9a-f]+>|<factory>", "...", text + end)
 
 
 def markdown(docstring: str) -> str:

@@ -30,7 +30,7 @@ from gpunet.network.initializers import INITIALIZERS
 from gpunet.network.mlp import MLP
 from gpunet.registry import Registry
 from gpunet.runs.config import FORMAT, check_version
-from gpunet.training.recipe import DEFAULT_ITERATIONS, REGULARISATION, RUN, TRAINING, Recipe
+from gpunet.training.recipe import DEFAULT_ITERATIONS, REGULARISATION, RUN, TRAINING, Recipe, with_options
 from gpunet.training.recipe import option as setting
 from gpunet.training.schedules import SCHEDULES
 from gpunet.training.trainer import Trainer
@@ -275,6 +275,9 @@ class Settings(Recipe):
         extra = {name: getattr(self, name) for name in _WITH_OPTIMIZER}
         extra = {name: value for name, value in extra.items() if value is not None}
         return construct("--optimizer", self.optimizer, OPTIMIZERS, learning_rate=schedule, **extra)
+
+
+Settings.__doc__ = with_options(Settings)
 
 
 def _place(field: dataclasses.Field[Any]) -> tuple[int, bool]:

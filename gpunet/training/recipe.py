@@ -293,16 +293,16 @@ class Recipe:
         return labels
 
 
-def _with_options(text: str) -> str:
-    """A docstring of `Recipe` with its options, as their fields have them."""
+def with_options(recipe: type[Recipe]) -> str:
+    """The docstring of a class of options with these, as their fields have them."""
     lines = ["", "", "Args:"]
-    for field in dataclasses.fields(Recipe):
+    for field in dataclasses.fields(recipe):
         default = field.metadata["shown"] or repr(field.default)
         lines.append(f"    {field.name}: {field.metadata['help']} By default {default.strip(chr(39))}.")
-    return inspect.cleandoc(text) + "\n".join(lines)
+    return inspect.cleandoc(recipe.__doc__ or "") + "\n".join(lines)
 
 
-Recipe.__doc__ = _with_options(Recipe.__doc__ or "")
+Recipe.__doc__ = with_options(Recipe)
 
 
 class Options(TypedDict, total=False):

@@ -285,6 +285,22 @@ def test_frames_have_their_names_checked() -> None:
         pipeline.predict(frame.rename(columns={"column 0": "another"}))
 
 
+def test_a_frame_of_polars_is_as_good_as_its_array() -> None:
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    columns = [f"column {number}" for number in range(DIABETES.shape[1])]
+    frame = polars.DataFrame(DIABETES, schema=columns)
+    targets = np.arange(len(DIABETES)) % 3
+    fitted = ours.MLPClassifier(max_iter=4, random_state=0).fit(frame, polars.Series(targets))
+    plain = ours.MLPClassifier(max_iter=4, random_state=0).fit(DIABETES, targets)
+    assert list(fitted.feature_names_in_) == columns
+    np.testing.assert_array_equal(fitted.predict_proba(frame), plain.predict_proba(DIABETES))
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.predict(frame.rename({"column 0": "other"}))
+    pipeline = make_pipeline(StandardScaler(), ours.MLPRegressor(max_iter=4)).set_output(transform="polars")
+    assert pipeline.fit(frame, targets).predict(frame).shape == targets.shape
+    assert list(pipeline[-1].feature_names_in_) == columns
+
+
 def test_sample_weights_are_routed() -> None:
     weights = np.where(CLASSES == 3, 0.0, 1.0)
     with sklearn.config_context(enable_metadata_routing=True):
