@@ -50,7 +50,7 @@ def rows(output: str, pattern: str) -> list[list[float]]:
 
 def test_there_is_a_script_for_every_lesson() -> None:
     lessons = [path.stem for path in SCRIPTS if path.stem != "workshop"]
-    assert [name[:2] for name in lessons] == [f"{number:02}" for number in range(1, 20)]
+    assert [name[:2] for name in lessons] == [f"{number:02}" for number in range(1, 21)]
     tested = {
         value.value for value in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(value, ast.Constant)
     }
@@ -215,6 +215,19 @@ def test_several_labels() -> None:
     assert 0.85 < together <= min(each)
     ((even, prime, loop),) = rows(output, "^an eight")
     assert prime < 0.5 < min(even, loop)
+
+
+def test_ensembles() -> None:
+    output = run("20_ensembles")
+    ((mean, deviation),) = rows(output, "^five folds")
+    assert 0.88 < mean < 0.94
+    assert 0 < deviation < 0.03
+    each = [row[0] for row in rows(output, "^network")]
+    assert len(each) == 5
+    ((together,),) = rows(output, "^all together")
+    assert together > sum(each) / 5 + 0.004
+    ((right, wrong),) = rows(output, "^spread")
+    assert wrong > 2 * right
 
 
 def test_workshop() -> None:

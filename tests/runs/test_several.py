@@ -138,6 +138,17 @@ def test_killed_or_stopped_and_resumed(three: tuple[Path, Any], tmp_path: Path, 
     same(folder, three[0])
 
 
+def test_killed_on_a_gpu_and_resumed(cuda: gn.Backend, tmp_path: Path) -> None:
+    short = ("--device", "cuda", "--iterations", "150", "--ensemble", "3", "--validation", "0.2", "-q")
+    words = ["train", *OPTIONS, *short, "--out"]
+    gpunet(*words, tmp_path / "whole")
+    program = [sys.executable, "-c", ITSELF, str(int(signal.SIGKILL)), *words, str(tmp_path / "run")]
+    done = subprocess.run(program, capture_output=True, text=True, env=environment(), timeout=600)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    gpunet("train", "--resume", tmp_path / "run", "-q")
+    same(tmp_path / "run", tmp_path / "whole")
+
+
 def test_killed_before_the_result_was_written(three: tuple[Path, Any], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(three[0], folder)
