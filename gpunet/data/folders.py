@@ -34,7 +34,7 @@ from gpunet.data.idx import map_idx, read_idx
 from gpunet.data.npy import map_npy, npz_names, read_npy, read_npz
 from gpunet.data.photos import MAX_BYTES, fit_pictures, read_pictures
 from gpunet.data.preparation import Preparation
-from gpunet.data.reader import is_table_file, read_table, suffix_of
+from gpunet.data.reader import BINARIES, TEXTS, is_table_file, read_table, suffix_of
 from gpunet.data.tables import DataOptions, apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
 from gpunet.files import expand
@@ -95,7 +95,13 @@ def load_path(
 def may_be_tables(path: Path) -> bool:
     """Whether what is at a path may be tables, by the names of its files."""
     if path.suffix.lower() == ".zip":
-        return True
+        import zipfile
+
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return any(suffix_of(Path(name)) in (*TEXTS, *BINARIES) for name in archive.namelist())
+        except (OSError, zipfile.BadZipFile):
+            return False  # reading it says what is wrong
     if not path.is_dir():
         return any(map(is_table_file, matching(path) or [path]))
     names = [p for p in path.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX"]

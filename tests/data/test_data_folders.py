@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunet as gn
+from gpunet.data.folders import may_be_tables
 from gpunet.data.idx import write_idx
 from gpunet.data.load import load_dataset
 from gpunet.data.photos import load_picture
@@ -278,3 +279,17 @@ def test_damaged_pictures_are_a_sentence_or_the_same_pixels(pictures, data):
     except gn.DataError:
         return
     np.testing.assert_array_equal(after, before)
+
+
+def test_what_may_be_tables_is_told_by_names(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(b"")
+    assert not any(may_be_tables(path) for path in (tmp_path, tmp_path / "a", tmp_path / "nowhere"))
+    (tmp_path / "a" / "train.csv.gz").write_bytes(b"")
+    assert all(may_be_tables(path) for path in (tmp_path, tmp_path / "a", tmp_path / "a" / "train.csv.gz"))
+    for name, held, tables in (("pictures", "a/1.png", False), ("tables", "a/b.parquet", True)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr(held, b"")
+        assert may_be_tables(tmp_path / f"{name}.zip") == tables
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    assert not may_be_tables(tmp_path / "broken.zip")
