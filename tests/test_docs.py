@@ -231,7 +231,12 @@ def test_the_site_is_built_without_a_warning(tmp_path):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "how-it-works" / "index.html").exists()
+    page = (tmp_path / "how-it-works" / "index.html").read_text(encoding="utf-8")
+    assert "styles/pages.css" in page
+    started = (tmp_path / "getting-started" / "index.html").read_text(encoding="utf-8")
+    assert '<span class="gp">$ </span>' in started, "the copy button leaves out what has the class of a prompt"
+    scripts = "".join(path.read_text(encoding="utf-8") for path in tmp_path.glob("assets/javascripts/bundle*.js"))
+    assert "data-md-copying" in scripts, "and the style sheet hides it by this"
 
 
 @pytest.mark.parametrize("path", [path for path in commands() if path])
