@@ -224,21 +224,18 @@ def kernels(backend: gn.Backend, rows: int, width: int) -> Iterator[tuple[str, R
 
 
 def _layers(backend: gn.Backend, x: Any, y: Any, z: Any, array: Any) -> Iterator[tuple[str, Ready, float, float]]:
-    """A layer of `width` neurons forward and backward, by our own products and by cuBLAS."""
+    """A layer of `width` neurons forward and backward by cuBLAS, in each precision."""
     (rows, width), relu, real = x.shape, gn.ACTIVATIONS["relu"], 4.0
     size, squared, work = rows * width, real * width * width, 2.0 * rows * width * width
     weights, bias, grad, sums = array(width, width), array(width), array(width, width), array(width)
-    for name in ("own", *PRECISIONS):
-        own = name == "own"
-        if not own and name != "float32" and backend.compute_capability < SINCE:
+    for name in PRECISIONS:
+        if name != "float32" and backend.compute_capability < SINCE:
             continue
-        cores = None if own else TensorCores.of(name, backend, rows, width, width)
-        forward = dense_forward.bind(x, weights, bias, relu, None, y, None, own, cores)
-        below = Below(y, relu, x, None, None if own else sums)
-        backward = dense_backward.bind(z, x, weights, grad, sums if own else None, below, own, cores)
-        way = "own" if own else f"cuBLAS in {PRECISIONS[name]}"
-        yield f"layer forward, {way}", forward, 2 * size * real + squared, work
-        yield f"layer backward, {way}", backward, 4 * size * real + 2 * squared, 2 * work
+        cores, below = TensorCores.of(name, backend, rows, width, width), Below(y, relu, x, None, sums)
+        forward = dense_forward.bind(x, weights, bias, relu, None, y, None, cores)
+        backward = dense_backward.bind(z, x, weights, grad, below, cores)
+        yield f"layer forward, {PRECISIONS[name]}", forward, 2 * size * real + squared, work
+        yield f"layer backward, {PRECISIONS[name]}", backward, 4 * size * real + 2 * squared, 2 * work
 
 
 def kernel_table(device: Device, rows: int, width: int, chain: int, repeats: int) -> list[dict[str, Any]]:
