@@ -41,7 +41,7 @@ def records(text: str) -> list[dict[str, Any]]:
 
 
 def test_two_devices_train_what_one_process_trains(tmp_path: Path) -> None:
-    penalties = ("--dropout", "0.2", "--class-weights", "balanced", "--clip-norm", "0.5")
+    penalties = ("--dropout", "0.2", "--l2", "0.01", "--class-weights", "balanced", "--clip-norm", "0.5")
     options = (*SMALL, "--iterations", 45, "--log-every", 15, *penalties, "--json", "--quiet")
     found = records(process(*options, "--device", DEVICES, "--graph", "on", "--out", tmp_path / "two").stdout)
     expected = records(gpunet(*options, "--device", "cpu", "--out", tmp_path / "one").stdout)
