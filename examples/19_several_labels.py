@@ -16,7 +16,7 @@ ANSWERS = {"even": (0, 2, 4, 6, 8), "prime": (2, 3, 5, 7), "loop": (0, 6, 8, 9)}
 digits = gn.load_dataset("mnist-5k")
 
 
-def labels(split):
+def labels(split: gn.Split) -> np.ndarray:
     """A row of 0 and 1 for each digit, a column for each question."""
     return np.stack([np.isin(split.targets, ANSWERS[name]) for name in NAMES], axis=1)
 
