@@ -158,6 +158,8 @@ def _rows(path: Path, model: Predictor) -> Iterator[Part]:
 
 
 def _array(path: Path, model: Predictor) -> Iterator[Part]:
+    if path.suffix.lower() == ".npz":
+        raise DataError(f"{path}: it may hold several arrays; save the one that is meant as a .npy file, with np.save.")
     array = read_npy(path, mapped=True) if path.suffix.lower() == ".npy" else read_idx(path)
     encoding = model.preparation.encoding()
     features = model.sizes[0] if encoding is None else encoding.columns

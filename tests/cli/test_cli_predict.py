@@ -219,6 +219,7 @@ REFUSED = {
     "cut.npy": (lambda path: (np.save(path, np.zeros((9, 784))), cut(path, 300)), "no .npy file"),
     "several.npy": (lambda path: np.savez(path.open("wb"), a=np.zeros(3)), "an archive of arrays and no single one"),
     "labels": (lambda path: idx.write_idx(path, np.zeros(10, np.uint8)), "the examples have 10 features"),
+    "some.npz": (lambda path: np.savez(path, x_train=np.zeros((3, 784))), "save the one that is meant as a .npy file"),
     "junk": (lambda path: path.write_bytes(b"\x07" * 100), "idx"),
 }  # fmt: skip
 
