@@ -178,7 +178,7 @@ class SweepPicture(Picture):
             picture = svg(self.figure(), f"{self.measure} against the settings")
         return (
             f'<p class="muted">{html.escape(legible(self.title + self.note))}.</p>\n'
-            f'<div class="wide whole" tabindex="0" role="region" aria-label="{self.heading}">{picture}</div>\n'
+            f'<div class="wide whole" tabindex="0" role="region" aria-label="Figure of the scores">{picture}</div>\n'
             '<div class="wide" tabindex="0" role="region" '
             f'aria-label="Table of results"><table><caption>{html.escape(self.measure)}</caption>\n'
             f"<thead><tr><td></td>{head}</tr></thead>\n"
