@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-#: Pages whose Python is no script: excerpts, held against the code by the tests, and signatures.
-NO_SCRIPTS = ("how-it-works", "reference")
+#: Pages whose Python is no script: excerpts, held against the code by the tests, the examples as they are, signatures.
+NO_SCRIPTS = ("how-it-works", "lessons", "reference")
 MYPY = "--strict", "--disable-error-code", "import-untyped", "--follow-imports", "silent"
 
 

@@ -214,6 +214,13 @@ def test_inference_runs_and_agrees(tmp_path, monkeypatch):
     assert len([line for line in ten.splitlines() if line.strip()]) <= 10
 
 
+def test_every_lesson_has_its_place():
+    lessons = sorted((ROOT / "examples").glob("[0-9]*.py"))
+    text = (DOCS / "lessons.md").read_text(encoding="utf-8")
+    shown = re.findall(r'^## (\w+)\n\n.+\n\n```python\n--8<-- "examples/(\w+)\.py"\n```$', text, re.MULTILINE)
+    assert shown == [(lesson.stem, lesson.stem) for lesson in lessons]
+
+
 def test_the_pages_of_the_site_are_there():
     pages = re.findall(r"([\w-]+\.md)", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     assert pages
