@@ -5,6 +5,7 @@ measures, (f(x + h) - f(x - h)) / 2h, and trains the same network with each of t
 """
 
 import numpy as np
+from drawing import save_picture
 
 import gpunet as gn
 
@@ -23,7 +24,10 @@ for name in ("sigmoid", "tanh", "relu"):
 
 print("\nactivation    derivative off by    test accuracy after 200 steps")
 data = gn.load_dataset("mnist-5k")
+results = {}
 for name, f in gn.ACTIVATIONS.items():
     difference = gn.check_activation(f)
-    result = gn.train(gn.MLP([784, 50, 10], activation=name), data, iterations=200)
+    results[name] = result = gn.train(gn.MLP([784, 50, 10], activation=name), data, iterations=200, log_every=20)
     print(f"{name:12}  {difference:17.0e}    {result.test_accuracy:.4f}")
+
+save_picture(gn.plot_history, results, title="One network with each activation")

@@ -5,6 +5,7 @@ the ten sums positive and has them add up to one. There is still no hidden layer
 """
 
 import numpy as np
+from drawing import save_picture
 
 import gpunet as gn
 
@@ -30,3 +31,5 @@ print(f"the probabilities add up to {np.sum(probabilities):.6f}")
 label = np.array([1.0, 0.0, 0.0])
 for guess in ([0.1, 0.5, 0.4], [0.5, 0.1, 0.4], [0.98, 0.01, 0.01]):
     print(f"label {label}, guess {guess}: loss {-np.sum(label * np.log(guess)):.3f}")
+
+save_picture(gn.plots.weights, model, title="What speaks for each digit, and what against it")

@@ -5,6 +5,8 @@ and its accuracy says no longer what the network does on new images. So a part o
 settings are chosen on it, and the test set is looked at once, at the end.
 """
 
+from drawing import save_picture
+
 import gpunet as gn
 
 data = gn.load_dataset("mnist-5k").hold_out(500)
@@ -28,3 +30,5 @@ print(f"\n{result.stopped} at step {result.iterations}; the best weights were th
 print(
     f"train {result.train_accuracy:.4f}, validation {result.validation_accuracy:.4f}, test {result.test_accuracy:.4f}"
 )
+
+save_picture(gn.plot_history, result, title="Early stopping")

@@ -32,13 +32,14 @@ def script(page: Path) -> str:
 
 
 def write(folder: Path) -> None:
-    """All scripts, as `examples_01_perceptron.py` and `page_sklearn.py`."""
+    """All scripts, as `examples_01_perceptron.py`, `page_sklearn.py` and, what can be imported, `drawing.py`."""
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         text = script(page)
         if page.stem not in NO_SCRIPTS and text.strip():
             (folder / f"page_{re.sub(r'-', '_', page.stem)}.py").write_text(text, encoding="utf-8")
     for example in [*(ROOT / "examples").glob("*.py"), ROOT / "tests" / "typed_script.py"]:
-        (folder / f"{example.parent.name}_{example.name}").write_text(example.read_text(encoding="utf-8"), "utf-8")
+        name = example.name if example.stem.isidentifier() else f"{example.parent.name}_{example.name}"
+        (folder / name).write_text(example.read_text(encoding="utf-8"), "utf-8")
 
 
 def main(arguments: list[str]) -> int:

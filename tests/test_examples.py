@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,33 @@ import pytest
 pytestmark = pytest.mark.host
 
 FOLDER = Path(__file__).parent.parent / "examples"
-SCRIPTS = sorted(FOLDER.glob("*.py"))
+SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if path.stem != "drawing")
+#: The lessons that write a picture.
+DRAWN = [
+    "03_activations", "04_softmax_regression", "05_mlp", "06_neurons", "07_losses", "09_dropout", "10_optimizers",
+    "11_learning_rate_decay", "13_validation",
+]  # fmt: skip
+
+try:
+    import matplotlib.font_manager  # noqa: F401 - makes its list of fonts, of which the first lesson would say something
+except ImportError:
+    DRAWN.clear()
 
 
-def run(name: str, *arguments: str) -> str:
-    """The output of a script that has to end well and say nothing on standard error."""
+def run(name: str, *arguments: str, pictures: str = "pictures") -> str:
+    """The output of a script that has to end well, say nothing on standard error and write its picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = run_in(folder, name, *arguments)
+        written = [path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file()]
+        assert written == ([Path(pictures, f"{name}.png")] if name in DRAWN else [])
+        for path in written:
+            assert f"a picture of it: {path}\n" in output
+            assert Path(folder, path).read_bytes().startswith(b"\x89PNG")
+    return output
+
+
+def run_in(folder: str, name: str, *arguments: str) -> str:
+    """The output of a script in a working directory."""
     # One thread: several tests at a time would otherwise wait for each other's.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
     found = subprocess.run(
@@ -31,6 +54,7 @@ def run(name: str, *arguments: str) -> str:
         encoding="utf-8",
         timeout=600,
         env=environment,
+        cwd=folder,
         check=False,
     )
     assert found.returncode == 0, found.stderr
@@ -89,7 +113,7 @@ def test_activations() -> None:
 
 
 def test_softmax_regression() -> None:
-    output = run("04_softmax_regression")
+    output = run("04_softmax_regression", "a/b", pictures="a/b")
     ((train, test),) = rows(output, "train accuracy")
     assert train > test > 0.87
     assert rows(output, "add up") == [[pytest.approx(1, abs=1e-5)]]
@@ -228,6 +252,15 @@ def test_ensembles() -> None:
     assert together > sum(each) / 5 + 0.004
     ((right, wrong),) = rows(output, "^spread")
     assert wrong > 2 * right
+
+
+def test_a_lesson_without_matplotlib_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert "no picture: drawing a picture needs the package matplotlib" in run_in(
+        str(tmp_path), "04_softmax_regression"
+    )
+    assert not (tmp_path / "pictures").exists()
 
 
 def test_workshop() -> None:
