@@ -182,7 +182,7 @@ def test_a_huge_header_is_refused_without_asking_for_memory(file):
         (lambda facts, arrays: facts.update(dropout=[2.0]), "dropout"),
         (lambda facts, arrays: facts.update(seed=-1), "seed"),
         (lambda facts, arrays: facts.update(loss={"name": "regret", "settings": {}}), "'regret'"),
-        (lambda facts, arrays: facts.update(loss={"name": "softmax-cross-entropy", "settings": {"x": 1}}), "'x'"),
+        (lambda facts, arrays: facts.update(loss={"name": "softmax-cross-entropy", "settings": {"x": 1}}), "no argument x"),
         (lambda facts, arrays: facts.update(image_shape=[2, 2]), "image shape"),
         (lambda facts, arrays: facts.update(input_scale=float("nan")), "scale"),
         (lambda facts, arrays: facts.update(class_names=["a"] * 7), "7 class names"),
@@ -352,10 +352,10 @@ def test_stop_ends_between_two_steps_and_goes_on(rng, backend):
     trainer.callbacks.append(keep := Keep())
     refill = trainer.step.source.refill
 
-    def stopping(step: int) -> int:  # as a signal would, somewhere between two records
+    def stopping(step: int, steps: int) -> int:  # as a signal would, somewhere between two records
         if step:
             trainer.stop()
-        return refill(step)
+        return refill(step, steps)
 
     trainer.step.source.refill = stopping
     first = untimed(trainer.steps())
