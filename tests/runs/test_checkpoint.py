@@ -182,7 +182,10 @@ def test_a_huge_header_is_refused_without_asking_for_memory(file):
         (lambda facts, arrays: facts.update(dropout=[2.0]), "dropout"),
         (lambda facts, arrays: facts.update(seed=-1), "seed"),
         (lambda facts, arrays: facts.update(loss={"name": "regret", "settings": {}}), "'regret'"),
-        (lambda facts, arrays: facts.update(loss={"name": "softmax-cross-entropy", "settings": {"x": 1}}), "no argument x"),
+        (
+            lambda facts, arrays: facts.update(loss={"name": "softmax-cross-entropy", "settings": {"x": 1}}),
+            "no argument x",
+        ),
         (lambda facts, arrays: facts.update(image_shape=[2, 2]), "image shape"),
         (lambda facts, arrays: facts.update(input_scale=float("nan")), "scale"),
         (lambda facts, arrays: facts.update(class_names=["a"] * 7), "7 class names"),
