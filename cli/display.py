@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpunet.terminal import can_redraw, is_terminal
@@ -152,20 +152,31 @@ def size(count: int | None) -> str:
 class DownloadBar:
     """A progress bar for files that are fetched, as a context manager; call it with (name, bytes done, total).
 
-    Draws on standard error: a bar on a terminal, one line per file elsewhere, nothing when `quiet`.
+    Draws on standard error: a bar on a terminal, one line per file elsewhere, nothing when `quiet`. While encodings are
+    tried (see `settings_for`) a terminal shows how many trials are done; `losses` keeps what they found.
     """
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
+        self.losses: Mapping[int, float] = {}
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
+        self._status: Any = None
 
     def __enter__(self) -> DownloadBar:
         return self
 
     def __exit__(self, *details: object) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        """Take away what is drawn; a terminal shows one moving thing at a time."""
         if self._progress is not None:
             self._progress.stop()
+            self._progress, self._tasks = None, {}
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
         """Note that `done` of `total` bytes of a file have come."""
@@ -177,6 +188,7 @@ class DownloadBar:
                 note(f"{'' if name.startswith('reading ') else 'fetching '}{name} ({size(total)})")
             return
         if self._progress is None:
+            self._clear()
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(None), DownloadColumn(), TimeRemainingColumn())
@@ -185,3 +197,14 @@ class DownloadBar:
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total)
         self._progress.update(self._tasks[name], completed=done, total=total)
+
+    def trials(self, done: int, total: int, losses: Mapping[int, float]) -> None:
+        """Note that `done` of `total` short trials of encodings are done, and in the end what they found."""
+        self.losses = losses
+        if self.quiet or not can_redraw(sys.stderr):
+            return
+        if self._status is None:
+            self._clear()
+            self._status = console(stderr=True).status("")
+            self._status.start()
+        self._status.update(f"trying encodings of the columns: {done} of {total} trials")

@@ -10,6 +10,7 @@ import typer
 from gpunet.backend import get_backend
 from gpunet.cli import display
 from gpunet.cli.options import at_least, resolve, setting_options
+from gpunet.data.folders import read_once
 from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.runs.settings import build_dataset, build_model, option
@@ -56,7 +57,7 @@ def command(
         check_place(out)
         with style():  # a missing matplotlib is said before the work and not after it
             pass
-    with display.DownloadBar(quiet=json) as progress:
+    with display.DownloadBar(quiet=json) as progress, read_once():
         settings = resolve(given, config, progress=progress)
         data = build_dataset(settings, progress)
     options: dict[str, Any] = {name: value for name, value in settings.options().items() if name not in UNUSED}

@@ -117,7 +117,7 @@ def resolve(
         given: what stood on the command line.
         config: a file of settings.
         folds: how many parts of the data are held out in turn, each from a network of its own.
-        progress: called while a file is fetched, see `load_dataset`.
+        progress: a `DownloadBar`, to show what goes on.
 
     Raises:
         UsageError: a value cannot be used, in the file or on the command line.
@@ -129,7 +129,8 @@ def resolve(
         values = {**hidden_layers(values["init_from"]), **values}
     parted = {} if folds is None or "validation" in values else {"validation": f"1of{folds}"}
     try:
-        settings = settings_for({**values, **parted}, progress=progress)
+        trials = None if progress is None else progress.trials
+        settings = settings_for({**values, **parted}, progress=progress, trials=trials)
         return settings.with_changes(validation="auto") if parted else settings
     except UsageError:
         Settings.from_dict(from_file, source=config)  # its own mistakes are reported as the file's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from gpunet.cli.errors import Interrupted
 from gpunet.cli.header import header, show_estimate, steps_row, tried_out
 from gpunet.cli.results import result_line
 from gpunet.cli.stopping import stopping
+from gpunet.data.dataset import Dataset
 from gpunet.errors import CheckpointError, TrainingDiverged, UsageError
 from gpunet.runs import config as run_config
 from gpunet.runs import several
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.logs import as_json
-from gpunet.runs.settings import Settings, load_whole
+from gpunet.runs.settings import Settings
 from gpunet.runs.several import Several
 from gpunet.terminal import figure
 from gpunet.training.callbacks import Callback
@@ -76,8 +77,8 @@ class Shown(Callback):
 
 
 def train(
-    networks: Several, settings: Settings, backend: Backend, folder: RunFolder | None, out: str | None, force: bool,
-    kept: dict[str, Any], *, dry_run: bool, json: bool, quiet: bool,
+    networks: Several, settings: Settings, whole: Dataset, backend: Backend, folder: RunFolder | None, out: str | None,
+    force: bool, kept: dict[str, Any], *, losses: Mapping[int, float], dry_run: bool, json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Train all networks to their ends, new ones or those of a folder, and say what came of them.
 
@@ -87,12 +88,10 @@ def train(
     for log in kept.get("log", ()):
         if ":" in log:
             raise UsageError(f"--log {log}: each network has a log of its own in the run's folder; leave the path out.")
-    with display.DownloadBar(quiet=quiet) as progress:
-        whole = load_whole(settings, progress)
     each = networks.settings(settings, whole)
     trainers, taken = several.build_trainers(each, whole, backend)
     if not quiet and (not json or display.can_redraw(sys.stderr)):
-        rows = header(each[0], trainers[0].data, backend)
+        rows = header(each[0], trainers[0].data, backend, losses)
         rows += [("networks", networks.told(settings, whole)), *steps_row(trainers[0])]
         rows += [("begin with", taken)] if taken else []
         display.pairs(rows, stderr=json, width=11)

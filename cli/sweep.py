@@ -16,6 +16,7 @@ from gpunet.backend import get_backend
 from gpunet.cli import display
 from gpunet.cli.errors import Interrupted
 from gpunet.cli.options import at_least, choices, setting_options
+from gpunet.data.folders import read_once
 from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.runs.settings import Settings, read_file
@@ -254,7 +255,7 @@ def command(
         check_place(csv, in_place=True)
     base = read_file(config) if config else {}
     grid = {name: grids.parse(name, text) for name, text in given.items()}
-    with display.DownloadBar(quiet=quiet) as progress:
+    with display.DownloadBar(quiet=quiet) as progress, read_once():
         base, grid, which = _split(base, grid, seeds)
         searched = _search(search, trials, pruner, random)
         try:

@@ -20,12 +20,13 @@ from gpunet.cli.options import at_least, choices, resolve, setting_options
 from gpunet.cli.ranks import alike, assisting, last_words, one_voice, taking_part
 from gpunet.cli.results import result_line
 from gpunet.cli.stopping import stopping
+from gpunet.data.folders import Tables, read_once
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import LOGS, as_json
 from gpunet.runs.recording import Recording
-from gpunet.runs.settings import build_dataset, build_model, build_trainer
+from gpunet.runs.settings import build_dataset, build_model, build_trainer, load_whole
 from gpunet.terminal import figure
 from gpunet.training.callbacks import Callback
 from gpunet.training.progress import ProgressBar
@@ -276,7 +277,8 @@ def command(
         raise UsageError("--config: a resumed run keeps its settings; leave it out, or start a new run.")
     if resume is not None and dry_run:
         raise UsageError("--dry-run: a run that is resumed cannot be tried out; leave one of the two out.")
-    with display.DownloadBar(quiet=quiet) as progress:
+    progress, tables = display.DownloadBar(quiet=quiet), Tables()
+    with progress, read_once(tables):
         settings = None if resume is not None else resolve(given, config, folds, progress)
     asked = given if settings is None else vars(settings)
     ranks = taking_part(asked.get("distributed"), asked.get("device", ""))
@@ -285,6 +287,7 @@ def command(
             option = "--dry-run" if dry_run else "--ensemble, --folds"
             raise alike(UsageError(f"{option}: this is for one process; leave it or --distributed out."))
         if ranks.rank:
+            tables.clear()
             if (trainer := assisting(ranks, settings)) is not None:
                 watch(trainer, None)
             return
@@ -303,16 +306,18 @@ def command(
         backend = get_backend(ranks.device(settings.device))
         if folder is not None and "device" not in given:
             backend.reason = folder.config().get("device_reason", backend.reason)  # why it was taken at first
+        with progress, read_once(tables):
+            data = (build_dataset if networks is None else load_whole)(settings, progress)
+        tables.clear()
         if networks is not None:
             several.train(
-                networks, settings, backend, folder, out, force, kept, dry_run=dry_run, json=json, quiet=quiet
-            )
+                networks, settings, data, backend, folder, out, force, kept, losses=progress.losses, dry_run=dry_run,
+                json=json, quiet=quiet,
+            )  # fmt: skip
             return
-        with display.DownloadBar(quiet=quiet) as progress:
-            data = build_dataset(settings, progress)
         told = not quiet and (not json or display.can_redraw(sys.stderr))
         if told:  # before the network is made, which may take long
-            display.pairs(header(settings, data, backend), stderr=json, width=11)
+            display.pairs(header(settings, data, backend, progress.losses), stderr=json, width=11)
             sys.stdout.flush()
         trainer = build_trainer(settings, build_model(settings, data, backend), data)
         if folder is not None:

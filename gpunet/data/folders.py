@@ -14,12 +14,14 @@ arrays in all files that it matches follow each other, and so do Parquet files.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import itertools
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,9 @@ _TARGETS = ("y", "labels", "label", "targets", "target", "classes")
 _NO_IDX = (".npz", ".npy", ".csv", ".tsv", ".txt", ".part", ".md", ".json", ".parquet", ".zip", *PICTURES, *PICKLES)
 
 Pairs = dict[str, dict[Any, Any]]
+#: The tables that were read, by where they were found: a name, a table for each split, and what was left aside.
+Tables = dict[Path, tuple[str, dict[str, Table], list[tuple[str, str]]]]
+_READ: ContextVar[Tables | None] = ContextVar("read", default=None)
 
 #: Readers of further kinds of files, by the suffix: a function of the path that gives a Dataset or a table (a frame, an
 #: Arrow table, or a dict of columns).
@@ -83,13 +88,36 @@ def load_path(
         UsageError: an option does not fit what is there.
         MissingExtra: a package is needed that is not installed.
     """
-    finder = _Finder(options or DataOptions(), preparation, progress)
+    finder, read = _Finder(options or DataOptions(), preparation, progress), _READ.get()
     try:
+        if read is not None and path in read:
+            return finder.tables(*read[path])
         if not path.exists():
-            return finder.pattern(path)
-        return finder.file(path) if path.is_file() else finder.folder(path, path.resolve().name)
+            data = finder.pattern(path)
+        else:
+            data = finder.file(path) if path.is_file() else finder.folder(path, path.resolve().name)
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from error
+    if read is not None and finder.found is not None:
+        read[path] = finder.found
+    return data
+
+
+@contextlib.contextmanager
+def read_once(tables: Tables | None = None) -> Iterator[None]:
+    """While this lasts the tables at a path are read once, and prepared anew where they are asked for again.
+
+    Args:
+        tables: where they are kept, to go on with them in another `with`; by default where an outer one keeps them, or
+            until the end of this one.
+    """
+    if tables is None:
+        tables = _READ.get()
+    token = _READ.set({} if tables is None else tables)
+    try:
+        yield
+    finally:
+        _READ.reset(token)
 
 
 def may_be_tables(path: Path) -> bool:
@@ -115,6 +143,8 @@ class _Finder:
 
     def __init__(self, options: DataOptions, preparation: Preparation | None, progress: Progress | None) -> None:
         self.options, self.preparation, self.progress = options, preparation, progress
+        #: What `tables` was given, where it can be used again.
+        self.found: tuple[str, dict[str, Table], list[tuple[str, str]]] | None = None
 
     # ---- files and folders
 
@@ -195,6 +225,8 @@ class _Finder:
                 return self.folder(Path(folder), path.stem)
             except DataError as error:
                 raise DataError(str(error).replace(f"{folder}", str(path))) from None
+            finally:
+                self.found = None  # its files are gone
 
     # ---- tables
 
@@ -205,6 +237,7 @@ class _Finder:
         return read_table(paths[0])
 
     def tables(self, name: str, tables: dict[str, Table], aside: list[tuple[str, str]]) -> Dataset:
+        self.found = name, tables, aside
         if self.preparation is not None and self.preparation.column_names is not None:
             data = apply_tables(name, tables, self.preparation, self.options)
         else:

@@ -14,7 +14,7 @@ from typing import Any
 from gpunet.backend import get_backend
 from gpunet.data.catalog import DATASETS, TableEntry
 from gpunet.data.dataset import Dataset
-from gpunet.data.folders import may_be_tables
+from gpunet.data.folders import may_be_tables, read_once
 from gpunet.errors import TrainingDiverged
 from gpunet.files import expand
 from gpunet.runs.settings import (
@@ -51,6 +51,7 @@ def settings_for(
     *,
     data: str | Dataset | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
+    trials: Callable[[int, int, Mapping[int, float]], None] | None = None,
     **more: Any,
 ) -> Settings:
     """The settings of a run: what is asked for, on top of the recipe for the data.
@@ -60,6 +61,8 @@ def settings_for(
             write-up for pixels and arrays.
         data: the setting of that name, or a data set of one's own, which is taken as it is scaled and encoded.
         progress: called while a file is fetched, see `load_dataset`.
+        trials: called as trials(trials done, trials in all, losses) before each short trial of an encoding and after
+            the last, when losses holds the mean validation loss by the number of bins (0 for none).
         more: further settings by name.
 
     Returns:
@@ -75,11 +78,16 @@ def settings_for(
     about = Settings(**{name: asked[name] for name in ("recipe", *_ABOUT_DATA) if name in asked})
     if about.recipe == "write-up" or (about.recipe == "auto" and own is None and not _may_be_tables(about)):
         return Settings(**{**asked, "recipe": "write-up"})
-    found = build_dataset(about, progress) if own is None else own
-    encoded = found.preparation.columns is not None
-    if about.recipe == "auto" and not encoded:
-        return Settings(**{**asked, "recipe": "write-up"})
-    return _for_tables(asked, found, as_it_is=own is not None or not encoded)
+    with read_once():
+        found = build_dataset(about, progress) if own is None else own
+        encoded = found.preparation.columns is not None
+        if about.recipe == "auto" and not encoded:
+            return Settings(**{**asked, "recipe": "write-up"})
+        settings, judged = _for_tables(asked, found, as_it_is=own is not None or not encoded)
+        del found  # before the trials hold the data otherwise prepared
+        if judged:
+            settings = settings.with_changes(bins=_bins_by_validation(settings, trials))
+    return settings
 
 
 def _may_be_tables(about: Settings) -> bool:
@@ -89,8 +97,8 @@ def _may_be_tables(about: Settings) -> bool:
     return may_be_tables(expand(about.data))
 
 
-def _for_tables(asked: dict[str, Any], data: Dataset, as_it_is: bool) -> Settings:
-    """The settings with the recipe for tables below.
+def _for_tables(asked: dict[str, Any], data: Dataset, as_it_is: bool) -> tuple[Settings, bool]:
+    """The settings with the recipe for tables below, and whether validation is to decide on the bins.
 
     Args:
         asked: what is asked for.
@@ -113,20 +121,26 @@ def _for_tables(asked: dict[str, Any], data: Dataset, as_it_is: bool) -> Setting
             recipe.pop(name, None)
     settings = Settings(**layered(recipe, {**asked, "recipe": "table"}))
     judged = data.validation is not None or settings.validation not in ("auto", "none")
-    if as_it_is or "bins" in asked or not judged:
-        return settings
-    return settings.with_changes(bins=_bins_by_validation(settings))
+    return settings, judged and not as_it_is and "bins" not in asked
 
 
-def _bins_by_validation(settings: Settings) -> int:
+def _bins_by_validation(settings: Settings, trials: Callable[[int, int, Mapping[int, float]], None] | None) -> int:
     """The number of bins, none or `BINS`, with which networks have the lower validation loss, in the mean over parts of
     the training examples that are held out in turn: of a small table all, of a large one the first."""
-    losses = {}
+    tell, count = trials or (lambda *_: None), 0
+    losses: dict[int, float] = {}
     for bins in (0, BINS):
         whole = build_dataset(settings.with_changes(bins=bins, validation="none", early_stopping=None))
         parts = min(PARTS, len(whole.train))
         judges = math.ceil(JUDGES * parts / len(whole.train))
-        losses[bins] = sum(_trial_loss(settings, data) for data in whole.folds(parts, settings.seed)[:judges])
+        folds = whole.folds(parts, settings.seed)[:judges]
+        count = len(folds)
+        found: list[float] = []
+        for data in folds:
+            tell(len(losses) * count + len(found), 2 * count, {})
+            found.append(_trial_loss(settings, data))
+        losses[bins] = sum(found)
+    tell(2 * count, 2 * count, {bins: loss / count for bins, loss in losses.items()})
     return min(losses, key=lambda bins: losses[bins])
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rich.console
 from command_line import gpunet
 
 import gpunet as gn
+from gpunet.cli import display
+from gpunet.data import folders
+from gpunet.data.folders import read_once
 from gpunet.runs.recipes import BINS, TABLE
 from gpunet.runs.settings import build_dataset, build_model, layer_sizes, read_file
 
@@ -89,6 +96,90 @@ def test_validation_decides_on_the_encoding(tmp_path: Path, bins: int, label: An
     assert gn.settings_for(data=path, hidden="32", device="cpu").bins == bins
     assert gn.settings_for(data=path, bins=4).bins == 4
     assert gn.settings_for(data=path, **WHOLE).bins == 0  # there is nothing to judge by
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The paths of the tables that were read, as they are read."""
+    found: list[Path] = []
+    read_table = folders.read_table
+    monkeypatch.setattr(folders, "read_table", lambda path: found.append(path) or read_table(path))
+    return found
+
+
+def stripes(path: Path) -> str:
+    return write(path, frame(160, 2, lambda rows: np.floor((rows[:, 0] + 1) * 4).astype(int) % 2))
+
+
+def test_a_table_is_read_once_and_is_as_if_read_each_time(tmp_path: Path, reads: list[Path]):
+    pytest.importorskip("pyarrow")
+    path = stripes(tmp_path / "a.csv")
+    gn.settings_for(data=path, hidden="8", device="cpu")
+    assert len(reads) == 1
+    reads.clear()
+    asked = [{}, {"bins": 8, "scale": "robust"}, {"scale": "minmax", "test": 0.5}]
+    each = [gn.load_dataset(path, **options) for options in asked]
+    assert len(reads) == 3
+    tables: folders.Tables = {}
+    with read_once(tables):
+        once = [gn.load_dataset(path, **options) for options in asked[:2]]
+    with read_once(tables), read_once():
+        once += [gn.load_dataset(path, **options) for options in asked[2:]]
+    assert len(reads) == 4
+    assert [data.checksum for data in once] == [data.checksum for data in each]
+    assert [data.facts for data in once] == [data.facts for data in each]
+    assert [data.preparation for data in once] == [data.preparation for data in each]
+    write(tmp_path / "a.csv", frame(50, 3, lambda rows: np.arange(50) % 2))
+    assert gn.load_dataset(path).features == 3  # nothing is kept beyond the end
+
+
+def test_a_table_in_a_zip_file_is_read_each_time(tmp_path: Path, reads: list[Path]):
+    pytest.importorskip("pyarrow")
+    stripes(tmp_path / "a.csv")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.csv", "train.csv")
+    with read_once():
+        found = [gn.load_dataset(tmp_path / "a.zip", bins=bins).features for bins in (0, 8)]
+    assert len(reads) == 2
+    assert found[0] == 2 < found[1]
+
+
+@pytest.mark.parametrize("several", [(), ("--ensemble", "2")])
+def test_the_header_says_what_the_trials_found(tmp_path: Path, reads: list[Path], several: tuple[str, ...]):
+    pytest.importorskip("pyarrow")
+    options = ("train", "--data", stripes(tmp_path / "a.csv"), "--hidden", "32", "--epochs", "1", "--device", "cpu")
+    said = gpunet(*options, *several)
+    assert len(reads) == 1
+    pattern = r"^encoding +(.+), by validation \(mean loss of the trials (\S+), against (\S+) with (.+)\)$"
+    taken, lower, higher, other = re.findall(pattern, said.stdout, re.M)[0]
+    assert {taken, other} == {"none", "16 bins"}
+    assert float(lower) < float(higher)
+    assert "trial" not in said.stderr
+    for line in gpunet(*options, *several, "--json").stdout.splitlines():
+        json.loads(line)
+    assert "encoding" not in gpunet(*options, *several, "--bins", "4", "--dry-run").stdout
+
+
+def test_trials_are_counted_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch, capsys):
+    told: list[tuple[int, int, dict[int, float]]] = []
+    settings = gn.settings_for(data="wine", hidden=4, device="cpu", trials=lambda *each: told.append(each))
+    assert [each[:2] for each in told] == [(done, 2 * 5) for done in range(11)][: len(told)]
+    assert not any(losses for *_, losses in told[:-1])
+    done, total, losses = told[-1]
+    assert done == total == len(told) - 1
+    assert settings.bins == min(losses, key=losses.get)
+    shown = io.StringIO()
+    for moving in (False, True):
+        monkeypatch.setattr(display, "can_redraw", lambda stream, moving=moving: moving)
+        monkeypatch.setattr(display, "console", lambda stderr: rich.console.Console(file=shown, force_terminal=True))
+        with display.DownloadBar() as bar:
+            for each in told:
+                bar.trials(*each)
+                if moving:
+                    bar("reading a", each[0], total)  # rows of a large table are prepared between trials
+        assert bar.losses == losses
+        assert ("of 10 trials" in shown.getvalue()) == moving
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_run_keeps_what_its_recipe_said(tmp_path: Path):
