@@ -21,6 +21,7 @@ from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.runs.settings import Settings, read_file
 from gpunet.sweeps import grids
+from gpunet.sweeps.engines import CLUSTERS, cluster_of
 from gpunet.sweeps.search import PRUNERS
 from gpunet.sweeps.sweep import SEARCHES, Sweep, shown
 from gpunet.sweeps.trials import Result, Row
@@ -197,7 +198,13 @@ def command(
         "CUDA device takes, and off on the CPU.",
     ),
     backend: str = typer.Option(
-        "loky", "--backend", metavar="NAME", help="joblib backend that takes the work: loky, dask, ray."
+        "loky",
+        "--backend",
+        metavar="NAME[:ADDRESS]",
+        help="What takes the work: loky for processes of this machine; dask or ray for a cluster, which is started on "
+        "this machine unless an address names one that runs: dask:tcp://host:8786, ray:auto; or another backend of "
+        "joblib.",
+        autocompletion=choices("loky", *CLUSTERS),
     ),
     out: Optional[str] = typer.Option(  # noqa: UP045
         None,
@@ -263,7 +270,7 @@ def command(
         except UsageError:
             Settings.from_dict(base, source=config)  # its own mistakes are reported as the file's
             raise
-    side_by_side = _together(sweep, together, jobs)
+    side_by_side = _together(sweep, together, jobs, backend)
     jobs, remark = (1, f"{side_by_side} side by side") if side_by_side > 1 else _jobs(sweep, jobs, backend)
     if not json and not quiet:
         display.pairs(_header(sweep, jobs, backend, remark))
@@ -324,9 +331,9 @@ def _search(search: str | None, trials: int | None, pruner: str | None, random: 
     return {"search": search or "grid", "trials": trials, "pruner": pruner or "median"}
 
 
-def _together(sweep: Sweep, given: str, jobs: int | None) -> int:
+def _together(sweep: Sweep, given: str, jobs: int | None, backend: str) -> int:
     """How many networks are trained side by side in this process."""
-    if given == "off" or (given == "auto" and jobs is not None):
+    if given == "off" or (given == "auto" and (jobs is not None or backend != "loky")):
         return 1
     count = sweep.room() if given == "auto" else readers.whole(1, example="8")("--together", given)
     if count > 1 and (jobs or 1) > 1:
@@ -338,6 +345,9 @@ def _jobs(sweep: Sweep, jobs: int | None, backend: str) -> tuple[int, str]:
     """How many runs at a time, and why."""
     if jobs is not None:
         return jobs, ""
+    cluster, address = cluster_of(backend)
+    if cluster is not None and (address or cluster.named()):
+        return max(1, sweep.left), f"as many at a time as {backend} takes"
     device = get_backend(sweep.examples[0].settings.device)
     if device.name == "cuda":
         return 1, "one at a time on CUDA"

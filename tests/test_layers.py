@@ -16,8 +16,8 @@ import gpunet as gn
 
 pytestmark = pytest.mark.host
 
-#: The only places that import by a text: CuPy, which is optional, and what runs a sweep's processes.
-BY_TEXT = {Path("backend.py"), Path("sweeps/trials.py")}
+#: The only place that imports by a text: CuPy, which is optional.
+BY_TEXT = {Path("backend.py")}
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from gpunet.network.mlp import MLP
 from gpunet.runs.recipes import settings_for
 from gpunet.runs.settings import FIELDS, Settings, build_dataset, build_model, check_keys, layered
 from gpunet.sweeps import grids, lines
+from gpunet.sweeps.engines import Processes, cluster_of, in_parallel, run_on
 from gpunet.sweeps.search import Search
 from gpunet.sweeps.trials import (
     OF_THE_DATA,
@@ -39,11 +40,9 @@ from gpunet.sweeps.trials import (
     Result,
     Row,
     Trial,
-    as_asked,
     data_text,
     dataset,
     fit,
-    in_parallel,
     in_turn,
     room,
     side_by_side,
@@ -322,18 +321,25 @@ class Sweep:
         Args:
             jobs: how many trials run at a time. One runs in this process; more need joblib, whose workers are
                 fresh processes. Each trial computes with one CPU thread.
-            backend: the joblib backend that takes the work: "loky" for processes on this machine, "dask" or
-                "ray" for a cluster, or any other that was registered.
+            backend: what takes the work: "loky" for processes on this machine; "dask" or "ray" for a cluster that
+                is started on this machine with so many jobs, or that `DASK_SCHEDULER_ADDRESS` or `RAY_ADDRESS` names
+                or this process is connected to; "dask:tcp://host:8786", "ray:auto" or "ray:host:6379" for one that
+                runs (extras `dask` and `ray`); or any other backend that joblib has.
             together: how many networks are trained at a time in this process, side by side (see `steps_together`);
                 on a CUDA device in common launches. It goes with one job.
 
         Raises:
-            UsageError: jobs and together are both more than one; the backend is unknown, or not for CUDA.
-            MissingExtra: joblib is not installed.
+            UsageError: jobs and together are both more than one; the backend is unknown, or not for CUDA; no cluster
+                answers at the address.
+            MissingExtra: joblib is not installed, or what the backend needs.
+            GpunetError: the cluster is gone; the results so far are kept.
         """
         jobs, together = _count("jobs", jobs), _count("together", together)
         if jobs > 1 and together > 1:
             raise UsageError("several jobs are several processes, and together is several networks in one; give one.")
+        cluster, address = cluster_of(backend)
+        if together > 1 and backend != "loky":
+            raise UsageError(f"together is several networks in this process; leave out it or the backend {backend}.")
         if backend != "loky" and self.search is not None:
             raise UsageError(f"a search by Optuna runs on this machine; leave out the backend {backend}.")
         for device in {self.device(trial) for trial in (self.missing if self.search is None else self.examples)}:
@@ -347,7 +353,9 @@ class Sweep:
         if together > 1:
             outputs = side_by_side(calls, together)
         elif jobs > 1 and self.search is not None:
-            outputs = as_asked(calls, jobs)
+            outputs = run_on(lambda: Processes(jobs), calls, jobs)
+        elif cluster is not None:
+            outputs = run_on(lambda: cluster(jobs, address), calls, jobs)
         else:
             outputs = in_turn(calls) if jobs == 1 and backend == "loky" else in_parallel(calls, jobs, backend)
         with contextlib.closing(outputs), _released(lock):

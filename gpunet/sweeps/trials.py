@@ -1,20 +1,16 @@
-"""Trials: the runs of a sweep, what comes out of them, and how they are run, here or in other processes."""
+"""Trials: the runs of a sweep, what comes out of them, and how one is run; `engines.py` has them run elsewhere."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import importlib
-import itertools
 import json
 import operator
 import os
 import statistics
 import threading
 import time
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,7 +19,7 @@ import numpy as np
 from gpunet.backend import get_backend
 from gpunet.data.catalog import DATASETS
 from gpunet.data.dataset import Dataset
-from gpunet.errors import GpunetError, MissingExtra, TrainingDiverged, UsageError
+from gpunet.errors import GpunetError, TrainingDiverged
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.cublas import WORKSPACE
 from gpunet.kernels.losses import LOSSES
@@ -359,104 +355,3 @@ def in_turn(calls: Iterable[Call]) -> Iterator[Any]:
     """Run trials in this process, one after the other."""
     for call in calls:
         yield run_trial(call)
-
-
-def as_asked(calls: Iterable[Call], jobs: int) -> Iterator[Any]:
-    """Run trials in processes of this machine, the next as soon as one is done, which may depend on what came of it."""
-    try:
-        from joblib.externals.loky import ProcessPoolExecutor
-    except ImportError:
-        raise MissingExtra("joblib", "sweep", "running more than one trial at a time") from None
-    coming, running = iter(calls), set[Any]()
-    workers = ProcessPoolExecutor(jobs)
-    try:
-        while True:
-            with _ctrl_c_held_back():
-                for call in itertools.islice(coming, jobs - len(running)):
-                    running.add(workers.submit(run_trial, call, True, entries_of(call.given)))
-            if not running:
-                return
-            done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for each in done:
-                yield each.result()
-    finally:
-        workers.shutdown(wait=True, kill_workers=True)
-
-
-def in_parallel(calls: Iterable[Call], jobs: int, backend: str) -> Iterator[Any]:
-    """Run trials in workers of a joblib backend; what is done first comes first."""
-    try:
-        import joblib
-    except ImportError:
-        raise MissingExtra("joblib", "sweep", "running more than one trial at a time") from None
-    own_process = backend in ("loky", "multiprocessing")
-    with contextlib.ExitStack() as stack:
-        if backend == "dask":
-            stack.enter_context(_dask_client())
-        elif backend == "ray":
-            _package("ray.util.joblib", backend).register_ray()
-        work = [joblib.delayed(run_trial)(call, own_process, entries_of(call.given)) for call in calls]
-        try:
-            stack.enter_context(joblib.parallel_config(backend=backend, n_jobs=jobs))
-            try:
-                with _ctrl_c_held_back() if own_process else contextlib.nullcontext():
-                    outputs = joblib.Parallel(return_as="generator_unordered", batch_size=1)(work)
-            except ValueError as error:
-                if "return_as" not in str(error):
-                    raise
-                outputs = _in_rounds(joblib.Parallel(batch_size=1), work, jobs)  # Ray's, for one
-        except (ValueError, ImportError) as error:
-            raise UsageError(f"--backend {backend}: {' '.join(str(error).split()).rstrip('.')}.") from None
-        try:
-            yield from outputs
-        finally:
-            with warnings.catch_warnings():
-                # joblib warns of trials that are cancelled, which is what whoever stops here wants.
-                warnings.simplefilter("ignore")
-                outputs.close()
-
-
-@contextlib.contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Processes that are started in here never see a Ctrl-C, not while they import either; this one sees it later."""
-    import signal
-
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # Two helpers of the workers come with the first of them, and would let Ctrl-C through again.
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()
-    with contextlib.suppress(ImportError, AttributeError):  # it is an inner part of joblib
-        from joblib.externals.loky.backend import resource_tracker as loky_tracker
-
-        loky_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _in_rounds(parallel: Any, work: list[Any], jobs: int) -> Iterator[Any]:
-    """For a backend that gives results only when all are there: as many at a time as run at a time."""
-    for start in range(0, len(work), jobs):
-        yield from parallel(work[start : start + jobs])
-
-
-def _dask_client() -> Any:
-    """The client of Dask that is there, else one for DASK_SCHEDULER_ADDRESS, else for a local cluster."""
-    distributed = _package("distributed", "dask")
-    try:
-        return contextlib.nullcontext(distributed.get_client())
-    except ValueError:
-        return distributed.Client()
-
-
-def _package(name: str, backend: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        package = name.partition(".")[0]
-        raise UsageError(f"--backend {backend} needs the package {package}; pip install {package} brings it.") from None

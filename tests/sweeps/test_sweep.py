@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -334,16 +333,6 @@ def test_an_unknown_backend_is_refused(data: gn.Dataset) -> None:
     pytest.importorskip("joblib")
     with pytest.raises(gn.UsageError, match="--backend nonsense"):
         list(sweep(SMALL, {"lr": [0.1, 0.3]}, data=data, jobs=2, backend="nonsense"))
-
-
-@pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray.util.joblib")])
-def test_a_cluster_without_its_package_is_told(
-    data: gn.Dataset, backend: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("joblib")
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(gn.UsageError, match=f"needs the package {package.partition('.')[0]}"):
-        list(sweep(SMALL, {}, data=data, backend=backend))
 
 
 def test_a_backend_without_generators_gets_its_work_in_rounds(data: gn.Dataset) -> None:
