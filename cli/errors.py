@@ -152,6 +152,9 @@ def _usage_sentence(error: Any) -> str:
     context = getattr(error, "ctx", None)
     if context is None:
         return f"{message}; see gpunet --help."
+    stray = re.match(r"Got unexpected extra argument\S* \((.+)\)", message)
+    if stray is not None:
+        return _stray_sentence(stray[1], context)
     unknown = re.match(r"No such (option|command):? '?([^\s']+)", message)
     if unknown is None:
         return f"{message}; see {context.command_path} --help."
@@ -168,6 +171,19 @@ def _usage_sentence(error: Any) -> str:
         }
     hint = suggestion(given, names, synonyms).strip() or f"see {context.command_path} --help."
     return f"there is no {kind} {given}; {hint}"
+
+
+#: The options that take what is often given without one, and what each takes.
+_PATHS = {"--run": "a run or a model file", "--data": "data", "--config": "a file of settings"}
+
+
+def _stray_sentence(given: str, context: Any) -> str:
+    """What to do with an argument that a command does not take: the options for what it may be."""
+    options = {each for parameter in context.command.params for each in parameter.opts}
+    told = [f"{what} with {name}" for name, what in _PATHS.items() if name in options]
+    told = [] if re.fullmatch(r"[-+.,;e\d\s]+", given) else told  # the next of an option's values is no path
+    hint = f"give {', '.join(told)}; or see" if told else "see"
+    return f"{context.command_path} does not take {given} like this; {hint} {context.command_path} --help."
 
 
 def _forget_output() -> None:

@@ -35,6 +35,7 @@ def command(
         None, "--out", "-o", metavar="FILE", help="Draw the picture into a file (.png, .svg, .pdf).", show_default=False
     ),
     json: bool = typer.Option(False, "--json", help="Write one line of JSON and nothing else."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Write only the suggestion."),
 ) -> None:
     """Find a learning rate: train for some iterations while it rises, and see what the loss does.
 
@@ -57,7 +58,7 @@ def command(
         check_place(out)
         with style():  # a missing matplotlib is said before the work and not after it
             pass
-    with display.DownloadBar(quiet=json) as progress, read_once():
+    with display.DownloadBar(quiet=quiet or json) as progress, read_once():
         settings = resolve(given, config, progress=progress)
         data = build_dataset(settings, progress)
     options: dict[str, Any] = {name: value for name, value in settings.options().items() if name not in UNUSED}
@@ -76,8 +77,9 @@ def command(
         from gpunet.pictures.style import save
 
         save(picture.figure(), out)
-        display.line(out)
-    else:
+        if not quiet:
+            display.line(out)
+    elif not quiet:
         display.lines(picture.terminal(display.canvas()))
     if test.suggestion is None:
         display.line("no rate lowers the loss; look at the data and the network, or try more --steps")

@@ -129,7 +129,7 @@ def differing(runs: Sequence[Listed]) -> list[str]:
 
 def table(runs: Sequence[Listed], every: bool = False) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of runs side by side: the settings that differ (or every one), what came out, and how long it
-    took."""
+    took. The iterations that were done are not the setting of that name, which may be a column too."""
     settings = list(dict.fromkeys(name for run in runs for name in run.settings)) if every else differing(runs)
     known = dict.fromkeys(key for run in runs for key in run.figures)
     figures = [key for split in ("validation_", "test_") for key in known if key.startswith(split)] or list(known)
@@ -139,7 +139,7 @@ def table(runs: Sequence[Listed], every: bool = False) -> tuple[list[str], list[
         found = ["" if key not in run.figures else figure(run.figures[key]) for key in figures]
         done = f"{run.iterations:,}" + ("" if run.ended else " (not ended)")
         rows.append([run.path, *told, *found, done, "" if run.seconds is None else duration(run.seconds)])
-    return ["run", *(name.replace("_", " ") for name in (*settings, *figures)), "iterations", "time"], rows
+    return ["run", *(name.replace("_", " ") for name in (*settings, *figures)), "done", "time"], rows
 
 
 def in_order(runs: Sequence[Listed], by: str) -> list[Listed]:

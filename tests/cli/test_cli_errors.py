@@ -100,6 +100,19 @@ def test_options_and_commands_that_were_meant(arguments, meant):
     assert told.endswith(f"; did you mean {meant}?\n")
 
 
+@pytest.mark.parametrize(("arguments", "hint"), [
+    ("show x.npz", "give a run or a model file with --run, data with --data; or see gpunet show --help."),
+    ("train runs/a", "give data with --data, a file of settings with --config; or see gpunet train --help."),
+    ("train --hidden 50 30", "see gpunet train --help."), ("devices x", "see gpunet devices --help."),
+])  # fmt: skip
+def test_an_argument_that_is_not_taken(arguments, hint):
+    command, *_, given = arguments.split()
+    assert (
+        gpunet(*arguments.split(), code=2).stderr
+        == f"Error: gpunet {command} does not take {given} like this; {hint}\n"
+    )
+
+
 def test_an_error_is_a_sentence_beside_json_too():
     done = gpunet("train", "--json", "--lr", "nan")
     check(done, 2, "--lr nan")

@@ -141,7 +141,7 @@ def test_a_page_compares_several_runs(runs, tmp_path):
     table = page[page.index("<table>") : page.index("</table>")]
     head = re.findall(r'<th scope="col">([^<]*)</th>', table)
     assert head[:3] == ["run", "validation", "schedule"]
-    assert head[-2:] == ["iterations", "time"]
+    assert head[-2:] == ["done", "time"]
     for name in ("a", "b"):
         result = json.loads((runs / name / "metrics.jsonl").read_text().splitlines()[-1])
         (row,) = re.findall(rf'<tr><th scope="row">{runs / name}</th>(.*)</tr>', table)

@@ -54,12 +54,14 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 def test_runs_are_found_and_what_differs_is_shown(kept: Path, run: Callable[..., str]) -> None:
     header, *rows = run(kept).splitlines()
     assert header.split("  ")[0] == "run"
-    assert {"hidden", "lr", "iterations", "time"} <= set(header.split())
+    assert {"hidden", "lr", "done", "time"} <= set(header.split())
     assert not {"seed", "optimizer", "dropout"} & set(header.split())
     assert [row.split()[0] for row in rows] == [str(kept / name) for name in ("a", "b", "deep/c")]
     assert "10 (not ended)" in rows[2]
     assert rows[0].split()[1:3] == ["none", "0.5"]
-    assert "optimizer" in run(kept, "--all").splitlines()[0]
+    names = run(kept, "--all").splitlines()[0].split()
+    assert "optimizer" in names
+    assert names.count("iterations") == 1
 
 
 def test_a_metric_is_sorted_with_the_best_first(kept: Path, run: Callable[..., str]) -> None:

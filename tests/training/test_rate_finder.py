@@ -101,6 +101,7 @@ def test_the_command(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
 
     text = run("--hidden", "10", "--steps", "60")
     assert text.splitlines()[-1].startswith("suggested: --lr 0.")
+    assert run("--hidden", "10", "--steps", "60", "-q").splitlines() == text.splitlines()[-1:]
     told = json.loads(run("--hidden", "10", "--steps", "60", "--json"))
     assert f"suggested: --lr {told['suggestion']:.2g}" in text
     assert len(told["rates"]) == len(told["losses"])
