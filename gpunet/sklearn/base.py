@@ -45,13 +45,13 @@ READERS: dict[str, read.Reader] = {
     "shuffle": read.switch,
     "tol": read.number(0, example="0.0001"),
     "warm_start": read.switch,
-    "momentum": read.number(0, below=1, example="0.9"),
+    "momentum": read.hyperparameter(OPTIMIZERS, "momentum", "0.9"),
     "nesterovs_momentum": read.switch,
     "early_stopping": read.switch,
     "validation_fraction": read.number(above=0, below=1, example="0.1"),
-    "beta_1": read.number(0, below=1, example="0.9"),
-    "beta_2": read.number(0, below=1, example="0.999"),
-    "epsilon": read.number(above=0, example="1e-8"),
+    "beta_1": read.hyperparameter(OPTIMIZERS, "beta1", "0.9"),
+    "beta_2": read.hyperparameter(OPTIMIZERS, "beta2", "0.999"),
+    "epsilon": read.hyperparameter(OPTIMIZERS, "epsilon", "1e-8"),
 }
 
 

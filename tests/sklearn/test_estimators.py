@@ -339,6 +339,8 @@ def test_pickled_and_dumped_it_is_the_same(tmp_path: Path) -> None:
         ({"dropout": 1.0}, "dropout rate"),
         ({"device": "gpu"}, "did you mean cuda"),
         ({"validation_fraction": 1.5}, "validation_fraction 1.5"),
+        ({"beta_2": 1}, "beta_2 1: beta2 must be a number of at least 0 and below 1"),
+        ({"epsilon": 0}, "epsilon 0: epsilon must be a number above 0"),
         ({"early_stopping": True, "validation_fraction": 0.001}, "fewer than two examples"),
         ({"schedule": "reduce-on-plateau"}, "needs a validation split"),
     ],
