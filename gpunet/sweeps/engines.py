@@ -125,6 +125,8 @@ class Dask(Cluster):
                 self._client = self._distributed.get_client()
                 return
             address = self.named() or self._start(jobs)
+        # Of a cluster that is gone it would print pages, and here it is a sentence.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
             self._client = self._distributed.Client(address, timeout=PATIENCE)
         except (OSError, ValueError) as error:
@@ -177,7 +179,7 @@ class Dask(Cluster):
         except self._distributed.scheduler.KilledWorker as error:
             raise GpunetError(f"Dask gave up a trial whose workers were lost: {_sentence(error)}") from None
         except (*cancelled, OSError):
-            raise GpunetError("the cluster of Dask is gone; the results so far are kept.") from None
+            raise GpunetError("the cluster of Dask is gone before the sweep was done.") from None
 
     def close(self, running: set[Any]) -> None:  # noqa: D102
         if running and self._client.status == "running":
@@ -210,9 +212,11 @@ class Ray(Cluster):
             try:
                 _answers(address)  # Ray itself would try for minutes, and print what it tries
                 self._ray.init(**where, log_to_driver=False, logging_level=logging.CRITICAL)
-            except (OSError, ValueError, RuntimeError) as error:
-                told = error if isinstance(error, ValueError) else "no cluster of Ray answers there"
-                raise UsageError(f"--backend ray:{address}: {_sentence(told)}") from None
+            except ValueError as error:
+                raise UsageError(f"--backend ray:{address}: {_sentence(error)}") from None
+            except (OSError, RuntimeError):
+                told = "no cluster of Ray answers there, or it asks for a token."
+                raise UsageError(f"--backend ray:{address}: {told}") from None
         self._run = self._ray.remote(_run)
 
     def submit(self, call: Call) -> Any:  # noqa: D102

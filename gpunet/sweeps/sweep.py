@@ -332,7 +332,7 @@ class Sweep:
             UsageError: jobs and together are both more than one; the backend is unknown, or not for CUDA; no cluster
                 answers at the address.
             MissingExtra: joblib is not installed, or what the backend needs.
-            GpunetError: the cluster is gone; the results so far are kept.
+            GpunetError: the cluster is gone, or gave a trial up after its workers were lost.
         """
         jobs, together = _count("jobs", jobs), _count("together", together)
         if jobs > 1 and together > 1:

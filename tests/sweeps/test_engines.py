@@ -163,7 +163,7 @@ def test_ctrl_c_ends_a_cluster_that_the_sweep_started(backend: str, tmp_path: Pa
     [
         ("dask:tcp://127.0.0.1:1", "--backend dask:tcp://127.0.0.1:1: no scheduler of Dask answers there."),
         ("dask:nonsense", "--backend dask:nonsense: missing port"),
-        ("ray:127.0.0.1:1", "--backend ray:127.0.0.1:1: no cluster of Ray answers there."),
+        ("ray:127.0.0.1:1", "--backend ray:127.0.0.1:1: no cluster of Ray answers there, or"),
         ("dask:", "the address is missing"),
         ("loky:host", "only dask and ray take an address"),
     ],
