@@ -23,7 +23,7 @@ from gpunet.registry import Registry
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 
 INTRODUCTION = """\
-# Reference
+# Python reference
 
 <!-- Written by scripts/make_reference.py; change the docstrings, not this page. -->
 

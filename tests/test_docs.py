@@ -6,23 +6,18 @@ import importlib.util
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+from pages import DOCS, PAGES, ROOT, blocks, shell_lines
 from typer.testing import CliRunner
 
 import gpunet as gn
 from gpunet.cli.app import app
 
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
 if not DOCS.is_dir():
     pytest.skip("the documentation is not here", allow_module_level=True)
-
-PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def script(name):
@@ -31,11 +26,6 @@ def script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def blocks(page, language):
-    """The code blocks of a page in one language."""
-    return [text for name, text in FENCE.findall(page.read_text(encoding="utf-8")) if name == language]
 
 
 @pytest.mark.parametrize("name", ["make_cli_reference", "make_reference"])
@@ -93,9 +83,7 @@ def options(command, context):
 def test_every_option_of_a_gpunet_command_exists(page):
     known = commands()
     text = page.read_text(encoding="utf-8")
-    shown = [line for block in FENCE.findall(text) if block[0] in ("console", "sh", "bash", "shell") for line in
-             re.sub(r"\\\n", " ", block[1]).splitlines()]  # fmt: skip
-    shown += re.findall(r"`(gpunet [^`\n]+)`", text)
+    shown = shell_lines(page) + re.findall(r"`(gpunet [^`\n]+)`", text)
     for line in shown:
         for part in re.split(r"[|;&()]", line.partition(" # ")[0]):
             words = re.sub(r"\"[^\"]*\"|'[^']*'", "TEXT", part).split()
@@ -222,9 +210,12 @@ def test_every_lesson_has_its_place():
 
 
 def test_the_pages_of_the_site_are_there():
-    pages = re.findall(r"([\w-]+\.md)", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    assert pages
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = dict(reversed(entry) for entry in re.findall(r"^  - (?:(.+): )?([\w-]+\.md)$", navigation, re.MULTILINE))
     assert sorted(pages) == sorted(page.name for page in DOCS.glob("*.md"))
+    for name, title in pages.items():
+        heading = re.search(r"^# (.+)$", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE)[1]
+        assert heading == (title or "gpunet"), f"{name}: its heading and its title in mkdocs.yml are one"
 
 
 @pytest.mark.host
