@@ -200,7 +200,7 @@ def command(
     backend: str = typer.Option(
         "loky",
         "--backend",
-        metavar="NAME[:ADDRESS]",
+        metavar="NAME",
         help="What takes the work: loky for processes of this machine; dask or ray for a cluster, which is started on "
         "this machine unless an address names one that runs: dask:tcp://host:8786, ray:auto; or another backend of "
         "joblib.",
