@@ -492,6 +492,7 @@ def test_a_run_may_go_on_on_another_device(run, copy):
     assert (run / "model.safetensors").read_bytes() == (copy / "model.safetensors").read_bytes()
 
 
+@pytest.mark.host
 def test_the_documentation_of_callbacks_runs(tmp_path, monkeypatch, capsys):
     page = Path(__file__).parents[2] / "docs" / "runs.md"
     if not page.exists():

@@ -395,10 +395,10 @@ def alike(backend: gn.Backend) -> list[gn.Trainer]:
         if index == 7:
             optimizer = gn.Adam(1e38)
         if index == 9:
-            given.update(early_stopping=1, validate_every=5)
+            given.update(early_stopping=1, validate_every=3)
             optimizer = gn.Adam(1e-12)
         whole = data(index % 2 + 1)
-        made.append(gn.Trainer(model, whole, optimizer=optimizer, batch_size=16, iterations=30, log_every=15, **given))
+        made.append(gn.Trainer(model, whole, optimizer=optimizer, batch_size=16, iterations=10, log_every=10, **given))
     return made
 
 
