@@ -317,7 +317,7 @@ class _Drawing(threading.Thread):
             found += [f"validation {figure(self._validation)}", f"best {figure(self._best)}"]
         epochs = math.ceil(self._total * record.epoch / record.iteration)
         if epochs > 1:
-            found.append(f"epoch {math.ceil(record.epoch)} of {epochs}")
+            found.append(f"epoch {math.ceil(record.epoch):,} of {epochs:,}")
         return found
 
 
