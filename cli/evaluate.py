@@ -12,7 +12,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import Opened, open_run
-from gpunet.cli.options import DEVICES, at_least, choices
+from gpunet.cli.options import DEVICES, choices, number_option
 from gpunet.errors import UsageError
 from gpunet.network.evaluation import CONFUSION_CLASSES, Evaluation
 from gpunet.network.prediction import class_names
@@ -40,9 +40,7 @@ def command(
         show_default=False,
         autocompletion=choices("train", "validation", "test"),
     ),
-    mistakes: int = typer.Option(
-        10, "--mistakes", parser=at_least(0, "--mistakes"), metavar="N", help="How many of the worst mistakes to list."
-    ),
+    mistakes: int = number_option("--mistakes", least=0, default=10, help="How many of the worst mistakes to list."),
     picture: Optional[str] = typer.Option(  # noqa: UP045
         None,
         "--picture",

@@ -9,7 +9,7 @@ import typer
 
 from gpunet.backend import get_backend
 from gpunet.cli import display
-from gpunet.cli.options import at_least, resolve, setting_options
+from gpunet.cli.options import number_option, resolve, setting_options
 from gpunet.data.folders import read_once
 from gpunet.errors import UsageError
 from gpunet.files import check_place
@@ -25,9 +25,7 @@ def command(
     given: dict[str, str],
     lowest: float = typer.Option(1e-6, "--lowest", metavar="X", help="The rate to begin with."),
     highest: float = typer.Option(10.0, "--highest", metavar="X", help="The rate to end with."),
-    steps: int = typer.Option(
-        200, "--steps", parser=at_least(10, "--steps"), metavar="N", help="Iterations from the one to the other."
-    ),
+    steps: int = number_option("--steps", least=10, default=200, help="Iterations from the one to the other."),
     config: Optional[str] = typer.Option(  # noqa: UP045
         None, "--config", metavar="FILE", help="Take settings from a TOML or JSON file first.", show_default=False
     ),

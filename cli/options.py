@@ -47,17 +47,27 @@ def setting_options(function: Callable[..., Any], names: Collection[str] = tuple
     return command
 
 
-def at_least(least: float, name: str) -> Callable[[Any], Any]:
-    """What reads the value of the option `name`: a number from `least` on, a whole one if `least` is whole."""
+def number_option(
+    *names: str, least: float, default: float | None = None, metavar: str = "N", help: str, panel: str | None = None
+) -> Any:
+    """An option of these names for a number from `least` on, a whole one if `least` is whole; None without default."""
     reader = readers.whole(least) if isinstance(least, int) else readers.number(least)
 
     def read(value: Any) -> Any:
         try:
-            return reader(name, value)
+            return reader(names[0], value)
         except UsageError as error:
             raise Refused(str(error)) from None
 
-    return read
+    return typer.Option(
+        default,
+        *names,
+        parser=read,
+        metavar=metavar,
+        help=help,
+        show_default=default is not None,
+        rich_help_panel=panel,
+    )
 
 
 class Refused(GpunetError):

@@ -15,7 +15,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
-from gpunet.cli.options import DEVICES, at_least, choices
+from gpunet.cli.options import DEVICES, choices, number_option
 from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.pictures.picture import Options, Subject
@@ -73,24 +73,15 @@ def command(
     asked: list[str] = [],  # noqa: B006
     log_scale: bool = typer.Option(False, "--log-scale", help="Logarithmic axis for the loss.", rich_help_panel=SHOWN),
     log: bool = typer.Option(False, "--log", hidden=True),  # what --log-scale was called
-    smooth: Optional[int] = typer.Option(  # noqa: UP045
-        None,
-        "--smooth",
-        metavar="N",
-        parser=at_least(0, "--smooth"),
-        help="Mean over N logged batches on either side. [default: one for each 50]",
-        show_default=False,
-        rich_help_panel=SHOWN,
+    smooth: Optional[int] = number_option(  # noqa: UP045
+        "--smooth", least=0, help="Mean over N logged batches on either side. [default: one for each 50]", panel=SHOWN
     ),
-    count: Optional[int] = typer.Option(  # noqa: UP045
-        None,
+    count: Optional[int] = number_option(  # noqa: UP045
         "--count",
         "-n",
-        metavar="N",
-        parser=at_least(1, "--count"),
+        least=1,
         help="How many neurons or mistakes. [default: 64 and 24; in the terminal 12]",
-        show_default=False,
-        rich_help_panel=SHOWN,
+        panel=SHOWN,
     ),
     out: Optional[str] = typer.Option(  # noqa: UP045
         None,

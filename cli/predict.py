@@ -13,7 +13,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
-from gpunet.cli.options import DEVICES, at_least, choices
+from gpunet.cli.options import DEVICES, choices, number_option
 from gpunet.files import check_place
 from gpunet.network.prediction import Answers, Part, Writer, answer, class_names, parts_of
 
@@ -33,8 +33,8 @@ def command(
         help="Write the predictions into a table: .csv, .parquet, .jsonl or .npy.",
         show_default=False,
     ),
-    top: int = typer.Option(
-        3, "--top", parser=at_least(1, "--top"), metavar="K", help="How many classes to name, the likeliest first."
+    top: int = number_option(
+        "--top", least=1, default=3, metavar="K", help="How many classes to name, the likeliest first."
     ),
     center: bool = typer.Option(
         False, "--center", help="Find the ink of pictures, turn it light on dark and centre it, as in MNIST."

@@ -8,7 +8,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
-from gpunet.cli.options import at_least, choices
+from gpunet.cli.options import choices, number_option
 from gpunet.data.load import load_dataset
 from gpunet.errors import UsageError
 from gpunet.pictures.examples import Examples, rows_of
@@ -42,18 +42,10 @@ def command(
     digit: Optional[str] = typer.Option(  # noqa: UP045
         None, "--digit", "--class", metavar="N", help="Only examples of this class.", show_default=False
     ),
-    count: Optional[int] = typer.Option(  # noqa: UP045
-        None,
-        "--count",
-        "-n",
-        parser=at_least(1, "--count"),
-        metavar="N",
-        help="How many. [default: as many as suit the terminal or the file]",
-        show_default=False,
+    count: Optional[int] = number_option(  # noqa: UP045
+        "--count", "-n", least=1, help="How many. [default: as many as suit the terminal or the file]"
     ),
-    seed: int = typer.Option(
-        0, "--seed", parser=at_least(0, "--seed"), metavar="N", help="Another seed shows other examples."
-    ),
+    seed: int = number_option("--seed", least=0, default=0, help="Another seed shows other examples."),
     run: Optional[str] = typer.Option(  # noqa: UP045
         None, "--run", metavar="RUN", help="Run folder or model file to look into.", show_default=False
     ),

@@ -15,7 +15,7 @@ from gpunet import readers
 from gpunet.backend import get_backend
 from gpunet.cli import display
 from gpunet.cli.errors import Interrupted
-from gpunet.cli.options import at_least, choices, setting_options
+from gpunet.cli.options import choices, number_option, setting_options
 from gpunet.data.folders import read_once
 from gpunet.errors import UsageError
 from gpunet.files import check_place
@@ -145,16 +145,9 @@ def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) 
 @setting_options
 def command(
     given: dict[str, str],
-    seeds: int = typer.Option(
-        1, "--seeds", parser=at_least(1, "--seeds"), metavar="N", help="Run everything with N seeds, from --seed on."
-    ),
-    random: Optional[int] = typer.Option(  # noqa: UP045
-        None,
-        "--random",
-        parser=at_least(1, "--random"),
-        metavar="N",
-        help="The same as --search random --trials N.",
-        show_default=False,
+    seeds: int = number_option("--seeds", least=1, default=1, help="Run everything with N seeds, from --seed on."),
+    random: Optional[int] = number_option(  # noqa: UP045
+        "--random", least=1, help="The same as --search random --trials N."
     ),
     search: Optional[str] = typer.Option(  # noqa: UP045
         None,
@@ -165,13 +158,8 @@ def command(
         show_default=False,
         autocompletion=choices(*SEARCHES),
     ),
-    trials: Optional[int] = typer.Option(  # noqa: UP045
-        None,
-        "--trials",
-        parser=at_least(1, "--trials"),
-        metavar="N",
-        help="How many combinations to try, with --search random or optuna.",
-        show_default=False,
+    trials: Optional[int] = number_option(  # noqa: UP045
+        "--trials", least=1, help="How many combinations to try, with --search random or optuna."
     ),
     pruner: Optional[str] = typer.Option(  # noqa: UP045
         None,
@@ -181,14 +169,11 @@ def command(
         show_default=False,
         autocompletion=choices(*PRUNERS),
     ),
-    jobs: Optional[int] = typer.Option(  # noqa: UP045
-        None,
+    jobs: Optional[int] = number_option(  # noqa: UP045
         "--jobs",
         "-j",
-        parser=at_least(1, "--jobs"),
-        metavar="N",
+        least=1,
         help="Runs at a time, each in a process of its own. [default: one for each CPU; see --together for CUDA]",
-        show_default=False,
     ),
     together: str = typer.Option(
         "auto",

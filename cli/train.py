@@ -16,7 +16,7 @@ from gpunet.backend import get_backend
 from gpunet.cli import display, keep, several
 from gpunet.cli.errors import Interrupted
 from gpunet.cli.header import counted, header, show_estimate, steps_row, tried_out
-from gpunet.cli.options import at_least, choices, resolve, setting_options
+from gpunet.cli.options import choices, number_option, resolve, setting_options
 from gpunet.cli.ranks import alike, assisting, last_words, one_voice, taking_part
 from gpunet.cli.results import result_line
 from gpunet.cli.stopping import stopping
@@ -183,32 +183,17 @@ def command(
         show_default=False,
         rich_help_panel=KEEPING,
     ),
-    checkpoint_every: Optional[int] = typer.Option(  # noqa: UP045
-        None,
-        "--checkpoint-every",
-        metavar="N",
-        parser=at_least(1, "--checkpoint-every"),
-        help="Iterations from one checkpoint to the next. [default: off]",
-        show_default=False,
-        rich_help_panel=KEEPING,
+    checkpoint_every: Optional[int] = number_option(  # noqa: UP045
+        "--checkpoint-every", least=1, help="Iterations from one checkpoint to the next. [default: off]", panel=KEEPING
     ),
-    checkpoint_seconds: Optional[float] = typer.Option(  # noqa: UP045
-        None,
+    checkpoint_seconds: Optional[float] = number_option(  # noqa: UP045
         "--checkpoint-seconds",
-        metavar="N",
-        parser=at_least(0.01, "--checkpoint-seconds"),
+        least=0.01,
         help="Seconds from one checkpoint to the next. [default: 30, or off with --checkpoint-every]",
-        show_default=False,
-        rich_help_panel=KEEPING,
+        panel=KEEPING,
     ),
-    keep_checkpoints: Optional[int] = typer.Option(  # noqa: UP045
-        None,
-        "--keep",
-        metavar="N",
-        parser=at_least(1, "--keep"),
-        help="How many checkpoints to keep, the newest ones. [default: 1]",
-        show_default=False,
-        rich_help_panel=KEEPING,
+    keep_checkpoints: Optional[int] = number_option(  # noqa: UP045
+        "--keep", least=1, help="How many checkpoints to keep, the newest ones. [default: 1]", panel=KEEPING
     ),
     log: Optional[list[str]] = typer.Option(  # noqa: B008, UP045
         None,
@@ -219,24 +204,19 @@ def command(
         rich_help_panel=KEEPING,
         autocompletion=choices(*LOGS),  # noqa: B008
     ),
-    ensemble: Optional[int] = typer.Option(  # noqa: UP045
-        None,
+    ensemble: Optional[int] = number_option(  # noqa: UP045
         "--ensemble",
-        metavar="N",
-        parser=at_least(2, "--ensemble"),
+        least=2,
         help="Train N networks that answer as one, seeds counted from --seed; with --validation each holds out another "
         "part: 0.2 another fifth.",
-        show_default=False,
-        rich_help_panel=SEVERAL,
+        panel=SEVERAL,
     ),
-    folds: Optional[int] = typer.Option(  # noqa: UP045
-        None,
+    folds: Optional[int] = number_option(  # noqa: UP045
         "--folds",
+        least=2,
         metavar="K",
-        parser=at_least(2, "--folds"),
         help="Cross-validate: train a network for each of K equal parts, which judges it and is held out.",
-        show_default=False,
-        rich_help_panel=SEVERAL,
+        panel=SEVERAL,
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be done, its memory and time, and stop."),
     json: bool = typer.Option(False, "--json", help="Write JSON lines to standard output and nothing else."),
