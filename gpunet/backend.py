@@ -161,7 +161,7 @@ class Backend:
                     stream.end_capture()
                 if not isinstance(error, Exception):
                     raise
-                raise DeviceError(f"the step cannot be captured as a CUDA graph ({_first_line(error)}).") from error
+                raise DeviceError(f"the step cannot be captured as a CUDA graph ({first_line(error)}).") from error
 
     def beside(self, works: Sequence[Callable[[], None]]) -> None:
         """Ask for several pieces of work that do not depend on each other, inside of `capture`: each becomes a branch
@@ -492,17 +492,18 @@ def import_cupy() -> Any:
     except ModuleNotFoundError as error:
         if error.name == "cupy":
             raise DeviceError(str(NO_CUPY)) from None
-        fault = Fault(f"CuPy cannot be imported ({_first_line(error)})", "reinstall it")
+        fault = Fault(f"CuPy cannot be imported ({first_line(error)})", "reinstall it")
         raise DeviceError(str(two_wheels() or fault)) from error
     except Exception as error:  # a wheel whose libraries are missing raises whatever it likes (cupy#1790)
         fault = Fault(
-            f"CuPy is installed but cannot be imported ({_first_line(error)})",
+            f"CuPy is installed but cannot be imported ({first_line(error)})",
             "install the one wheel that fits the driver, cupy-cuda12x or cupy-cuda13x, with its [ctk] extra",
         )
         raise DeviceError(str(two_wheels() or fault)) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, as a sentence can hold it: its first line, or its type where it says nothing."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:200].rstrip(".")
 
@@ -587,7 +588,7 @@ _KNOWN = [
 def explain(error: BaseException, cupy: Any) -> Fault:
     """What an error of CUDA or CuPy means, and what helps."""
     text = f"{type(error).__name__}: {error}"
-    told = _first_line(error)
+    told = first_line(error)
     if re.search("cudaErrorInsufficientDriver|driver version is insufficient|cudaErrorSystemDriver", text):
         driver, runtime = versions(cupy)
         if not driver:

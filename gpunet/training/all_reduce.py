@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.backend import first_line
 from gpunet.errors import DeviceError
 from gpunet.kernels.build import Ready
 
@@ -90,7 +91,7 @@ class NcclSum(AllReduce):
                 self._communicators[backend.device] = nccl.NcclCommunicator(ranks.size, number, ranks.rank)
             except Exception as error:
                 raise DeviceError(
-                    f"NCCL cannot bring {backend.device} together with the other ranks ({str(error).splitlines()[0]}); "
+                    f"NCCL cannot bring {backend.device} together with the other ranks ({first_line(error)}); "
                     "each rank needs a GPU of its own."
                 ) from error
         return self._communicators[backend.device]
