@@ -150,7 +150,7 @@ def evaluate(
             if progress is not None:
                 progress(start, count)
             logits = model.forward(images.select(part) if isinstance(images, StoredRows) else images[part])
-            targets = backend.to_device(labels[part], np.int32 if labels.ndim == 1 else model.dtype)
+            targets = backend.to_device(labels[part], dtype_of_targets(labels, model.dtype))
             loss_step(logits, None, targets, loss, xp.empty_like(logits), None, losses[start : start + step], None)
             answers = Answers(logits, targets, loss, model.preparation, xp)
             measured.add(answers)
@@ -162,6 +162,11 @@ def evaluate(
     truth = Answers(None, labels, loss, model.preparation, np).right
     classes = {CLASSIFICATION: classes, MULTI_LABEL: model.outputs}.get(model.preparation.task, 0)
     return Evaluation(float(mean(host_losses, of_loss)), measured.read(weights), guesses, truth, host_losses, classes)
+
+
+def dtype_of_targets(targets: np.ndarray, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that targets have on the device of a network of type `dtype`: class indices are int32."""
+    return np.dtype(np.int32) if targets.ndim == 1 else dtype
 
 
 def targets_of(model: Predictor, split: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ from gpunet.data.arrays import as_weights
 from gpunet.kernels.losses import LOSSES, loss_step
 from gpunet.kernels.threads import Threads
 from gpunet.keywords import checked
-from gpunet.network.evaluation import targets_of
+from gpunet.network.evaluation import dtype_of_targets, targets_of
 from gpunet.network.layers import Dense, Workspace
 from gpunet.network.mlp import MLP
 
@@ -48,7 +48,7 @@ def loss_and_gradients(
         reads = [x, *(workspace.kept for workspace in workspaces)]
         for read, layer, workspace in zip(reads, layers, workspaces, strict=False):
             layer.forward(read, workspace)()
-        goal = backend.to_device(given, np.int32 if given.ndim == 1 else model.dtype)
+        goal = backend.to_device(given, dtype_of_targets(given, model.dtype))
         shares = None if weighs is None else backend.to_device(weighs, model.dtype)
         total: Any = None if shares is None else shares.sum(keepdims=True)
         losses = backend.empty(batch, model.dtype)

@@ -15,6 +15,7 @@ import numpy as np
 from gpunet.backend import readable
 from gpunet.data.stored import StoredRows, memory, thrashes
 from gpunet.kernels.random import generator
+from gpunet.network.evaluation import dtype_of_targets
 from gpunet.training.recipe import Recipe
 
 #: Bytes of a chunk of rows that lie behind each other, and chunks whose rows are mixed. An order depends on both.
@@ -32,7 +33,7 @@ def on_device(split: Any, backend: Any, dtype: np.dtype[Any]) -> Any:
     place = backend.device, dtype.name
     inputs = arrays.get(place)
     if inputs is None:
-        kind = np.dtype(np.uint8) if split.inputs.dtype == np.uint8 else dtype
+        kind = dtype_of_inputs(split.inputs, dtype)
         if isinstance(split.inputs, StoredRows):
             inputs = backend.empty(split.inputs.shape, kind)
             length = max(PIECE // split.inputs.shape[1], 1)
@@ -42,6 +43,11 @@ def on_device(split: Any, backend: Any, dtype: np.dtype[Any]) -> Any:
             inputs = backend.to_device(split.inputs.astype(kind, copy=False))
         arrays[place] = inputs
     return inputs
+
+
+def dtype_of_inputs(inputs: Any, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that inputs have on the device of a network of type `dtype`: bytes stay bytes."""
+    return np.dtype(np.uint8) if inputs.dtype == np.uint8 else dtype
 
 
 def lies_on(split: Any, backend: Any, dtype: np.dtype[Any]) -> bool:
@@ -246,7 +252,7 @@ class Resident:
     ) -> None:  # fmt: skip
         self.backend, self.order, self.batch = backend, order, batch
         self.inputs = on_device(split, backend, dtype)
-        self.labels = backend.to_device(targets, kind_of(targets, dtype))
+        self.labels = backend.to_device(targets, dtype_of_targets(targets, dtype))
         self.weights = None if weights is None else backend.to_device(weights, dtype)
         self.epochs = 1 + -(-steps * batch // order.examples)
         self.ring = backend.zeros(self.epochs * order.examples, np.int32)
@@ -285,8 +291,3 @@ class Resident:
                 self.ring[slot * examples :][: len(orders)] = self.backend.to_device(orders)
             self._loaded = epochs[-1]
             first = self._loaded + 1
-
-
-def kind_of(targets: np.ndarray, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type that targets have on the device."""
-    return np.dtype(np.int32) if targets.ndim == 1 else dtype

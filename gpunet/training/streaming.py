@@ -15,7 +15,8 @@ import numpy as np
 
 from gpunet.backend import readable
 from gpunet.data.stored import StoredRows
-from gpunet.training.batches import Order, Resident, Share, kind_of, lies_on, order_of
+from gpunet.network.evaluation import dtype_of_targets
+from gpunet.training.batches import Order, Resident, Share, dtype_of_inputs, lies_on, order_of
 from gpunet.training.memory import training_bytes
 from gpunet.training.ranks import ALONE, Ranks
 from gpunet.training.recipe import Recipe
@@ -54,12 +55,12 @@ class Streamed:
         steps: int,
     ) -> None:
         self.order, self.batch, self._steps = order, batch, steps
-        kind = split.inputs.dtype if split.inputs.dtype == np.uint8 else dtype
+        kind = dtype_of_inputs(split.inputs, dtype)
         columns = split.inputs.shape[1]
         self.ahead = max(PART // (batch * columns * kind.itemsize), 1)
         rows = self.ahead * batch
         self._arrays = [split.inputs, targets, *([] if weights is None else [weights])]
-        kinds = [kind, kind_of(targets, dtype), dtype]
+        kinds = [kind, dtype_of_targets(targets, dtype), dtype]
         shapes = [((rows, *array.shape[1:]), kind) for array, kind in zip(self._arrays, kinds, strict=False)]
         self._staging = backend.staging(PARTS, shapes)
         self.inputs, self.labels, *rest = self._staging.arrays
