@@ -137,13 +137,12 @@ def evaluate(
         raise DataError("there are no examples to evaluate.")
     labels = targets_of(model, split)
     backend, xp = model.backend, model.backend.xp
-    wide = np.float64 if model.dtype == np.float64 else np.float32
     shared = ranks is not None and 1 < ranks.size <= len(labels)
     mine, joined = (ranks.share(len(labels)), ranks.joined) if shared else (slice(0, len(labels)), None)
     count = mine.stop - mine.start
     measured = Measurement(chosen(model.preparation.task, metrics), backend, joined)
     with backend.use(), np.errstate(over="ignore", invalid="ignore"):  # what overflows shows in the loss
-        losses, predictions = xp.empty(count, wide), []
+        losses, predictions = xp.empty(count, model.dtype), []
         step = max(CHUNK, LOGITS // model.outputs)
         for start in range(0, count, step):
             part = slice(mine.start + start, min(mine.start + start + step, mine.stop))

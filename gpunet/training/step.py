@@ -102,8 +102,7 @@ class TrainingStep:
             self.workspaces = [
                 layer.workspace(backend, batch, True, mode.fused, mode.precision, rows.start) for layer in model.layers
             ]
-            wide = np.float64 if model.dtype == np.float64 else np.float32
-            self.losses = backend.zeros(batch, wide)
+            self.losses = backend.zeros(batch, model.dtype)
             self.partial_sums = backend.empty(PARTIAL_SUMS, np.float64)
             self.network = self._fused() if mode.fused else None
             self._ready = {want_losses: list(self.operations(want_losses)) for want_losses in (False, True)}
