@@ -183,9 +183,9 @@ def _branches(networks: Sequence[Any]) -> Iterator[Ready]:
         if others:
             yield in_turn(*bind([network.network for network in (one, *others)]))
         elif one.mode.fused or len(groups) == 1:
-            yield functools.partial(one.capture, 1)
+            yield one.run_operations
         else:
-            yield cublas.beside(next(numbers), functools.partial(one.capture, 1))
+            yield cublas.beside(next(numbers), one.run_operations)
 
 
 def _repeat(step: Ready, count: int) -> None:
@@ -224,7 +224,7 @@ class StepGraph:
             DeviceError: the steps cannot be captured, and a graph was asked for.
         """
         if self._pause:
-            network.capture(1)
+            network.run_operations()
             self._pause -= 1
             return 1
         try:

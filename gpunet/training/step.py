@@ -207,7 +207,8 @@ class TrainingStep:
             state=self.optimizer_state[0].base if self.optimizer_state else None,
         )  # fmt: skip
 
-    def _run_operations(self, want_losses: bool = True) -> None:
+    def run_operations(self, want_losses: bool = True) -> None:
+        """Ask for a step, for a graph, or for whoever counts it in `done`."""
         for run in self._ready[want_losses]:
             run()
 
@@ -227,7 +228,7 @@ class TrainingStep:
     def _launch(self, count: int, want_losses: bool) -> int:
         if self._graph is not None:
             return self._graph.launch(self, count)
-        self._run_operations(want_losses)
+        self.run_operations(want_losses)
         return 1
 
     def warm_up(self, metrics: Sequence[Metric]) -> None:
@@ -275,11 +276,6 @@ class TrainingStep:
                 return min(free, goal - 1 - self.done)
             self.penalty = penalty(self.model.flat, self.model.weight_count, self.recipe.l2, self.recipe.l1)
         return free
-
-    def capture(self, count: int) -> None:
-        """Ask for `count` steps, for a graph, or for whoever counts them in `done`."""
-        for _ in range(count):
-            self._run_operations()
 
     @property
     def order(self) -> Order:
