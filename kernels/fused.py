@@ -22,16 +22,20 @@ from gpunet.kernels.build import Ready, launch, one_line, raw, types
 from gpunet.kernels.dropout import threshold
 from gpunet.kernels.losses import group_size
 
-#: What the kernels know of a network, by the C type. `sums` are the partial sums of the first product; `ring`,
-#: `columns` and `label_columns` the lengths of `order` and of the rows of `images` and `labels`; `size` the number of
-#: parameters; `width` that of coefficients of a step; from `source` on the encoding of tables (see encoding.py).
+#: What the kernels know of the encoding of tables (see encoding.py), by the C type.
+ENCODING = {
+    "source": "const int*", "kind": "const int*", "fill": "const REAL*", "shift": "const REAL*",
+    "factor": "const REAL*", "low": "const REAL*", "high": "const REAL*",
+}  # fmt: skip
+#: And of a network. `sums` are the partial sums of the first product; `ring`, `columns` and `label_columns` the lengths
+#: of `order` and of the rows of `images` and `labels`; `size` the number of parameters; `width` that of coefficients of
+#: a step.
 NETWORK = {
     "images": "const IMAGE*", "labels": "const LABEL*", "weights": "const REAL*", "order": "const int*",
     "ring": "int64", "columns": "int64", "label_columns": "int64", "scale": "double", "control": "int64*",
     "targets": "LABEL*", "batch_weights": "REAL*", "total_weight": "REAL*", "sums": "REAL*", "losses": "REAL*",
     "parameters": "REAL*", "gradients": "REAL*", "state": "REAL*", "size": "int64", "width": "int64",
-    "l2": "double", "l1": "double", "source": "const int*", "kind": "const int*", "fill": "const REAL*",
-    "shift": "const REAL*", "factor": "const REAL*", "low": "const REAL*", "high": "const REAL*",
+    "l2": "double", "l1": "double", **ENCODING,
 }  # fmt: skip
 #: And of a layer: `weights` and `bias` are places in the parameters, the tables their coefficients or none where they
 #: are frozen, `kind` the number of the activation among those of the network; then dropout, and `first`, which of the
@@ -129,7 +133,7 @@ class Network:
             "label_columns": 1 if labels.ndim == 1 else labels.shape[1], "size": len(parameters),
             "width": next(table.shape[1] for table in tables if table is not None),
             "l2": l2 if penalises else 0.0, "l1": l1 if penalises else 0.0,
-            **{name: getattr(encoding, name, None) for name in list(NETWORK)[list(NETWORK).index("source") :]},
+            **{name: getattr(encoding, name, None) for name in ENCODING},
         }  # fmt: skip
         self.arrays = fields, layers  # they live as long as their addresses are in use
         self.record, self.itemsize = _packed(NETWORK, fields), parameters.dtype.itemsize
