@@ -62,15 +62,15 @@ class Activation:
             raise UsageError(f'activation {self.name!r}: saves must be "output" or "input", not {self.saves!r}.')
 
     def cuda_functions(self, suffix: str = "") -> str:
-        """The two device functions `activate` and `derivative`, as CUDA source over the type ACC.
+        """The two device functions `activate` and `derivative`, as a line of CUDA source over the type ACC.
 
         `derivative` takes f(x) or x, whichever the activation saves.
         """
         kept = "y" if self.saves == "output" else "x"
         forward, derivative = one_line(self.cuda_forward), one_line(self.cuda_derivative)
         return (
-            f"__device__ __forceinline__ ACC activate{suffix}(ACC x) {{ return {forward}; }}\n"
-            f"__device__ __forceinline__ ACC derivative{suffix}(ACC {kept}) {{ return {derivative}; }}\n"
+            f"__device__ __forceinline__ ACC activate{suffix}(ACC x) {{ return {forward}; }} "
+            f"__device__ __forceinline__ ACC derivative{suffix}(ACC {kept}) {{ return {derivative}; }} "
         )
 
 

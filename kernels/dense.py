@@ -155,7 +155,7 @@ def _dense_backward_cuda(
     rows, columns = below.delta.shape
     kernel = raw(
         "times_derivative.cu", "times_derivative", *types(REAL=below.delta.dtype),
-        ("DERIVATIVE", below.activation.cuda_functions().replace("\n", " ")),
+        ("DERIVATIVE", below.activation.cuda_functions()),
     )  # fmt: skip
     times_derivative = launch(
         kernel, *by_column(rows, columns),

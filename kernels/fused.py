@@ -182,7 +182,7 @@ def functions(kinds: Sequence[Activation]) -> str:
     backward = "".join(f"if (kind == {k}) return derivative_{k}({saved[k]}); " for k in range(1, len(kinds)))
     text += f"__device__ __forceinline__ ACC activate(int kind, ACC x) {{ {forward}return activate_0(x); }} "
     text += "__device__ __forceinline__ ACC derivative(int kind, ACC x, ACC y) "
-    return (text + f"{{ {backward}return derivative_0({saved[0]}); }}").replace("\n", " ")
+    return text + f"{{ {backward}return derivative_0({saved[0]}); }}"
 
 
 def bind(networks: Sequence[Network]) -> list[Ready]:

@@ -219,8 +219,8 @@ def describe(source: str) -> str:
     defines = dict(re.findall(r"^#define (\w+)(?:\([^)]*\))? (.*)$", source, re.MULTILINE))
     parts = []
     for name, activation in gn.ACTIVATIONS.items():
-        texts = [activation.cuda_functions(suffix).replace("\n", " ") for suffix in ("", "_0")]
-        if any(text in source.replace("\n", " ") for text in texts):
+        texts = [activation.cuda_functions(suffix) for suffix in ("", "_0")]
+        if any(text in source for text in texts):
             parts.append(name)
     for name, loss in gn.LOSSES.items():
         if defines.get("LOSS_VALUE") == f"({getattr(loss(), 'cuda_value', None)})":

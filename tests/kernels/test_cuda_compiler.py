@@ -48,7 +48,7 @@ SOURCES = [
     ("elementwise_loss.cuh fused_head.cu", network(DOUBLE, SOFT, **SQUARED, GROUP=256, FUNCTIONS=FUNCTIONS)),
     ("fused_gradients.cu", network(FLOAT, LABELS, **RULE, UPDATES=1)),
     ("fused_gradients.cu", network(DOUBLE, SOFT, **RULE, UPDATES=0)),
-    ("times_derivative.cu", {**FLOAT, "DERIVATIVE": gn.ACTIVATIONS["tanh"].cuda_functions().replace("\n", " ")}),
+    ("times_derivative.cu", {**FLOAT, "DERIVATIVE": gn.ACTIVATIONS["tanh"].cuda_functions()}),
     ("column_sum.cu", FLOAT),
     ("elementwise_loss.cuh loss.cu", {**FLOAT, **LABELS, **SQUARED, "GROUP": 1}),
     ("elementwise_loss.cuh loss.cu", {**DOUBLE, **SOFT, **SQUARED, "GROUP": 8}),
