@@ -257,7 +257,7 @@ class _Finder:
             raise DataError(f"{folder} has {some(_names(found))} but no train-images file to go with it.")
         for split, files in found.items():
             inputs, targets = _both(folder, split, files)
-            images, labels = self.inputs([inputs]), read_idx(targets)
+            images, labels = self.behind([inputs], self.arrays_in([inputs])), read_idx(targets)
             if len(images) != len(labels):
                 raise DataError(
                     f"{inputs} has {len(images):,} images but {targets.name} {len(labels):,} labels; they belong to "
@@ -276,17 +276,31 @@ class _Finder:
             raise DataError(f"{folder} has {some(_names(found))} but no training arrays, such as X_train.npy.")
         for split, files in found.items():
             inputs, targets = _both(folder, split, files)
-            pairs[split] = (self.inputs([inputs]), _read_array(targets))
+            pairs[split] = (self.behind([inputs], self.arrays_in([inputs])), _read_array(targets))
         return self.arrays(name, pairs, aside, folder)
 
-    def inputs(self, paths: list[Path]) -> Any:
-        """The arrays in some files behind each other; large ones stay there."""
+    def arrays_in(self, paths: list[Path]) -> list[Any]:
+        """The arrays in some files; large ones stay there (`MappedArray`)."""
         if sum(path.stat().st_size for path in paths) >= stored.LARGE:
             mapped = [_map_array(path) for path in paths]
             if all(array is not None for array in mapped):
-                return stored.StoredRows(mapped, progress=self.progress)  # type: ignore[arg-type]
-        arrays = [_read_array(path) for path in paths]
-        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+                return mapped
+        return [_read_array(path) for path in paths]
+
+    def behind(self, paths: list[Path], arrays: list[Any]) -> Any:
+        """The arrays in these files behind each other, as one."""
+        first = arrays[0]
+        if isinstance(first, stored.MappedArray):
+            return stored.StoredRows(arrays, progress=self.progress)
+        if len(arrays) == 1:
+            return first
+        for path, array in zip(paths, arrays, strict=True):
+            if array.shape[1:] != first.shape[1:]:
+                raise DataError(
+                    f"{path} holds rows of shape {array.shape[1:]} and {paths[0]} of shape {first.shape[1:]}; they do "
+                    "not fit."
+                )
+        return np.concatenate(arrays)
 
     def pattern(self, pattern: Path) -> Dataset:
         """The arrays in the files that a pattern matches, and the targets to them: in files of those names, or in
@@ -310,11 +324,14 @@ class _Finder:
                     f"{pattern} matches {len(inputs)} files of {split} inputs, with {len(targets)} of targets to them; "
                     "call them as in X-0.npy and y-0.npy, or say --target 'labels-*.npy'."
                 )
-            labels = [_read_array(path) for path in targets]
-            pairs[split] = (self.inputs(inputs), np.concatenate(labels))
-            for path, given, length in zip(inputs, targets, map(len, labels), strict=True):
-                if (count := _length(path)) != length:
-                    raise DataError(f"{path} has {count:,} rows and {given} {length:,}; they do not fit.")
+            labels, arrays = [_read_array(path) for path in targets], self.arrays_in(inputs)
+            for path, array in zip((*inputs, *targets), (*arrays, *labels), strict=True):
+                if not array.shape:
+                    raise DataError(f"{path} holds a single number and no rows.")
+            pairs[split] = (self.behind(inputs, arrays), self.behind(targets, labels))
+            for path, array, given, label in zip(inputs, arrays, targets, labels, strict=True):
+                if len(array) != len(label):
+                    raise DataError(f"{path} has {len(array):,} rows and {given} {len(label):,}; they do not fit.")
         if "train" not in pairs:
             raise DataError(f"{pattern} matches no training arrays, such as X-train-0.npy.")
         self.options = dataclasses.replace(self.options, target=None)
@@ -545,10 +562,6 @@ def matching(pattern: Path) -> list[Path]:
     return sorted(
         (path for path in found if path.is_file()), key=lambda path: [*map(natural, re.split(r"(\d+)", str(path)))]
     )
-
-
-def _length(path: Path) -> int:
-    return len(_map_array(path) or _read_array(path))
 
 
 def _in_shape(path: Path, images: Any, size: tuple[int, int]) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import mmap
 import os
 from collections.abc import Callable, Sequence
@@ -46,13 +47,15 @@ class MappedArray:
         sources: the files that it stands for.
 
     Raises:
-        DataError: the file cannot be mapped, or is shorter than that.
+        DataError: the file cannot be mapped, is shorter than that, or the array has no rows.
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, file: Any = None) -> None:
         self.path, self.dtype, self.shape, self._offset = path, np.dtype(dtype), shape, offset
         self.sources = [path]
-        count = int(np.prod(shape, dtype=np.int64))
+        if not shape:
+            raise DataError(f"{path} holds a single number and no rows.")
+        count = math.prod(shape)
         try:
             self._file = open(path, "rb") if file is None else file  # noqa: SIM115 - open as long as the array is
             stored = os.fstat(self._file.fileno()).st_size

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.data import stored
-from gpunet.data.idx import write_idx
+from gpunet.data import folders, stored
+from gpunet.data.idx import read_idx, write_idx
 from gpunet.data.npy import map_npy
 from gpunet.data.stored import StoredRows
 
@@ -126,6 +126,34 @@ def test_several_files_by_a_pattern(tmp_path: Path, rng: np.random.Generator) ->
     np.save(tmp_path / "X-4.npy", images[:3, :2])
     with pytest.raises(gn.DataError, match=r"holds uint8 of shape \(2,\) and .* uint8 of shape \(4,\)"):
         gn.load_dataset(str(tmp_path / "[Xy]-*.npy"))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [
+        (np.ones((3, 5)), np.arange(3), r"X-1.npy holds rows of shape \(5,\) and .*X-0.npy of shape \(4,\); they do"),
+        (np.array(2.0), np.arange(3), "X-1.npy holds a single number and no rows"),
+        (np.ones((3, 4)), np.array(2), "y-1.npy holds a single number and no rows"),
+    ],
+)
+def test_files_of_a_pattern_that_do_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: np.ndarray, labels: np.ndarray, said: str
+) -> None:
+    monkeypatch.setattr(stored, "LARGE", 1 << 28)
+    for name, array in {"X-0": np.ones((3, 4)), "y-0": np.arange(3), "X-1": images, "y-1": labels}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    with pytest.raises(gn.DataError, match=said):
+        gn.load_dataset(str(tmp_path / "*.npy"))
+
+
+def test_each_file_of_a_pattern_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2):
+        write_idx(tmp_path / f"images-{number}-idx2-ubyte.gz", np.ones((3, 4), np.uint8))
+        write_idx(tmp_path / f"labels-{number}-idx1-ubyte.gz", np.arange(3, dtype=np.uint8))
+    found: list[str] = []
+    monkeypatch.setattr(folders, "read_idx", lambda path: found.append(path.name) or read_idx(path))
+    assert len(gn.load_dataset(str(tmp_path / "*.gz")).train) == 6
+    assert len(found) == len(set(found)) == 4
 
 
 def test_what_is_wrong_in_a_large_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
