@@ -36,7 +36,7 @@ from gpunet.data.idx import map_idx, read_idx
 from gpunet.data.npy import map_npy, npz_names, read_npy, read_npz
 from gpunet.data.photos import MAX_BYTES, fit_pictures, read_pictures
 from gpunet.data.preparation import Preparation
-from gpunet.data.reader import BINARIES, TEXTS, is_table_file, read_table, suffix_of
+from gpunet.data.reader import BINARIES, PARQUET, TEXTS, is_table_file, read_table, suffix_of
 from gpunet.data.tables import DataOptions, apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
 from gpunet.files import expand
@@ -339,7 +339,7 @@ class _Finder:
 
     def parquet(self, pattern: Path, files: list[Path]) -> dict[str, Table]:
         """The tables in the files that a pattern matches, by split."""
-        if others := [path for path in files if suffix_of(path) not in (".parquet", ".pq")]:
+        if others := [path for path in files if suffix_of(path) not in PARQUET]:
             raise DataError(f"{pattern} matches {others[0].name}; of tables, several files have to be Parquet.")
         splits: dict[str, list[Path]] = {}
         for path in files:
@@ -362,10 +362,7 @@ class _Finder:
     def arrays(self, name: str, pairs: dict[str, Any], aside: list[tuple[str, str]], path: Path) -> Dataset:
         """The data set in arrays; classes numbered from 1 keep their numbers as names."""
         options = self.options
-        wrong = [each for each in options.given if each not in ("task", "image_size")]
-        if wrong and self.preparation is None:
-            option = "--" + wrong[0].replace("_", "-")
-            raise UsageError(f"{option} is for tables, and {path} holds arrays; leave it out.")
+        self.refuse(f"{path} holds arrays", ("task", "image_size"))
         train = np.asarray(pairs["train"][1])
         given = self.preparation
         task = given.task if given is not None else options.task
@@ -392,10 +389,15 @@ class _Finder:
             return self.tables(path.name, {"train": as_table(found)}, [])
         if not isinstance(found, Dataset):
             raise DataError(f"{path}: its reader gave {type(found).__name__}, and neither a Dataset nor a table.")
-        if self.options.given and self.preparation is None:
-            option = "--" + self.options.given[0].replace("_", "-")
-            raise UsageError(f"{option} is for tables, and the reader of {path} makes a data set; leave it out.")
+        self.refuse(f"the reader of {path} makes a data set")
         return found
+
+    def refuse(self, why: str, but: tuple[str, ...] = ()) -> None:
+        """Refuse options that are for tables, all `but` those of these names."""
+        wrong = [each for each in self.options.given if each not in but]
+        if wrong and self.preparation is None:
+            option = "--" + wrong[0].replace("_", "-")
+            raise UsageError(f"{option} is for tables, and {why}; leave it out.")
 
     # ---- pictures
 
@@ -413,7 +415,7 @@ class _Finder:
                 continue
             by_class[split] = _images_by_class(folder)
         given = self.preparation
-        names = sorted(by_class["train"], key=lambda each: (0, int(each), each) if each.isdecimal() else (1, 0, each))
+        names = sorted(by_class["train"], key=natural)
         if given is not None and given.class_names is not None:
             names = list(given.class_names)
         if not by_class["train"]:

@@ -20,7 +20,7 @@ from gpunet.backend import readable
 from gpunet.data.columns import Column, Table, from_arrow, import_arrow
 from gpunet.data.download import cache_dir
 from gpunet.data.preparation import Preparation
-from gpunet.data.reader import suffix_of, unreadable
+from gpunet.data.reader import PARQUET, suffix_of, unreadable
 from gpunet.data.stored import MappedArray, Progress, StoredRows
 from gpunet.errors import DataError
 
@@ -34,7 +34,7 @@ KEPT = 2
 
 def is_large(paths: Sequence[Path]) -> bool:
     """Whether files are Parquet, and too large to be read whole."""
-    if any(suffix_of(path) not in (".parquet", ".pq") for path in paths):
+    if any(suffix_of(path) not in PARQUET for path in paths):
         return False
     facts = [_open(path).metadata for path in paths]
     return sum(each.num_rows * each.num_columns * 8 for each in facts) >= LARGE

@@ -24,8 +24,9 @@ from gpunet.errors import DataError
 
 #: Suffixes of text; each may be followed by .gz.
 TEXTS = (".csv", ".tsv", ".tab", ".txt", ".data")
-#: Suffixes of tables that say their own types.
-BINARIES = (".parquet", ".pq", ".feather", ".arrow", ".ipc")
+#: Suffixes of tables that say their own types, Parquet among them.
+PARQUET = (".parquet", ".pq")
+BINARIES = (*PARQUET, ".feather", ".arrow", ".ipc")
 #: What a cell without a value is written as.
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "NULL", "null", "?", "#N/A")
 #: Bytes of text that are looked at to find out how a file is written.
@@ -126,7 +127,7 @@ def names_of(path: Path) -> list[str]:
     if suffix_of(path) not in BINARIES:
         return _Text(path).layout.names
     try:
-        if suffix_of(path) in (".parquet", ".pq"):
+        if suffix_of(path) in PARQUET:
             import_arrow("reading a table")
             import pyarrow.parquet as parquet
 
@@ -487,7 +488,7 @@ def unreadable(path: Path, error: Exception) -> DataError:
 def _whole_binary(path: Path) -> Any:
     import_arrow("reading a table")
     try:
-        if suffix_of(path) in (".parquet", ".pq"):
+        if suffix_of(path) in PARQUET:
             import pyarrow.parquet as parquet
 
             return parquet.read_table(path)
@@ -501,7 +502,7 @@ def _whole_binary(path: Path) -> Any:
 def _binary_parts(path: Path, types: Mapping[str, str]) -> Iterator[Table]:
     import_arrow("reading a table")
     try:
-        if suffix_of(path) in (".parquet", ".pq"):
+        if suffix_of(path) in PARQUET:
             import pyarrow.parquet as parquet
 
             with parquet.ParquetFile(path) as file:
