@@ -133,12 +133,11 @@ def _bins_by_validation(settings: Settings, trials: Callable[[int, int, Mapping[
         whole = build_dataset(settings.with_changes(bins=bins, validation="none", early_stopping=None))
         parts = min(PARTS, len(whole.train))
         judges = math.ceil(JUDGES * parts / len(whole.train))
-        folds = whole.folds(parts, settings.seed)[:judges]
-        count = len(folds)
+        count = min(parts, judges)
         found: list[float] = []
-        for data in folds:
+        for number in range(1, count + 1):
             tell(len(losses) * count + len(found), 2 * count, {})
-            found.append(_trial_loss(settings, data))
+            found.append(_trial_loss(settings, whole.fold(number, parts, settings.seed)))
         losses[bins] = sum(found)
     tell(2 * count, 2 * count, {bins: loss / count for bins, loss in losses.items()})
     return min(losses, key=lambda bins: losses[bins])
