@@ -102,9 +102,16 @@ def json_iteration(line: str) -> int | None:
 
 def as_json(values: dict[str, Any]) -> str:
     """One line of JSON; a number that is not finite, which JSON does not know, becomes null."""
-    return json.dumps(
-        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}
-    )
+    return json.dumps(finite(values))
+
+
+def finite(value: Any) -> Any:
+    """A value as JSON can hold it: a number in it that is not finite is None."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Log(Callback):

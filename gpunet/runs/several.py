@@ -11,8 +11,6 @@ The run's folder holds
 from __future__ import annotations
 
 import datetime
-import json
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from gpunet.network.ensemble import single
 from gpunet.runs import config as run_config
 from gpunet.runs.folder import TIMING, RunFolder, located
 from gpunet.runs.initial import begin_from
+from gpunet.runs.logs import as_json, finite
 from gpunet.runs.recording import Recording
 from gpunet.runs.settings import Settings, build_model, build_trainer, check_data, hold_out
 from gpunet.training.folds import EnsembleTraining, parts_of
@@ -257,18 +256,9 @@ def conclude(
     diverged = {str(number): str(each) for number, each in enumerate(results, 1) if isinstance(each, Exception)}
     if diverged:
         told["failed"] = diverged
-    told = _finite(told)
+    told = finite(told)
     if folder is not None:
         found.ensemble.save(folder.model)
         for path, names in ((folder.timings, {"event", *TIMING}), (folder.metrics, told.keys() - TIMING)):
-            write_atomic(path, f"{json.dumps({name: told[name] for name in told if name in names})}\n".encode())
+            write_atomic(path, f"{as_json({name: told[name] for name in told if name in names})}\n".encode())
     return told
-
-
-def _finite(value: Any) -> Any:
-    """As JSON can hold it: a number that is none is None."""
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
