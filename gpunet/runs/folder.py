@@ -121,14 +121,7 @@ class RunFolder:
             return folder  # rank 0 keeps the run
         recording = Recording(checkpoint_every, checkpoint_seconds, keep, tuple(log))
         logs = recording.logs(folder.path)
-        config = {
-            "command": list(sys.argv if command is None else command),
-            "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            **({} if settings is None else {"settings": located(settings, trainer).to_dict()}),
-            "recording": recording.to_dict(),
-            **run_config.describe(trainer),
-        }
-        folder.create(config, force)
+        folder.create(new_config(trainer, settings, recording, sys.argv if command is None else command), force)
         folder._keep(trainer, recording, logs)
         return folder
 
@@ -383,7 +376,21 @@ def _last_result(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("event") == "result" else None
 
 
-def located(settings: Settings, trainer: Trainer) -> Settings:
+def new_config(
+    trainer: Trainer, settings: Settings | None, recording: Recording, command: Sequence[str], **more: Any
+) -> dict[str, Any]:
+    """What config.json says of a run that begins now, `more` among it."""
+    return {
+        "command": list(command),
+        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        **more,
+        **({} if settings is None else {"settings": _located(settings, trainer).to_dict()}),
+        "recording": recording.to_dict(),
+        **run_config.describe(trainer),
+    }
+
+
+def _located(settings: Settings, trainer: Trainer) -> Settings:
     """Settings that mean the same wherever they are read: nothing is left to a default, and the paths are absolute."""
     changes: dict[str, Any] = {"device": trainer.backend.device, "distributed": None}
     if trainer.recipe.shuffle == "chunks":  # which may have been chosen by the memory that this machine has

@@ -10,7 +10,6 @@ The run's folder holds
 
 from __future__ import annotations
 
-import datetime
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +21,7 @@ from gpunet.data.dataset import Dataset
 from gpunet.errors import CheckpointError, TrainingDiverged, UsageError
 from gpunet.files import write_atomic
 from gpunet.network.ensemble import single
-from gpunet.runs import config as run_config
-from gpunet.runs.folder import TIMING, RunFolder, located
+from gpunet.runs.folder import TIMING, RunFolder, new_config
 from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import as_json, finite
 from gpunet.runs.recording import Recording
@@ -154,15 +152,8 @@ def start(
         CheckpointError: there is a run already, or the folder cannot be made or written.
     """
     folder = RunFolder(path)
-    config = {
-        "command": list(command),
-        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "networks": {"kind": several.kind, "count": several.count},
-        "settings": located(settings, trainers[0]).to_dict(),
-        "recording": Recording(**kept).to_dict(),
-        **run_config.describe(trainers[0]),
-    }
-    folder.create(config, force)
+    networks = {"kind": several.kind, "count": several.count}
+    folder.create(new_config(trainers[0], settings, Recording(**kept), command, networks=networks), force)
     folder.metrics.touch()
     for member, trainer, own in zip(folder.members(several.count), trainers, each, strict=True):
         RunFolder.start(member.path, trainer, own, command=command, **kept)

@@ -66,6 +66,7 @@ def test_a_group_is_held_out_as_a_whole(count: int, seed: int, held: int) -> Non
     assert sorted(person for part in parts for person in part) == sorted(set(groups))
     for fold, part in zip(folds, parts, strict=True):
         assert not of(fold.train) & part
+    assert [of(whole.fold(number + 1, count, seed).validation) for number in range(count)] == parts
     told = [len(fold.validation) for fold in folds]  # type: ignore[arg-type]
     assert max(told) - min(told) <= sizes.max()
     apart = whole.hold_out(held, seed)
