@@ -88,11 +88,12 @@ def train(
     for log in kept.get("log", ()):
         if ":" in log:
             raise UsageError(f"--log {log}: each network has a log of its own in the run's folder; leave the path out.")
-    each = networks.settings(settings, whole)
+    parts = networks.parts(settings, whole)
+    each = networks.settings(settings, parts)
     trainers, taken = several.build_trainers(each, whole, backend)
     if not quiet and (not json or display.can_redraw(sys.stderr)):
         rows = header(each[0], trainers[0].data, backend, losses)
-        rows += [("networks", networks.told(settings, whole)), *steps_row(trainers[0])]
+        rows += [("networks", networks.told(settings, parts)), *steps_row(trainers[0])]
         rows += [("begin with", taken)] if taken else []
         display.pairs(rows, stderr=json, width=11)
         display.write("", stderr=json)
@@ -111,7 +112,7 @@ def train(
         folder = several.start(out, networks, settings, trainers, each, command, force, **kept)
     try:
         results = _run(trainers, found, folder, json, quiet)
-        metrics, parts = trainers[0].metrics, networks.parts(settings, whole)
+        metrics = trainers[0].metrics
         told = several.conclude(networks, results, whole, parts, metrics, folder)
     finally:
         if folder is not None:

@@ -69,6 +69,10 @@ class Several:
     def parts(self, settings: Settings, data: Dataset) -> int:
         """Of how many parts of the data each network holds out another; 0 where all see the same.
 
+        Args:
+            settings: those of all.
+            data: the data before anything is held out.
+
         Raises:
             UsageError: the settings say what to hold out otherwise, or it is too much.
         """
@@ -88,14 +92,13 @@ class Several:
         except UsageError as error:
             raise UsageError(f"--validation {held:g}: {error}") from None
 
-    def settings(self, settings: Settings, data: Dataset) -> list[Settings]:
+    def settings(self, settings: Settings, parts: int) -> list[Settings]:
         """The settings of each network: the seeds of an ensemble count up, and so do the parts that are held out.
 
         Args:
             settings: those of all.
-            data: the data before anything is held out.
+            parts: how many there are, as `parts` says.
         """
-        parts = self.parts(settings, data)
         found = []
         for number in range(self.count):
             changes: dict[str, Any] = {"validation": f"{number % parts + 1}of{parts}"} if parts else {}
@@ -104,9 +107,8 @@ class Several:
             found.append(settings.with_changes(**changes))
         return found
 
-    def told(self, settings: Settings, data: Dataset) -> str:
+    def told(self, settings: Settings, parts: int) -> str:
         """In what the networks differ, for a header."""
-        parts = self.parts(settings, data)
         if self.kind == "folds":
             return f"{self.count}, each with another fold of {self.count} held out"
         seeds = f"seeds {settings.seed} to {settings.seed + self.count - 1}"
