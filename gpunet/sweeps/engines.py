@@ -97,12 +97,17 @@ class Cluster(Engine):
     def __init__(self, jobs: int, address: str) -> None:
         self._data: tuple[Any, Any] = (None, None)  # a data set, and what stands for it on the cluster
 
-    def _sent(self, data: Any) -> Any:
-        if data is not None and self._data[0] is not data:
-            self._data = (data, self._send(data))
-        return self._data[1]
+    def submit(self, call: Call) -> Any:  # noqa: D102
+        if call.data is not None and self._data[0] is not call.data:
+            self._data = (call.data, self._send(call.data))
+        return self._submit(dataclasses.replace(call, data=None), self._data[1])
 
     def _send(self, data: Any) -> Any:
+        """Have a data set on the cluster; what stands for it there."""
+        raise NotImplementedError
+
+    def _submit(self, call: Call, data: Any) -> Any:
+        """Take a trial without its data, and what stands for those, if it has any of its own."""
         raise NotImplementedError
 
 
@@ -151,10 +156,9 @@ class Dask(Cluster):
         self._local = True
         return cluster
 
-    def submit(self, call: Call) -> Any:  # noqa: D102
-        data, bare = self._sent(call.data), dataclasses.replace(call, data=None)
+    def _submit(self, call: Call, data: Any) -> Any:
         key = f"gpunet-{call.key}-{uuid.uuid4().hex}"
-        return self._client.submit(_run, bare, entries_of(call.given), data, self._local, key=key, pure=False)
+        return self._client.submit(_run, call, entries_of(call.given), data, self._local, key=key, pure=False)
 
     def _send(self, data: Any) -> Any:
         import dask
@@ -219,11 +223,10 @@ class Ray(Cluster):
                 raise UsageError(f"--backend ray:{address}: {told}") from None
         self._run = self._ray.remote(_run)
 
-    def submit(self, call: Call) -> Any:  # noqa: D102
-        data, bare = self._sent(call.data), dataclasses.replace(call, data=None)
+    def _submit(self, call: Call, data: Any) -> Any:
         # One trial has a GPU of its own, which is the first that it sees.
         options = {"num_cpus": 1} if call.device == "cpu" else {"num_cpus": 1, "num_gpus": 1}
-        return self._run.options(**options).remote(bare, entries_of(call.given), data)
+        return self._run.options(**options).remote(call, entries_of(call.given), data)
 
     def _send(self, data: Any) -> Any:
         return self._ray.put(data)
