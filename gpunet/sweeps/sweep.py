@@ -282,8 +282,8 @@ class Sweep:
         result = Result.from_dict(told)
         if parameters:
             # The model first: a result that is written down has its model.
-            model = build_model(trial.settings, self._cached_data(trial.settings), get_backend("cpu"))
             data = self._cached_data(trial.settings)
+            model = build_model(trial.settings, data, get_backend("cpu"))
             model.preparation = data.preparation
             for index, values in enumerate(parameters):
                 model.set_parameter(index, values)
