@@ -125,7 +125,8 @@ class Sweep:
             chosen = list(grids.draws(checked, count, base.seed) if drawn else grids.combinations(checked))
             self.trials = self._trials(chosen, progress)
             self.examples, self.total = self.trials, len(self.trials)
-            self._open()
+            self._make_folder()
+            self._read()
 
     # --- a search by Optuna ----------------------------------------------------------------------------
 
@@ -247,16 +248,16 @@ class Sweep:
         return [trial for trial in self.trials if trial.key not in self.results]
 
     @property
+    def _ahead(self) -> list[Trial]:
+        """Trials like those that are still to be run; of a search, what it can ask for."""
+        return self.missing if self.search is None else self.examples
+
+    @property
     def left(self) -> int:
         """How many trials have no result yet, those among them that were not asked for yet."""
         return len(self.missing) + (0 if self.search is None else max(self.total - len(self.search), 0))
 
     # --- the folder ------------------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        """Make the folder, or take the results that it holds."""
-        self._make_folder()
-        self._read()
 
     def _make_folder(self) -> None:
         results = self.folder / "results.jsonl"
@@ -311,9 +312,8 @@ class Sweep:
 
     def room(self) -> int:
         """How many of the missing trials fit side by side on their CUDA device; 1 on the CPU or on several devices."""
-        work = self.missing if self.search is None else self.examples
-        devices = {self.device(trial) for trial in work}
-        return room(work, devices.pop(), self.own_data, self.left) if len(devices) == 1 else 1
+        devices = {self.device(trial) for trial in self._ahead}
+        return room(self._ahead, devices.pop(), self.own_data, self.left) if len(devices) == 1 else 1
 
     def run(self, jobs: int = 1, backend: str = "loky", together: int = 1) -> Iterator[Result]:
         """Run the missing trials and yield each result as it comes, after it was written to the folder.
@@ -342,7 +342,7 @@ class Sweep:
             raise UsageError(f"together is several networks in this process; leave out it or the backend {backend}.")
         if backend != "loky" and self.search is not None:
             raise UsageError(f"a search by Optuna runs on this machine; leave out the backend {backend}.")
-        for device in {self.device(trial) for trial in (self.missing if self.search is None else self.examples)}:
+        for device in {self.device(trial) for trial in self._ahead}:
             get_backend(device)  # a device that cannot be had is said now, and not by every worker
             if device != "cpu" and backend in ("multiprocessing", "threading") and jobs > 1:
                 raise UsageError(f"CUDA cannot be used in workers of the backend {backend}; take loky, or --jobs 1.")
@@ -375,9 +375,8 @@ class Sweep:
         for trial in self.missing if self.search is None else self._asked():
             trials[trial.key] = trial
             reporter = None
-            if self.search is not None and self.search.running(self._numbers[trial.key][0]):
-                metric = None if self.judge is None else self.judge.key
-                reporter = self.search.reporter(self._numbers[trial.key][0], metric)
+            if self.search is not None and self.search.running(number := self._numbers[trial.key][0]):
+                reporter = self.search.reporter(number, None if self.judge is None else self.judge.key)
             yield Call(trial.key, trial.settings.to_dict(), self.device(trial), self.own_data, reporter)
 
     # --- choosing --------------------------------------------------------------------------------------
