@@ -23,15 +23,6 @@ SMALL = {"hidden": "4", "iterations": 60, "batch_size": 20, "log_every": 60, "va
 GRID = {"lr": "0.0001..1", "activation": "relu,tanh", "hidden": [[4], [3, 3]], "batch_size": "5..40"}
 
 
-@pytest.fixture(scope="module")
-def data() -> gn.Dataset:
-    """Two blobs that a small network tells apart."""
-    rng = np.random.default_rng(1)
-    labels = rng.integers(0, 2, 300)
-    images = rng.normal(size=(300, 4)).astype(np.float32) + labels[:, None] * 1.5
-    return gn.Dataset.from_arrays(images[:200], labels[:200], images[200:], labels[200:], name="blobs")
-
-
 def told(results: Any) -> list[Any]:
     """Results without what a clock measured."""
     return [{**result.as_dict(), "train_seconds": 0} for result in results]

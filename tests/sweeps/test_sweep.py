@@ -19,16 +19,6 @@ from gpunet.sweeps import grids, lines
 from gpunet.sweeps.sweep import Sweep, sweep
 from gpunet.sweeps.trials import Spread
 
-
-@pytest.fixture(scope="module")
-def data() -> gn.Dataset:
-    """Two blobs that a small network tells apart."""
-    rng = np.random.default_rng(1)
-    labels = rng.integers(0, 2, 300)
-    images = rng.normal(size=(300, 4)).astype(np.float32) + labels[:, None] * 1.5
-    return gn.Dataset.from_arrays(images[:200], labels[:200], images[200:], labels[200:], name="blobs")
-
-
 SMALL = {"hidden": "4", "iterations": 30, "batch_size": 20, "log_every": 30, "device": "cpu"}
 
 
