@@ -172,10 +172,7 @@ class Ensemble(Predictor):
         for number, each in enumerate(described, 1):
             before = f"{number}."
             own = {name.removeprefix(before): array for name, array in arrays.items() if name.startswith(before)}
-            model = MLP.from_description(path, each, own, device, activations)
-            for index, name in enumerate(model.parameter_names):
-                model.set_parameter(index, own[name])
-            models.append(model)
+            models.append(MLP.from_description(path, each, own, device, activations))
         try:
             return cls(models)
         except UsageError as error:

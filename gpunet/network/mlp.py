@@ -368,12 +368,8 @@ class MLP(Predictor):
             advice = f"one is kept with: gpunet train --out {path}"
             raise CheckpointError(f"{path}: there is no such run or model; {advice}")
         arrays, facts = container.read(path, container.MODEL)
-        model = cls.from_description(
-            path, facts, arrays, get_backend("cpu" if backend is None else backend), activations
-        )
-        for index, name in enumerate(model.parameter_names):
-            model.set_parameter(index, arrays[name])
-        return model
+        device = get_backend("cpu" if backend is None else backend)
+        return cls.from_description(path, facts, arrays, device, activations)
 
     @classmethod
     @checked
@@ -441,12 +437,16 @@ class MLP(Predictor):
         backend: Backend,
         activations: Mapping[str, Activation] | None = None,
     ) -> MLP:
-        """The model that a file describes (see `model_file.parse`); its parameters are still to be set."""
+        """The model that a file describes (see `model_file.parse`); its parameters are those of `arrays`, if given."""
         description = model_file.parse(path, facts, arrays, activations)
         try:
-            return cls(**description.arguments, backend=backend)
+            model = cls(**description.arguments, backend=backend)
         except (GpunetError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise CheckpointError(f"{path}: the model cannot be built as it is described: {error}") from None
+        if arrays is not None:
+            for index, name in enumerate(model.parameter_names):
+                model.set_parameter(index, arrays[name])
+        return model
 
 
 def _layout(sizes: list[int]) -> list[tuple[int, int, int, tuple[int, ...]]]:
