@@ -66,12 +66,11 @@ class Ensemble(Predictor):
         self.dtype = np.result_type(*(model.dtype for model in self.models))
         self._preparation = first.preparation
         targets = [model.preparation.targets for model in self.models]
-        if targets[0] is not None and all(each is not None and each.low for each in targets):
-            low, high = (
-                choose([getattr(each, name) for each in targets], axis=0)
-                for name, choose in (("low", np.min), ("high", np.max))
-            )
-            wide = dataclasses.replace(targets[0], low=tuple(low.tolist()), high=tuple(high.tolist()))
+        limited = [each for each in targets if each is not None and each.low]
+        if len(limited) == len(targets):
+            low = np.min([each.low for each in limited], axis=0)
+            high = np.max([each.high for each in limited], axis=0)
+            wide = dataclasses.replace(limited[0], low=tuple(low.tolist()), high=tuple(high.tolist()))
             self._preparation = first.preparation.with_changes(targets=wide)
 
     def __repr__(self) -> str:
