@@ -82,11 +82,15 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
 
 
 def kind_of(path: str | os.PathLike[str]) -> str | None:
-    """Which kind of file it is, or None for a file that `read` would refuse."""
+    """Which kind its header says that a file is, without a look at the tensors; None where it cannot be read."""
     path = Path(path)
     try:
-        return _description(path, "model", _parse(path, "model", _content(path))[1]).get("format")
-    except (OSError, CheckpointError):
+        if not path.is_file():  # a pipe would have it wait
+            return None
+        with path.open("rb") as stream:
+            header = stream.read(min(int.from_bytes(stream.read(8), "little"), MAX_HEADER))
+        return _description(path, "model", _metadata(header)).get("format")
+    except (OSError, ValueError, RecursionError, CheckpointError):
         return None
 
 
@@ -106,14 +110,20 @@ def _parse(path: Path, what: str, content: bytes) -> tuple[dict[str, np.ndarray]
     from safetensors.numpy import load
 
     try:
-        header = json.loads(content[8 : 8 + length])
+        metadata = _metadata(content[8 : 8 + length])
         arrays = load(content)
     except MemoryError:
         raise
     except Exception:  # safetensors has an error class of its own; what it cannot read it may refuse in any way
         raise CheckpointError(f"{path}: the {what} is damaged, it cannot be read as safetensors.") from None
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    return arrays, metadata if isinstance(metadata, dict) else {}
+    return arrays, metadata
+
+
+def _metadata(header: bytes) -> dict[str, str]:
+    """The metadata in the header of a safetensors file."""
+    told = json.loads(header)
+    metadata = told.get("__metadata__") if isinstance(told, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _description(path: Path, what: str, metadata: dict[str, str]) -> dict[str, Any]:

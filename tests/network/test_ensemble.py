@@ -88,6 +88,17 @@ def test_one_file_holds_all_members(x: np.ndarray, tmp_path: Path) -> None:
     assert (again.forward(x) == ensemble.forward(x)).all()
     with pytest.raises(gn.errors.CheckpointError, match="this is an ensemble and not a model"):
         gn.MLP.load(path)
+    whole = path.read_bytes()
+    for content, words in (
+        (whole[:-1] + bytes([whole[-1] ^ 1]), "the ensemble is damaged, its checksum"),
+        (whole[:-8], "the ensemble is damaged, it cannot be read"),
+        (whole[:100], "this is no model"),
+        (whole[:5], "this is no model"),
+        (b"", "this is no model"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(gn.errors.CheckpointError, match=words):
+            gn.load_model(path)
     ensemble.models[0].save(path)
     assert isinstance(gn.load_model(path), gn.MLP)
     with pytest.raises(gn.errors.CheckpointError, match="this is a model and not an ensemble"):
