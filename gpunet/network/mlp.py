@@ -229,7 +229,7 @@ class MLP(Predictor):
     @property
     def input_scale(self) -> float:
         """What inputs of an integer dtype are multiplied with on the way in."""
-        return self.preparation.input_scale
+        return super().input_scale
 
     @input_scale.setter
     def input_scale(self, scale: float) -> None:
@@ -238,8 +238,7 @@ class MLP(Predictor):
     @property
     def class_names(self) -> list[str] | Any:
         """The classes (or labels) of the data that it was trained on, or None."""
-        names = self.preparation.class_names
-        return None if names is None else list(names)
+        return super().class_names
 
     @class_names.setter
     def class_names(self, names: Sequence[str] | None) -> None:
@@ -249,7 +248,7 @@ class MLP(Predictor):
     @property
     def image_shape(self) -> tuple[int, ...] | None:
         """The shape of the images that it was trained on, or None."""
-        return self.preparation.image_shape
+        return super().image_shape
 
     @image_shape.setter
     def image_shape(self, shape: tuple[int, ...] | None) -> None:
