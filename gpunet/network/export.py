@@ -18,6 +18,7 @@ from gpunet.data.preparation import Targets
 from gpunet.errors import MissingExtra, UsageError
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.encoding import EQUAL, MISSING, SMOOTH, Encoding
+from gpunet.network.ensemble import Ensemble
 from gpunet.version import __version__
 
 #: Version of the ONNX operators, and of the file format that goes with it.
@@ -69,11 +70,10 @@ def to_onnx(model: Any, *, pixels: bool = False) -> Any:
         raise MissingExtra("onnx", "onnx", "writing an ONNX file") from None
     graph = Graph()
     encoding = model.preparation.encoding()
-    members = getattr(model, "models", None)
-    if members is None:
-        _logits(graph, model, pixels, name="logits")
+    if isinstance(model, Ensemble):
+        _joined(graph, model, [_logits(graph, member, pixels, f"{i}.") for i, member in enumerate(model.models, 1)])
     else:
-        _joined(graph, model, [_logits(graph, member, pixels, f"{i}.") for i, member in enumerate(members, 1)])
+        _logits(graph, model, pixels, name="logits")
     outputs = [helper.make_tensor_value_info(name, kind, ["n", *shape]) for name, kind, shape in _answers(graph, model)]
     kind = TensorProto.UINT8 if pixels else TensorProto.FLOAT
     body = helper.make_graph(
@@ -148,7 +148,7 @@ def _answers(graph: Graph, model: Any) -> Iterator[tuple[str, int, list[int]]]:
         yield "class", TensorProto.INT64, []
 
 
-def _joined(graph: Graph, ensemble: Any, logits: list[str]) -> None:
+def _joined(graph: Graph, ensemble: Ensemble, logits: list[str]) -> None:
     """The logits of an ensemble out of those of its members (see `Ensemble.forward`)."""
     output = ensemble.loss.output
     if output == "softmax":
@@ -233,7 +233,7 @@ def _probabilities(graph: Graph, model: Any) -> None:
 def facts(model: Any) -> dict[str, Any]:
     """What a program that uses the model has to know beside its weights."""
     return {
-        **({} if hasattr(model, "models") else {"activations": [each.name for each in model.activations]}),
+        **({} if isinstance(model, Ensemble) else {"activations": [each.name for each in model.activations]}),
         "output": model.loss.output,
         "input_scale": model.input_scale,
         "image_shape": None if model.image_shape is None else list(model.image_shape),
@@ -302,7 +302,7 @@ def export(model: Any, path: str | os.PathLike[str], *, pixels: bool = False) ->
     from gpunet.files import write_atomic
 
     if check_format(path) == ".npz":
-        if hasattr(model, "models"):
+        if isinstance(model, Ensemble):
             raise UsageError(f"{os.fspath(path)}: an ensemble is exported as .onnx; a .npz file holds one network.")
         if pixels:
             raise UsageError(f"{os.fspath(path)}: only an ONNX graph can scale pixels; an .npz file holds no graph.")
