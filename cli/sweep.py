@@ -383,7 +383,7 @@ def _conclude(sweep: Sweep, chosen: Row, tested: bool, json: bool) -> None:
         return
     display.table(*cells(sweep, sweep.rows(), display.room(), chosen))
     display.line()
-    what = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in chosen.varied.items()) or "these settings"
+    what = chosen.named() or "these settings"
     verdict = f"chosen by {sweep.judged.replace('_', ' ')}: {what} ({validation})"
     display.line(verdict)
     if tested and test is not None:

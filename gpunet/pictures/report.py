@@ -10,7 +10,7 @@ from __future__ import annotations
 import html as html_module
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -115,19 +115,14 @@ def of_sweep(sweep: Sweep) -> str:
         DataError: the sweep has no results.
     """
     picture = SweepPicture(sweep)
-    common = {name: value for name, value in sweep.trials[0].settings.to_dict().items() if name not in sweep.varying}
-    rows = [
-        (name.replace("_", " "), _text(_shown(value)))
-        for name, value in common.items()
-        if value is not None and name != "seed"
-    ]
-    varied = max(picture.rows, key=picture.merit).varied
-    best = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in varied.items())
+    apart = {*sweep.varying, "seed"}
+    common = {name: value for name, value in sweep.trials[0].settings.to_dict().items() if name not in apart}
+    best = max(picture.rows, key=picture.merit).named()
     lead = f"{len(sweep.results):,} runs on {sweep.trials[0].settings.data}. "
     lead += f"Best on validation data: {best}." if best else "Nothing but the seed varies."
     sections = [
         _section(picture.name, picture.heading, picture.html()),
-        _section("settings", "What all runs have in common", _pairs(rows)),
+        _section("settings", "What all runs have in common", _values(common)),
     ]
     return _compared("A sweep", lead, sections)
 
@@ -262,15 +257,20 @@ def _settings(config: dict[str, Any]) -> list[str]:
     facts += [(name, _text(config[name])) for name in ("device", "platform") if name in config]
     facts += [(name, _text(version)) for name, version in config.get("versions", {}).items()]
     facts += [("data's checksum", f"<code>{_text(data['checksum'])}</code>")] if "checksum" in data else []
-    rows = [(name.replace("_", " "), _text(_shown(value))) for name, value in settings.items() if value is not None]
     repeat = (
         '<p class="muted">The run is repeated by <code>gpunet train --config config.json</code> with the config.json '
         "of its folder.</p>"
     )
     return [
         _section("made", "How it was made", _pairs(facts)),
-        _section("settings", "Settings", f"{_pairs(rows)}\n{repeat}"),
+        _section("settings", "Settings", f"{_values(settings)}\n{repeat}"),
     ]
+
+
+def _values(settings: Mapping[str, Any]) -> str:
+    """The settings that have a value."""
+    told = {name: value for name, value in settings.items() if value is not None}
+    return _pairs((name.replace("_", " "), _text(_shown(value))) for name, value in told.items())
 
 
 def _pairs(rows: Iterable[tuple[str, str]]) -> str:

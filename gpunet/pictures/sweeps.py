@@ -65,7 +65,7 @@ class SweepPicture(Picture):
             told.append(f"mean and deviation over {len(sweep.seeds)} seeds")
         panels: dict[str, list[Row]] = {}
         for row in self.rows:
-            panels.setdefault(_others(row, self.across), []).append(row)
+            panels.setdefault(row.named(self.across), []).append(row)
         if len(panels) > PANELS:
             told.append(f"the best {PANELS} of {len(panels)} combinations of the other settings")
             best = sorted(panels, key=lambda name: max(map(self.merit, panels[name])), reverse=True)[:PANELS]
@@ -206,13 +206,8 @@ def accuracies(sweep: Sweep, *, title: str | None = None) -> Any:
     return SweepPicture(sweep, title).figure()
 
 
-def _others(row: Row, across: str) -> str:
-    """The settings of a row but one."""
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in row.varied.items() if key != across)
-
-
 def _named(row: Row) -> str:
-    return _others(row, "") or "these settings"
+    return row.named() or "these settings"
 
 
 def _ticks(axes: Any, places: dict[str, float], numeric: bool, across: int) -> None:

@@ -130,6 +130,10 @@ class Row:
         self._results = results
         self._tests = tests
 
+    def named(self, without: str = "") -> str:
+        """The settings that differ within the sweep, but for one, in words: "lr 0.1, batch size 20"."""
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.varied.items() if name != without)
+
     @property
     def results(self) -> list[Result]:
         """The results that are there so far."""
