@@ -9,8 +9,9 @@ from typing import Any
 
 from gpunet.backend import get_backend
 from gpunet.cli import display
-from gpunet.data.dataset import Dataset, Split
+from gpunet.data.dataset import Dataset
 from gpunet.data.load import load_dataset
+from gpunet.data.split import Split
 from gpunet.errors import DataError, UsageError
 from gpunet.network.ensemble import Ensemble, load_model
 from gpunet.network.evaluation import Evaluation, evaluate

@@ -21,8 +21,9 @@ if not os.path.isdir(os.path.join(os.path.dirname(__file__), "kernels")):
 _NAMES = {
     "gpunet.backend": "Backend get_backend",
     "gpunet.data.catalog": "DATASETS",
-    "gpunet.data.dataset": "Dataset Split",
+    "gpunet.data.dataset": "Dataset",
     "gpunet.data.load": "load_dataset",
+    "gpunet.data.split": "Split",
     "gpunet.errors": "GpunetError TrainingDiverged UsageError",
     "gpunet.kernels.activations": "ACTIVATIONS Activation activation=from_functions",
     "gpunet.kernels.check": "check_activation check_loss",

@@ -4,8 +4,8 @@ from gpunet.backend import Backend as Backend
 from gpunet.backend import get_backend as get_backend
 from gpunet.data.catalog import DATASETS as DATASETS
 from gpunet.data.dataset import Dataset as Dataset
-from gpunet.data.dataset import Split as Split
 from gpunet.data.load import load_dataset as load_dataset
+from gpunet.data.split import Split as Split
 from gpunet.errors import CheckpointError as CheckpointError
 from gpunet.errors import DataError as DataError
 from gpunet.errors import DeviceError as DeviceError

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from gpunet.data.columns import Table, as_table
-from gpunet.data.dataset import Dataset, Split
+from gpunet.data.dataset import Dataset
 from gpunet.data.download import Progress, cache_dir, copy_proven, download, mirrors_first, sha256_of
 from gpunet.data.idx import read_idx
 from gpunet.data.preparation import Preparation
+from gpunet.data.split import Split
 from gpunet.data.tables import DataOptions, apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
 from gpunet.files import expand

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunet.data.arrays import as_weights, choose_task, natural
 from gpunet.data.columns import BOOLEAN, NUMBER, TEXT, TIME, Column, Table, some
-from gpunet.data.dataset import Dataset, Split, check_task
+from gpunet.data.dataset import Dataset
 from gpunet.data.parquet import StoredTable
 from gpunet.data.preparation import (
     Category,
@@ -28,6 +28,7 @@ from gpunet.data.preparation import (
     fit_targets,
     numbers_of,
 )
+from gpunet.data.split import Split, check_task
 from gpunet.data.stored import StoredRows
 from gpunet.errors import DataError, UsageError
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.data.arrays import as_flags, as_labels, as_values
-from gpunet.data.dataset import Split
+from gpunet.data.split import Split
 from gpunet.data.stored import StoredRows
 from gpunet.errors import DataError, UsageError
 from gpunet.kernels.losses import LOSSES, loss_step

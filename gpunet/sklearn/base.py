@@ -17,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 
 import gpunet.readers as read
 from gpunet.backend import Backend, as_numpy
-from gpunet.data.dataset import Dataset, Split
+from gpunet.data.dataset import Dataset
 from gpunet.data.preparation import Preparation
+from gpunet.data.split import Split
 from gpunet.errors import UsageError
 from gpunet.kernels.losses import Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD, Momentum, Nesterov, Optimizer

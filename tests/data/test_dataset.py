@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpunet.data.catalog import BUNDLED, DATASETS
-from gpunet.data.dataset import Dataset, Split
+from gpunet.data.dataset import Dataset
 from gpunet.data.idx import write_idx
 from gpunet.data.load import load_dataset
+from gpunet.data.split import Split
 from gpunet.errors import DataError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.data.dataset import Split
 from gpunet.data.preparation import (
     Category,
     Number,
@@ -21,6 +20,7 @@ from gpunet.data.preparation import (
     fit_number,
     fit_targets,
 )  # fmt: skip
+from gpunet.data.split import Split
 from gpunet.errors import CheckpointError, DataError, UsageError
 from gpunet.network import container
 
