@@ -15,7 +15,7 @@ from typing import IO, Any
 from gpunet.errors import DataError
 from gpunet.files import expand
 
-#: Called as progress(file name, bytes done, bytes total or None) while a file is fetched.
+#: Called as progress(file name, bytes done, bytes total or None) while a file is fetched, or all of it looked at.
 Progress = Callable[[str, int, "int | None"], None]
 
 MIRROR_VARIABLE = "GPUNET_MIRROR"
@@ -99,7 +99,7 @@ def download(
     *,
     sha256: str,
     size: int,
-    progress: Callable[[str, int, int | None], None] | None = None,
+    progress: Progress | None = None,
     timeout: float = TIMEOUT,
 ) -> Path:
     """Fetch one file to `target` from the first of the addresses that serves it right; kept if it is there.

@@ -52,11 +52,7 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
     path = Path(path)
     with _reading(path) as (stream, stored, packed):
         dtype, shape = _read_header(path, stream)
-        count = 1
-        for size in shape:
-            count *= size
-        payload = count * dtype.itemsize
-        header = 4 + 4 * len(shape)
+        header, payload = 4 + 4 * len(shape), math.prod(shape) * dtype.itemsize
         if payload > max_bytes:
             raise DataError(
                 f"{path} claims {_times(shape)} elements, {payload:,} bytes, more than the {max_bytes:,} that are "

@@ -7,6 +7,7 @@ that comes out of them is told as one of the file.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -76,9 +77,7 @@ def npz_names(path: str | os.PathLike[str]) -> list[str]:
                 continue
             with _reading(path, ".npz"):
                 shape, dtype = _header(archive, member)
-            size = dtype.itemsize
-            for length in shape:
-                size *= length
+            size = math.prod(shape) * dtype.itemsize
             if dtype.hasobject:
                 raise DataError(f"{path} holds pickled objects in {member.filename}, which are never loaded.")
             if size > member.file_size:

@@ -18,10 +18,10 @@ import numpy as np
 
 from gpunet.backend import readable
 from gpunet.data.columns import Column, Table, from_arrow, import_arrow
-from gpunet.data.download import cache_dir
+from gpunet.data.download import Progress, cache_dir
 from gpunet.data.preparation import Preparation
 from gpunet.data.reader import PARQUET, suffix_of, unreadable
-from gpunet.data.stored import MappedArray, Progress, StoredRows
+from gpunet.data.stored import MappedArray, StoredRows
 from gpunet.errors import DataError
 
 #: Tables of so many bytes, at 8 a cell, are not read whole.

@@ -11,12 +11,13 @@ import itertools
 import math
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpunet.data.download import Progress
 from gpunet.errors import DataError
 
 #: Arrays in files of at least so many bytes are mapped; smaller ones are read.
@@ -27,8 +28,6 @@ SAMPLES, SAMPLE = 64, 1 << 16
 PIECE = 1 << 24
 #: The share of the memory up to which the system is trusted to keep files in it.
 ROOM = 0.75
-
-Progress = Callable[[str, int, "int | None"], None]
 
 
 class MappedArray:
