@@ -54,7 +54,7 @@ def cuda_reason() -> str:
     return ""
 
 
-@pytest.fixture(params=["cpu", "cuda"])
+@pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.host), "cuda"])
 def backend(request: pytest.FixtureRequest) -> gn.Backend:
     """Each device in turn; skipped with the reason where it is not there."""
     if request.param == "cuda" and cuda_reason():

@@ -157,6 +157,7 @@ def test_warnings_of_numpy_are_not_shown():
     check(gpunet("train", "--init", "normal:stddev=3e38", "--device", "cpu"), 1, "finite")
 
 
+@pytest.mark.host
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted(number, code):
@@ -177,6 +178,7 @@ def test_interrupted(number, code):
     assert second == "Nothing was kept; with --out RUN the run could go on from here."
 
 
+@pytest.mark.host
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("module", ["typer", "gpunet.cli.train", "gpunet.runs.settings"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -200,6 +202,7 @@ def test_interrupted_while_it_starts(module, number, code):
     assert done.stdout == ""
 
 
+@pytest.mark.host
 @pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
 def test_outputs_that_are_closed(tmp_path):
     def closed(arguments: str, redirection: str) -> subprocess.CompletedProcess[str]:
@@ -213,6 +216,7 @@ def test_outputs_that_are_closed(tmp_path):
     assert closed("--version", ">&- 2>&- <&-").returncode == 1
 
 
+@pytest.mark.host
 @pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
 @pytest.mark.parametrize("options", ["", "--json"])
 def test_a_closed_pipe_ends_the_run_in_silence(options):
@@ -222,6 +226,7 @@ def test_a_closed_pipe_ends_the_run_in_silence(options):
     assert done.stderr == ""
 
 
+@pytest.mark.host
 def test_an_output_that_is_full():
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
@@ -239,6 +244,7 @@ def test_an_output_that_is_full():
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict", "cp1252"])
 def test_any_text_can_be_written_to_any_stream(tmp_path, encoding):
     folder = tmp_path / os.fsdecode(b"na\xffme")

@@ -16,6 +16,8 @@ from command_line import gpunet
 from gpunet.data import stored
 from gpunet.training import batches
 
+pytestmark = pytest.mark.host
+
 ALL_LARGE = """
 from gpunet.data import stored
 from gpunet.training import batches

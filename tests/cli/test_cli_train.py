@@ -14,6 +14,8 @@ import pytest
 import typer
 from command_line import environment
 
+pytestmark = pytest.mark.host
+
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: `gpunet` with any end.
 gpunet = functools.partial(command_line.gpunet, code=None)

@@ -390,6 +390,7 @@ def test_bundled_tables(name, tmp_path):
     refused(lambda: load_dataset(name, data_dir=tmp_path), "comes with the package", error=UsageError)
 
 
+@pytest.mark.host
 def test_bundled_tables_are_made_by_their_script(tmp_path):
     pytest.importorskip("sklearn")
     script = ROOT / "scripts" / "make_tables.py"

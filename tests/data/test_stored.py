@@ -16,6 +16,8 @@ from gpunet.data.idx import read_idx, write_idx
 from gpunet.data.npy import map_npy
 from gpunet.data.stored import StoredRows
 
+pytestmark = pytest.mark.host
+
 
 @pytest.fixture(autouse=True)
 def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:

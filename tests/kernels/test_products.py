@@ -10,6 +10,8 @@ import threadpoolctl
 
 from gpunet.kernels import products, threads
 
+pytestmark = pytest.mark.host
+
 
 class Pool:
     """Helpers that begin when they are told to."""

@@ -35,10 +35,13 @@ try:
     MPIRUN = _mpirun()
 except importlib.metadata.PackageNotFoundError:
     MPIRUN = shutil.which("mpirun")
-pytestmark = pytest.mark.skipif(
-    MPIRUN is None or importlib.util.find_spec("mpi4py") is None,
-    reason='MPI is not installed: pip install "gpunet[mpi]"',
-)
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(
+        MPIRUN is None or importlib.util.find_spec("mpi4py") is None,
+        reason='MPI is not installed: pip install "gpunet[mpi]"',
+    ),
+]
 
 
 def start(ranks: int, *words: object) -> subprocess.Popen[str]:

@@ -24,6 +24,8 @@ from gpunet.training.batches import Order, Share
 from gpunet.training.callbacks import Callback
 from gpunet.training.ranks import Ranks
 
+pytestmark = pytest.mark.host
+
 
 @dataclasses.dataclass
 class Table:

@@ -13,6 +13,8 @@ from gpunet.runs.settings import Settings, build_trainer
 from gpunet.training.ranks import ALONE
 from gpunet.training.recipe import Options, Recipe
 
+pytestmark = pytest.mark.host
+
 FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
 
 #: Another value than the default for every option.
