@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import math
 import os
 import sys
 import time
@@ -87,7 +86,7 @@ class Board:
         console = display.console(stderr=True)
         room = max(3, console.height - 5)
         if len(rows) > room:  # the best of those that are there, and nothing to scroll
-            rows = sorted(rows, key=lambda row: -merit(self._sweep, row))[:room]
+            rows = sorted(rows, key=self._sweep.merit, reverse=True)[:room]
         total = self._sweep.total
         done = total - self._sweep.left
         text = f"{done} of {total} runs"
@@ -95,14 +94,6 @@ class Board:
             left = (time.perf_counter() - self._began) / (done - self._before) * (total - done)
             text += f", {duration(left)} left"
         return display.drawn_table(*cells(self._sweep, rows, console.width), text, console.width)
-
-
-def merit(sweep: Sweep, row: Row) -> float:
-    """How good a row is by what the sweep chooses by; minus infinity where nothing is known yet."""
-    spread = row.spread(sweep.judged)
-    if spread is None:
-        return -math.inf
-    return -spread.mean if sweep.judge is None else sweep.judge.merit(spread.mean)
 
 
 def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) -> tuple[list[str], list[list[str]]]:

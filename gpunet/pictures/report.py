@@ -117,7 +117,7 @@ def of_sweep(sweep: Sweep) -> str:
     picture = SweepPicture(sweep)
     apart = {*sweep.varying, "seed"}
     common = {name: value for name, value in sweep.trials[0].settings.to_dict().items() if name not in apart}
-    best = max(picture.rows, key=picture.merit).named()
+    best = max(picture.rows, key=sweep.merit).named()
     lead = f"{len(sweep.results):,} runs on {sweep.trials[0].settings.data}. "
     lead += f"Best on validation data: {best}." if best else "Nothing but the seed varies."
     sections = [

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from gpunet.errors import DataError
-from gpunet.pictures.curves import falls
 from gpunet.pictures.picture import Canvas, Picture, metric_name
 from gpunet.pictures.style import COLOURS, GREY, legible, style, svg
 from gpunet.sweeps.sweep import Sweep
@@ -68,7 +67,7 @@ class SweepPicture(Picture):
             panels.setdefault(row.named(self.across), []).append(row)
         if len(panels) > PANELS:
             told.append(f"the best {PANELS} of {len(panels)} combinations of the other settings")
-            best = sorted(panels, key=lambda name: max(map(self.merit, panels[name])), reverse=True)[:PANELS]
+            best = sorted(panels, key=lambda name: max(map(sweep.merit, panels[name])), reverse=True)[:PANELS]
             panels = {name: rows for name, rows in panels.items() if name in best}
         self.panels = panels
         self.title = title or ", ".join(told)
@@ -189,11 +188,6 @@ class SweepPicture(Picture):
         found = row.spread(self.sweep.judged)
         assert found is not None
         return found.mean
-
-    def merit(self, row: Row) -> float:
-        """How good a row is, the higher the better."""
-        value = self._validation(row)
-        return -value if falls(self.key) else value
 
 
 def accuracies(sweep: Sweep, *, title: str | None = None) -> Any:

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -406,6 +407,13 @@ class Sweep:
         """The name of the same on the test set: test_accuracy."""
         return f"test_{self.judged.removeprefix('validation_')}"
 
+    def merit(self, row: Row) -> float:
+        """How good a row is by `judged`, the higher the better; minus infinity where nothing is known yet."""
+        spread = row.spread(self.judged)
+        if spread is None:
+            return -math.inf
+        return -spread.mean if self.judge is None else self.judge.merit(spread.mean)
+
     def choose(self) -> Row:
         """The row with the best mean of `judged` (of equals, the lower validation loss), written to the folder's
         choice.json.
@@ -415,17 +423,16 @@ class Sweep:
         Raises:
             DataError: no row is complete.
         """
-        judge, judged = self.judge, self.judged
+        judged = self.judged
         complete = [row for row in self.rows() if row.done and not (row.errors or row.pruned) and row.spread(judged)]
         if not complete:
             raise DataError("no settings came to the end with every seed, so there is nothing to choose from.")
 
-        def merit(row: Row) -> tuple[float, float]:
-            score, loss = row.spread(judged), row.spread("validation_loss")
-            assert score is not None
-            return -score.mean if judge is None else judge.merit(score.mean), -loss.mean if loss is not None else 0.0
+        def order(row: Row) -> tuple[float, float]:
+            loss = row.spread("validation_loss")
+            return self.merit(row), -loss.mean if loss is not None else 0.0
 
-        best = max(complete, key=merit)
+        best = max(complete, key=order)
         score = best.spread(judged)
         assert score is not None
         record = {
