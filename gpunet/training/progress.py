@@ -52,8 +52,7 @@ class ProgressBar(Callback):
 
     def on_start(self, trainer: Any) -> None:
         """Show the bar, if there is a terminal or a notebook to show it in."""
-        stream = sys.stderr if self._stream is None else self._stream
-        show = display() if self._stream is None else None
+        stream, show = _place(self._stream)
         if show is not None:
             self._drawing = _NotebookDrawing(trainer, show)
         elif can_redraw(stream):
@@ -103,8 +102,7 @@ class ProgressRows(Callback):
         self._due = 0.0
 
     def __enter__(self) -> ProgressRows:
-        stream = sys.stderr if self._stream is None else self._stream
-        show = display() if self._stream is None else None
+        stream, show = _place(self._stream)
         if show is not None:
             self._shown = show(self.table(NOTEBOOK_ROWS), display_id=True)
         elif can_redraw(stream):
@@ -168,6 +166,11 @@ class ProgressRows(Callback):
             return float(metric.merit((validation.validation_metrics or {})[metric.key]))
         record = self._records.get(id(trainer))
         return -math.inf if record is None else float(metric.merit(record.metrics[metric.key]))
+
+
+def _place(stream: Any) -> tuple[Any, Callable[..., Any] | None]:
+    """The stream to draw on, and what draws in a notebook: None outside of one, or where a stream is given."""
+    return (sys.stderr, display()) if stream is None else (stream, None)
 
 
 def told(metrics: Mapping[str, float]) -> str:
