@@ -50,7 +50,8 @@ class CrossValidation:
         return Ensemble([result.model for result in self.results])
 
     def __repr__(self) -> str:
-        told = (f"{name}={mean:.4g} ±{self.deviation[name]:.2g}" for name, mean in self.mean.items())
+        deviation = self.deviation
+        told = (f"{name}={mean:.4g} ±{deviation[name]:.2g}" for name, mean in self.mean.items())
         return f"CrossValidation({len(self.results)} folds: {', '.join(told)})"
 
 
