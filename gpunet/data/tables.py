@@ -137,12 +137,7 @@ def load_tables(name: str, tables: dict[str, Table], options: DataOptions) -> Da
         )
     roles = choose_roles(train, options)
     facts = [*train.facts, *roles.facts]
-    parts = {}
-    for split, table in tables.items():
-        if split != "train" and (absent := [target for target in roles.targets if target not in table]):
-            facts.append(("left aside", f"{Path(table.name).name}, which has no column {some(absent)}"))
-            continue
-        parts[split] = _labelled(table, roles.targets, facts)
+    parts = _with_targets(tables, roles.targets, facts)
     task, how = _task(parts["train"], roles, options)
     facts.append(("target", f"{some(roles.targets)}{how}"))
     if "test" not in parts and options.test is not None:
@@ -163,14 +158,7 @@ def apply_tables(
     """
     targets = list(preparation.target_names)
     facts: list[tuple[str, str]] = []
-    parts = {}
-    for split, table in tables.items():
-        if absent := [target for target in targets if target not in table]:
-            if split == "train":
-                raise DataError(f"{table.name} has no column {some(absent)}, so there is nothing to compare with.")
-            facts.append(("left aside", f"{Path(table.name).name}, which has no column {some(absent)}"))
-            continue
-        parts[split] = _labelled(table, targets, facts)
+    parts = _with_targets(tables, targets, facts)
     options = options or DataOptions(test=None)
     group, weight = (
         _one_column(option, column, parts["train"])
@@ -364,6 +352,19 @@ def _all_different(column: Column) -> bool:
 
 
 # ---- rows and splits
+
+
+def _with_targets(tables: dict[str, Table], targets: Sequence[str], facts: list[tuple[str, str]]) -> dict[str, Table]:
+    """The tables that have the target columns, with the rows that have a target; split name -> table."""
+    parts = {}
+    for split, table in tables.items():
+        if absent := [target for target in targets if target not in table]:
+            if split == "train":
+                raise DataError(f"{table.name} has no column {some(absent)}, so there is nothing to compare with.")
+            facts.append(("left aside", f"{Path(table.name).name}, which has no column {some(absent)}"))
+            continue
+        parts[split] = _labelled(table, targets, facts)
+    return parts
 
 
 def _labelled(table: Table, targets: Sequence[str], facts: list[tuple[str, str]]) -> Table:
