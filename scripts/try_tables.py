@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import gpunet as gn
-from gpunet.data.tables import INDEX_NAMES, TARGET_NAMES
+from gpunet.data.roles import INDEX_NAMES, TARGET_NAMES
 from gpunet.runs.settings import build_dataset, build_model, build_trainer
 
 

@@ -17,9 +17,10 @@ from gpunet.data.columns import Table, as_table
 from gpunet.data.dataset import Dataset
 from gpunet.data.download import Progress, cache_dir, copy_proven, download, mirrors_first, sha256_of
 from gpunet.data.idx import read_idx
+from gpunet.data.options import DataOptions
 from gpunet.data.preparation import Preparation
 from gpunet.data.split import Split
-from gpunet.data.tables import DataOptions, apply_tables, load_tables
+from gpunet.data.tables import apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
 from gpunet.files import expand
 from gpunet.registry import Registry

@@ -34,10 +34,11 @@ from gpunet.data.dataset import Dataset, assemble
 from gpunet.data.download import Progress
 from gpunet.data.idx import map_idx, read_idx
 from gpunet.data.npy import map_npy, npz_names, read_npy, read_npz
+from gpunet.data.options import DataOptions
 from gpunet.data.photos import MAX_BYTES, fit_pictures, read_pictures
 from gpunet.data.preparation import Preparation
 from gpunet.data.reader import BINARIES, PARQUET, TEXTS, is_table_file, read_table, suffix_of
-from gpunet.data.tables import DataOptions, apply_tables, load_tables
+from gpunet.data.tables import apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
 from gpunet.files import expand
 from gpunet.registry import Registry

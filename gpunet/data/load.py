@@ -12,8 +12,9 @@ from gpunet.data.columns import as_table, is_table
 from gpunet.data.dataset import Dataset
 from gpunet.data.download import Progress
 from gpunet.data.folders import load_path, matching
+from gpunet.data.options import DataOptions
 from gpunet.data.preparation import Preparation
-from gpunet.data.tables import DataOptions, apply_tables, load_tables
+from gpunet.data.tables import apply_tables, load_tables
 from gpunet.errors import DataError, UsageError
 from gpunet.files import expand
 from gpunet.keywords import unknown

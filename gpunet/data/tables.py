@@ -1,126 +1,39 @@
-"""Tables as data sets: which column is the target, which are features, of what task they are, and how they are split.
+"""Tables as data sets: how they are split, and what is fitted on their training rows.
 
-Nothing is guessed in silence: what was taken for what is said in `Dataset.facts`, and where two readings are possible
-the table is refused with the option that settles it.
+Nothing is guessed in silence: what was taken for what (see `roles.py`) is said in `Dataset.facts`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
-from gpunet.data.arrays import as_weights, choose_task, natural
-from gpunet.data.columns import BOOLEAN, NUMBER, TEXT, TIME, Column, Table, some
+from gpunet.data.arrays import as_weights, natural
+from gpunet.data.columns import BOOLEAN, NUMBER, TEXT, Column, Table, some
 from gpunet.data.dataset import Dataset
+from gpunet.data.options import TEST, DataOptions
 from gpunet.data.parquet import StoredTable
 from gpunet.data.preparation import (
     Category,
     Number,
     Preparation,
     are_bytes,
-    check_scale,
     fit_category,
     fit_number,
     fit_targets,
     numbers_of,
 )
-from gpunet.data.split import Split, check_task
+from gpunet.data.roles import PIXEL, Roles, choose_roles, one_column, task_of_targets
+from gpunet.data.split import Split
 from gpunet.data.stored import StoredRows
 from gpunet.errors import DataError, UsageError
 
-#: Names by which a column is known as the target, in lower case.
-TARGET_NAMES = (
-    "target", "targets", "label", "labels", "class", "classes", "y", "species", "outcome", "response", "diagnosis",
-    "digit",
-)  # fmt: skip
-#: Names of a first column that counts the rows, beside none at all.
-INDEX_NAMES = ("", "unnamed: 0", "rownames", "index")
-#: The share of a table without a test split that is kept for testing.
-TEST = 0.2
 #: Texts of more different values than this are no categories.
 MOST_CATEGORIES = 1000
 #: Columns that hold a square picture of at least this side are pixels, where they are bytes that reach the upper half.
 SMALLEST_SIDE = 5
-
-_PIXEL = re.compile(r"(pixel|px|pix)[-_. ]?\d+|\d+x\d+", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """How data of one's own is to be read.
-
-    Attributes:
-        target: the target columns, by name or by position from 0 (negative from the end); None to find it.
-        features: the columns that are inputs, the same way; None for all others.
-        drop: columns to leave out.
-        task: "auto", "classification", "multi-label" or "regression".
-        scale: "auto", "standard", "robust", "minmax", "none" or "pixels".
-        test: the share of the rows that is kept for testing where there is no test split; None for none.
-        group: a column; rows of one value of it go to the same split, and it is no feature.
-        weight: a column with a sample weight for each row, which is no feature.
-        image_size: (rows, columns) of pictures, or of the pixels in a row.
-        missing: "impute", or "flag" for one more feature where values are missing.
-        bins: of the piecewise-linear encoding of numbers; 0 for none.
-        clip: whether ("on", "off") predictions of a regression are clipped to the range of the training targets.
-    """
-
-    target: tuple[str, ...] | None = None
-    features: tuple[str, ...] | None = None
-    drop: tuple[str, ...] = ()
-    task: str = "auto"
-    scale: str = "auto"
-    test: float | None = TEST
-    group: str | None = None
-    weight: str | None = None
-    image_size: tuple[int, int] | None = None
-    missing: str = "impute"
-    bins: int = 0
-    clip: bool | str = False
-
-    def __post_init__(self) -> None:
-        if self.task != "auto":
-            check_task(self.task)
-        check_scale(self.scale)
-        if self.missing not in ("impute", "flag"):
-            raise UsageError(f'missing must be "impute" or "flag", not {self.missing!r}.')
-        if self.test is not None and not 0 < self.test < 1:
-            raise UsageError(f"test is a fraction above 0 and below 1, or None, not {self.test!r}.")
-        if self.clip in ("on", "off"):
-            object.__setattr__(self, "clip", self.clip == "on")
-        for name in ("target", "features", "drop"):
-            value = getattr(self, name)
-            if isinstance(value, (str, int)):
-                object.__setattr__(self, name, (str(value),))
-            elif value is not None:
-                object.__setattr__(self, name, tuple(map(str, value)))
-
-    @property
-    def given(self) -> list[str]:
-        """The names of those that are not as they are by default."""
-        return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
-
-
-@dataclass
-class Roles:
-    """What the columns of a table are.
-
-    Attributes:
-        targets: names of the target columns.
-        features: names of the features.
-        group: the name of the group column, or None.
-        weight: the name of the column of sample weights, or None.
-        facts: what was taken for what, as labels and texts.
-    """
-
-    targets: list[str]
-    features: list[str]
-    group: str | None = None
-    weight: str | None = None
-    facts: list[tuple[str, str]] = field(default_factory=list)
 
 
 def load_tables(name: str, tables: dict[str, Table], options: DataOptions) -> Dataset:
@@ -138,7 +51,7 @@ def load_tables(name: str, tables: dict[str, Table], options: DataOptions) -> Da
     roles = choose_roles(train, options)
     facts = [*train.facts, *roles.facts]
     parts = _with_targets(tables, roles.targets, facts)
-    task, how = _task(parts["train"], roles, options)
+    task, how = task_of_targets(parts["train"], roles, options)
     facts.append(("target", f"{some(roles.targets)}{how}"))
     if "test" not in parts and options.test is not None:
         parts.update(_with_test(parts["train"], roles, task, options.test, facts))
@@ -161,7 +74,7 @@ def apply_tables(
     parts = _with_targets(tables, targets, facts)
     options = options or DataOptions(test=None)
     group, weight = (
-        _one_column(option, column, parts["train"])
+        one_column(option, column, parts["train"])
         for option, column in (("--group", options.group), ("--weight", options.weight))
     )
     roles = Roles(targets, [], group, weight)
@@ -243,114 +156,6 @@ def _as_one_dtype(splits: dict[str, Split], preparation: Preparation) -> None:
                 split.inputs = split.inputs.astype(np.float32) * np.float32(preparation.input_scale)
 
 
-# ---- what the columns are
-
-
-def find_columns(option: str, given: Sequence[str], table: Table) -> list[str]:
-    """The names of columns given by name or by position; a column of that name wins.
-
-    Raises:
-        UsageError: there is no such column.
-    """
-    found = []
-    for each in given:
-        names = table.names
-        if each in names:
-            found.append(each)
-        elif re.fullmatch(r"-?\d+", each) and -len(names) <= int(each) < len(names):
-            found.append(names[int(each)])
-        else:
-            raise UsageError(f"{option}: {table.name} has no column {each}; it has {some(names)}.")
-    return list(dict.fromkeys(found))
-
-
-def choose_roles(table: Table, options: DataOptions) -> Roles:
-    """Which columns are target and features.
-
-    Raises:
-        DataError: there is no telling; the columns are listed.
-        UsageError: an option names a column that is not there.
-    """
-    facts: list[tuple[str, str]] = []
-    if not table.header:
-        facts.append(("header", "none; columns are named by their position, from 0"))
-    drop = find_columns("--drop", options.drop, table)
-    group = _one_column("--group", options.group, table)
-    weight = _one_column("--weight", options.weight, table)
-    apart = [name for name in (group, weight) if name is not None]
-    wanted = find_columns("--features", options.features, table) if options.features is not None else None
-    first = table.columns[0]
-    counts = first.kind == NUMBER and _counts_rows(first)
-    asked = first.name in (*drop, *(options.target or ()))
-    if wanted is None and not asked and first.name.lower() in INDEX_NAMES and (counts or _all_different(first)):
-        drop.append(first.name)
-        facts.append(("index", "the first column, which counts or names the rows, is no feature"))
-    if options.target is not None:
-        targets = find_columns("--target", options.target, table)
-    else:
-        targets = [_find_target(table.without([*drop, *apart]), table)]
-    names = wanted if wanted is not None else [n for n in table.names if n not in drop]
-    features = [name for name in names if name not in (*targets, *apart, *drop)]
-    for column in (table[name] for name in features):
-        if column.kind in (NUMBER, TIME):
-            numbers_of(table, column)  # which refuses what is not finite
-        elif column.kind == TEXT and (~column.not_numbers() & ~column.missing).sum() * 2 > (~column.missing).sum():
-            numbers_of(table, column)  # nearly all are numbers: the sentence says which one is not
-        if column.kind == NUMBER and _counts_rows(column):
-            facts.append(("look at", f"{column.name}, which counts the rows; --drop {column.name} leaves it out"))
-    if not features:
-        raise DataError(f"{table.name} has no features beside the target {some(targets)}.")
-    if weight is not None:
-        facts.append(("weights", f"{weight}, of each row"))
-    return Roles(targets, features, group, weight, facts)
-
-
-def _one_column(option: str, given: str | None, table: Table) -> str | None:
-    return None if given is None else find_columns(option, [given], table)[0]
-
-
-def _find_target(candidates: Table, table: Table) -> str:
-    named = [column.name for column in candidates.columns if column.name.lower() in TARGET_NAMES]
-    if len(named) != 1:  # beside columns that are named as pixels, a single other one is the target
-        others = [name for name in candidates.names if not _PIXEL.fullmatch(name)]
-        named = others if len(others) == 1 and len(candidates.columns) > 2 else named
-    if len(named) == 1:
-        return named[0]
-    if not named and table.classes is not None:
-        return table.names[-1]
-    if not named and not table.header and candidates.columns:
-        ends = {column.name: column for column in (candidates.columns[0], candidates.columns[-1])}
-        fitting = [name for name, column in ends.items() if _can_be_classes(column)]
-        if len(fitting) == 1:
-            return fitting[0]
-    why = f"{some(named)} may each be the target" if named else "which column is the target is not said"
-    raise DataError(
-        f"{table.name}: {why}; name it with --target COLUMN. The columns are {some(candidates.names or table.names)}."
-    )
-
-
-def _can_be_classes(column: Column) -> bool:
-    """Whether an end column of a table without names can only be one of classes."""
-    if column.kind in (TEXT, BOOLEAN):
-        return column.kind == BOOLEAN or 1 < len(column.texts) <= len(column) // 2
-    if column.kind != NUMBER or column.missing.any() or len(np.unique(column.values[:10_000])) < 2:
-        return False
-    try:
-        return choose_task(column.values, several=True) == "classification"
-    except DataError:
-        return False
-
-
-def _counts_rows(column: Column) -> bool:
-    """Whether a column of numbers counts the rows, from any number on."""
-    values = column.values
-    return len(values) > 1 and bool((np.diff(values) == 1).all())
-
-
-def _all_different(column: Column) -> bool:
-    return column.kind == TEXT and len(column.texts) == len(column) and not column.missing.any()
-
-
 # ---- rows and splits
 
 
@@ -413,66 +218,6 @@ def _with_test(table: Table, roles: Roles, task: str, share: float, facts: list[
         )
     facts.append(("test", f"{share:.0%} {how}, drawn at random; --test gives another share, or none"))
     return {"train": table.take(np.flatnonzero(~held)), "test": table.take(np.flatnonzero(held))}
-
-
-def _task(table: Table, roles: Roles, options: DataOptions) -> tuple[str, str]:
-    """The task, and how the target was read, in a few words."""
-    columns = [table[name] for name in roles.targets]
-    names = some(roles.targets)
-    task = options.task
-    texts = [column.name for column in columns if column.kind in (TEXT, BOOLEAN)]
-    if task == "auto":
-        if len(columns) == 1:
-            task = _task_of_one(table, columns[0])
-        elif all(_is_flag(column) for column in columns):
-            task = "multi-label"
-        elif not texts:
-            task = "regression"
-        else:
-            raise DataError(
-                f"{table.name}: the targets {names} are texts and numbers together; several targets are all 0 or 1, or "
-                "all numbers."
-            )
-    if task == "classification":
-        if len(columns) > 1:
-            raise UsageError(f"--target: classes are in a single column, and {names} are {len(columns)}.")
-        if columns[0].kind == TIME:
-            raise UsageError(f"--task: the target {names} is a time, which is no class.")
-        count = len(np.unique(columns[0].as_text().values))
-        if count < 2:
-            raise DataError(f"{table.name}: the target {names} is the same in all rows.")
-        return task, f", {count} classes"
-    if task == "multi-label":
-        if wrong := [column.name for column in columns if not _is_flag(column)]:
-            raise UsageError(f"--task: several labels are 0 or 1 in each row, and {some(wrong)} is not.")
-        return task, f", {len(columns)} labels"
-    for column in columns:
-        if column.kind == BOOLEAN or column.not_numbers().any():
-            raise UsageError(f"--task: the target {column.name} is no number in all rows, so there is no regression.")
-        if len(np.unique(column.as_numbers())) < 2:
-            raise DataError(f"{table.name}: the target {column.name} is the same in all rows.")
-    return task, ", a number to be predicted" if len(columns) == 1 else ", numbers to be predicted"
-
-
-def _task_of_one(table: Table, column: Column) -> str:
-    if column.kind in (TEXT, BOOLEAN):
-        if column.kind == TEXT and len(column.texts) > len(column) / 2 and len(column) > 20:
-            raise DataError(
-                f"{table.name}: the target {column.name} has {len(column.texts):,} different texts in {len(column):,} "
-                "rows, which are no classes; name another one with --target."
-            )
-        return "classification"
-    if column.kind == TIME:
-        return "regression"
-    try:
-        return choose_task(column.values, f"the target {column.name}", several=True)
-    except DataError as error:
-        reason = str(error).split("; say which")[0]
-        raise DataError(f"{table.name}: {reason}; say which with --task classification or --task regression.") from None
-
-
-def _is_flag(column: Column) -> bool:
-    return column.kind != TEXT and bool(np.isin(column.values, (0, 1)).all())
 
 
 # ---- what is fitted
@@ -584,7 +329,7 @@ def _pixels(name: str, columns: Sequence[Column], options: DataOptions) -> tuple
     shape = size or square
     if options.scale == "pixels" or size is not None:
         return shape, "as asked for"
-    if all(_PIXEL.fullmatch(column.name) for column in columns):
+    if all(PIXEL.fullmatch(column.name) for column in columns):
         return shape, "by their names"
     if square and max(column.values.max() for column in columns) > 127:
         return shape, f"they form a square of {side} x {side}"
