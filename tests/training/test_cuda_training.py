@@ -246,11 +246,7 @@ class Step:
     mode = SimpleNamespace(fused=True)
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self.work = work
-
-    def capture(self, count: int) -> None:
-        for _ in range(count):
-            self.work()
+        self.run_operations = work
 
 
 def test_a_step_that_cannot_be_captured(cuda: gn.Backend) -> None:
