@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from gpunet.cli.errors import Terminated
 from gpunet.training.trainer import Trainer
+
+
+@contextlib.contextmanager
+def handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM call a handler inside a `with` block, those that are not ignored."""
+    wanted = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, each in before.items():
+            signal.signal(number, each)
 
 
 @contextlib.contextmanager
@@ -24,10 +36,5 @@ def stopping(trainers: Sequence[Trainer]) -> Iterator[list[BaseException]]:
         for trainer in trainers:
             trainer.stop()
 
-    wanted = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in wanted}
-    try:
+    with handled(stop):
         yield arrived
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,10 +12,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 
+from gpunet.cli.stopping import handled
 from gpunet.errors import RankFailed
 from gpunet.training.ranks import HUB
 
@@ -59,8 +60,14 @@ def train_on(devices: Sequence[str]) -> int:
         RankFailed: one of them was ended by a signal.
     """
     workers = [Worker(rank, devices) for rank in range(len(devices))]
+
+    def forward(number: int, frame: object) -> None:  # so that they end as one does that trains by itself
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(number)
+
     try:
-        with _signals_forwarded(workers):
+        with handled(forward):
             _bring_together(workers)
             died = next((worker for worker in workers if (worker.process.poll() or 0) < 0), None)
             _end(workers)
@@ -105,21 +112,3 @@ def _end(workers: Sequence[Worker]) -> None:
                 worker.process.terminate()
         elif asked and time.monotonic() - began > GRACE:
             return
-
-
-@contextlib.contextmanager
-def _signals_forwarded(workers: Sequence[Worker]) -> Iterator[None]:
-    """Have the workers get what ends this process, so that they end as one does that trains by itself."""
-
-    def forward(number: int, frame: object) -> None:
-        for worker in workers:
-            if worker.process.poll() is None:
-                worker.process.send_signal(number)
-
-    wanted = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, forward) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
