@@ -13,7 +13,6 @@ from typing import TypeVar
 import typer
 
 from gpunet.backend import get_backend
-from gpunet.cli.workers import train_on
 from gpunet.errors import GpunetError, UsageError
 from gpunet.runs.initial import begin_from
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
@@ -35,6 +34,8 @@ def taking_part(engine: str | None, device: str) -> Ranks:
     if len(devices) > 1 and size == 1:
         if engine == "mpi":
             raise UsageError(f"--device {device}: these are trained on by nccl; leave --distributed out.")
+        from gpunet.cli.workers import train_on
+
         raise typer.Exit(train_on(devices))
     if engine is None and size > 1:
         if rank:

@@ -14,7 +14,6 @@ import pickle
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -167,6 +166,8 @@ class WorkerRanks(Ranks):
     also ends the others when one has ended."""
 
     def __init__(self) -> None:
+        from multiprocessing.connection import Connection
+
         self.rank, self.size = started()
         self.neighbour, self.neighbours = self.rank, self.size
         self._hub = Connection(int(os.environ[HUB]))
