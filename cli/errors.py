@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from gpunet.errors import GpunetError
+from gpunet.errors import GpunetError, TrainingDiverged
 
 
 class Terminated(KeyboardInterrupt):
@@ -26,6 +26,11 @@ class Interrupted(GpunetError):
     def __init__(self, message: str, cause: BaseException) -> None:
         super().__init__(message)
         self.exit_code = 143 if isinstance(cause, Terminated) else 130
+
+
+def as_typed(error: TrainingDiverged) -> TrainingDiverged:
+    """The same error, with the option that it names as it is typed on the command line."""
+    return TrainingDiverged(str(error).replace("clip_norm", "--clip-norm"), error.iteration)
 
 
 #: Other names of commands that people use.

@@ -49,6 +49,13 @@ def check_resumed(folder: RunFolder, given: dict[str, Any]) -> None:
             )
 
 
+def way_on(folder: RunFolder | None) -> str:
+    """How a run that was stopped can go on, if it was kept."""
+    if folder is None:
+        return "Nothing was kept; with --out RUN the run could go on from here."
+    return f"Kept in {folder.path}; go on with: gpunet train --resume {folder.path}"
+
+
 def note_changes(path: str, trainer: Trainer) -> None:
     """Where settings are from a run's config.json, say what is no longer as it was then."""
     if Path(path).name != "config.json":

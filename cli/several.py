@@ -10,8 +10,9 @@ from typing import Any
 
 from gpunet.backend import Backend
 from gpunet.cli import display
-from gpunet.cli.errors import Interrupted
+from gpunet.cli.errors import Interrupted, as_typed
 from gpunet.cli.header import header, show_estimate, steps_row, tried_out
+from gpunet.cli.keep import way_on
 from gpunet.cli.results import result_line
 from gpunet.cli.stopping import stopping
 from gpunet.data.dataset import Dataset
@@ -140,20 +141,15 @@ def _run(
     with stopping(left) as signals, contextlib.nullcontext() if quiet else rows:
         for trainer, record in steps_together(left):
             if isinstance(record, TrainingDiverged):
-                told = str(record).replace("clip_norm", "--clip-norm")  # the option as it is typed here
-                found[places[id(trainer)]] = TrainingDiverged(told, record.iteration)
+                found[places[id(trainer)]] = as_typed(record)
             elif isinstance(record, Exception):
                 raise record
             elif isinstance(record, ResultRecord):
                 found[places[id(trainer)]] = TrainingResult(record, [], trainer.model)
     if None in found:
         done, total = (sum(getattr(each, name) for each in trainers) for name in ("iteration", "iterations"))
-        kept = (
-            "Nothing was kept; with --out RUN the run could go on from here."
-            if folder is None
-            else f"Kept in {folder.path}; go on with: gpunet train --resume {folder.path}"
-        )
-        raise Interrupted(f"Stopped after {done:,} of {total:,} iterations of all networks.\n{kept}", signals[0])
+        told = f"Stopped after {done:,} of {total:,} iterations of all networks."
+        raise Interrupted(f"{told}\n{way_on(folder)}", signals[0])
     return found
 
 

@@ -14,7 +14,7 @@ import typer
 
 from gpunet.backend import get_backend
 from gpunet.cli import display, keep, several
-from gpunet.cli.errors import Interrupted
+from gpunet.cli.errors import Interrupted, as_typed
 from gpunet.cli.header import counted, header, show_estimate, steps_row, tried_out
 from gpunet.cli.options import choices, number_option, resolve, setting_options
 from gpunet.cli.ranks import alike, assisting, last_words, one_voice, taking_part
@@ -131,9 +131,7 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
     """
     record: Record | None = None
     together = False  # with all other ranks
-    kept = "Nothing was kept; with --out RUN the run could go on from here."
-    if folder is not None:
-        kept = f"Kept in {folder.path}; go on with: gpunet train --resume {folder.path}"
+    kept = keep.way_on(folder)
     try:
         with last_words(trainer, kept), stopping([trainer]) as signals:
             for each in trainer.steps():
@@ -142,9 +140,8 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
             return record
         together = True
         raise signals[0] if signals else KeyboardInterrupt
-    except TrainingDiverged as error:  # with the option as it is typed here
-        raised = TrainingDiverged(str(error).replace("clip_norm", "--clip-norm"), error.iteration)
-        raise (alike(raised) if error.everywhere else raised) from None
+    except TrainingDiverged as error:
+        raise (alike(as_typed(error)) if error.everywhere else as_typed(error)) from None
     except KeyboardInterrupt as error:
         told = [f"Stopped at iteration {trainer.iteration:,} of {trainer.iterations:,}."]
         if isinstance(record, StepRecord):
