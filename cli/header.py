@@ -110,10 +110,8 @@ def tried_out(trainer: Trainer) -> dict[str, float]:
                 pass
             timer.cancel()
     pace = (trainer.seconds - measured[0]) / max(trainer.iteration - measured[1], 1)
-    held, mode = trainer.step.source.nbytes, trainer.mode
-    parts = training_bytes(
-        trainer.model, trainer.data, trainer.optimizer, trainer.batch, held, mode.precision, mode.fused
-    )  # fmt: skip
+    held = trainer.step.source.nbytes
+    parts = training_bytes(trainer.model, trainer.data, trainer.optimizer, trainer.batch, trainer.mode, held)
     return {"memory_bytes": sum(parts.values()), "train_seconds": pace * trainer.iterations, "seconds_per_step": pace}
 
 

@@ -21,7 +21,6 @@ from gpunet.data.catalog import DATASETS
 from gpunet.data.dataset import Dataset
 from gpunet.errors import GpunetError, TrainingDiverged
 from gpunet.kernels.activations import ACTIVATIONS
-from gpunet.kernels.cublas import WORKSPACE
 from gpunet.kernels.losses import LOSSES
 from gpunet.kernels.optimizers import OPTIMIZERS
 from gpunet.network.initializers import INITIALIZERS
@@ -347,10 +346,10 @@ def room(trials: list[Trial], device: str, data: Dataset | None, most_trials: in
         whole = seen(settings, data)
         model = build_model(settings.with_changes(init="zeros"), whole, get_backend("cpu"))
         batch = len(whole.train) if settings.batch_size == "all" else int(settings.batch_size)
-        parts = training_bytes(model, whole, settings.make_optimizer(), batch, precision=settings.precision)
-        shared = max(shared, parts["inputs"])
-        own = launch_mode("auto", backend, model.sizes, batch, settings.precision, model.dtype).fused
-        most = max(most, parts["rows"] + parts["parameters"] + parts["batch"] + (0 if own else WORKSPACE))
+        mode = launch_mode("auto", backend, model.sizes, batch, settings.precision, model.dtype)
+        parts = training_bytes(model, whole, settings.make_optimizer(), batch, mode)
+        shared = max(shared, parts.pop("inputs"))
+        most = max(most, sum(parts.values()))
     free, _ = backend.memory()
     return max(1, min((free // 2 - shared) // most, backend.multiprocessors // 4, most_trials))
 

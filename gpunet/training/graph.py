@@ -54,6 +54,11 @@ class LaunchMode:
     reason: str
     precision: str = "float32"
 
+    @property
+    def workspace(self) -> int:
+        """Bytes that cuBLAS takes for itself on a device: once, and once more for each further branch of a graph."""
+        return 0 if self.fused or self == ONE_BY_ONE else cublas.WORKSPACE
+
 
 #: How a CPU carries them out.
 ONE_BY_ONE = LaunchMode(False, 1, False, False, "one after the other")

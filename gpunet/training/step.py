@@ -79,7 +79,7 @@ class TrainingStep:
         self.factors = factors(model, recipe.layer_rates)
         self.spans = spans(model, self.factors)
         with backend.use():
-            self.source, self.batches = source_of(model, data, loss, optimizer, recipe, mode.steps, ranks)
+            self.source, self.batches = source_of(model, data, loss, optimizer, recipe, mode, ranks)
             self.images, self.labels, self.weights = self.source.inputs, self.source.labels, self.source.weights
             self.batch_weights = None if self.weights is None else backend.empty(batch, model.dtype)
             self.total_weight = None if self.weights is None else backend.empty(1, model.dtype)

@@ -17,8 +17,9 @@ from gpunet.backend import readable
 from gpunet.data.stored import StoredRows
 from gpunet.network.evaluation import dtype_of_targets
 from gpunet.training.batches import Order, Resident, Share, dtype_of_inputs, lies_on, order_of
+from gpunet.training.graph import LaunchMode
 from gpunet.training.memory import training_bytes
-from gpunet.training.ranks import ALONE, Ranks
+from gpunet.training.ranks import Ranks
 from gpunet.training.recipe import Recipe
 
 #: Bytes of inputs in a part of the ring, about; a batch that is larger is a part of its own.
@@ -172,7 +173,7 @@ class Files:
 
 
 def source_of(
-    model: Any, data: Any, loss: Any, optimizer: Any, recipe: Recipe, ahead: int = 1, ranks: Ranks = ALONE
+    model: Any, data: Any, loss: Any, optimizer: Any, recipe: Recipe, mode: LaunchMode, ranks: Ranks
 ) -> tuple[Resident | Streamed, str]:
     """Where the batches of a training run come from, and why from there, in a few words
     ("" where that goes without saying).
@@ -180,7 +181,7 @@ def source_of(
     Args:
         model, data, loss, optimizer: what is trained, on what and how.
         recipe: how to train, `fitted` to the data.
-        ahead: how many steps follow each other without the host in between, at most.
+        mode: how the steps are carried out.
         ranks: the processes that share every batch out.
     """
     backend, train, rows = model.backend, data.train, ranks.share(int(recipe.batch_size))
@@ -190,16 +191,16 @@ def source_of(
     order = order_of(recipe, train.inputs)
     if ranks.size > 1:
         order = Share(order, int(recipe.batch_size), rows)
-    streamed, reason = _way(model, data, optimizer, recipe, batch)
+    streamed, reason = _way(model, data, optimizer, recipe, batch, mode)
     if streamed:
         steps = int(recipe.iterations or 0)
         source = Streamed(backend, train, targets, weights, model.dtype, order, batch, steps)
         return source, f"streamed, up to {PARTS * source.ahead:,} ahead of the steps ({reason})"
-    resident = Resident(backend, train, targets, weights, model.dtype, order, batch, ahead)
+    resident = Resident(backend, train, targets, weights, model.dtype, order, batch, mode.steps)
     return resident, f"all on {backend.device} ({reason})" if reason else ""
 
 
-def _way(model: Any, data: Any, optimizer: Any, recipe: Recipe, batch: int) -> tuple[bool, str]:
+def _way(model: Any, data: Any, optimizer: Any, recipe: Recipe, batch: int, mode: LaunchMode) -> tuple[bool, str]:
     """Whether batches are streamed, and why."""
     backend = model.backend
     if recipe.stream != "auto":
@@ -209,7 +210,7 @@ def _way(model: Any, data: Any, optimizer: Any, recipe: Recipe, batch: int) -> t
         return stored, f"{readable(data.train.inputs.nbytes)} stay in their files" if stored else ""
     if lies_on(data.train, backend, model.dtype):
         return False, "they lie there already, for another network"
-    parts = training_bytes(model, data, optimizer, batch, precision=recipe.precision)
+    parts = training_bytes(model, data, optimizer, batch, mode)
     need, free = sum(parts.values()), backend.memory()[0]
     told = f"training takes {readable(need)} with all of the data there, and {readable(free)} are free"
     return need > FULL * free, told

@@ -130,7 +130,7 @@ class Trainer:
         self._owner: Any = None  # the call of `steps` that told the callbacks of its start last
         self._pace = 0.0  # seconds per step, lately
         self.early_stopping = EarlyStopping(recipe.early_stopping)
-        with explaining(model, data, self.optimizer, self.share, precision=recipe.precision, fused=self.mode.fused):
+        with explaining(model, data, self.optimizer, self.share, self.mode):
             self.step = TrainingStep(
                 model, data, self.loss, self.optimizer, self.schedule, recipe, self.mode, self.ranks
             )
@@ -302,8 +302,8 @@ class Trainer:
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
         # An overflow is reported once, as the step whose loss is not finite, and not by NumPy's warnings.
-        held, precision = self.step.source.nbytes, self.recipe.precision
-        memory = explaining(self.model, self.data, self.optimizer, self.share, held, precision, self.mode.fused)
+        held = self.step.source.nbytes
+        memory = explaining(self.model, self.data, self.optimizer, self.share, self.mode, held)
         with memory, self.backend.use(), self.threads.held(), np.errstate(over="ignore", invalid="ignore"):
             yield
 

@@ -371,7 +371,7 @@ def test_the_memory_of_many_is_that_of_the_data_once_and_of_each(cuda: gn.Backen
         gn.Trainer(gn.MLP(sizes, backend=cuda), whole, batch_size=64, iterations=40, log_every=20, **given)
         for sizes, given in zip(shapes, options, strict=True)
     ]
-    parts = [training_bytes(one.model, whole, one.optimizer, 64, fused=one.mode.fused) for one in trainers]
+    parts = [training_bytes(one.model, whole, one.optimizer, 64, one.mode) for one in trainers]
     told = parts[0]["inputs"] + sum(part["rows"] + part["parameters"] + part["batch"] for part in parts)
     records = gn.steps_together(trainers)
     for _ in range(4):  # each at its first record: all is captured, and nothing was evaluated yet
