@@ -8,6 +8,7 @@ exist twice.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import re
@@ -139,7 +140,8 @@ class Backend:
         """A CUDA graph of what `work` asks of the device, with a method `launch`; nothing is computed yet.
 
         To be called inside `use`; the graph is launched on the stream that is current then. Every kernel must have
-        been launched before, so that it is compiled, and every array must outlive the graph.
+        been launched before, so that it is compiled, and every array must outlive the graph. Where the host has a part
+        in the work (`changed_by_host`) it is several graphs, and `launch` has the host do its part between them.
 
         Raises:
             DeviceError: the work cannot be captured: it waits for the device, copies from or to the host,
@@ -149,12 +151,14 @@ class Backend:
         # torch does) would end the capture of any other.
         stream = self.xp.cuda.Stream(non_blocking=True)
         with self._queue.capturing, stream:
+            parts = self._queue.parts = []
             try:
                 stream.begin_capture()
                 # An array made now would be freed after the capture, and the graph would go on writing to it.
                 with self.xp.cuda.using_allocator(_refuse_allocation):
                     work()
-                return stream.end_capture()
+                last = stream.end_capture()
+                return _Parts([*parts, last.launch]) if parts else last
             except BaseException as error:
                 # A capture that failed must still be ended, after Ctrl-C too, or the thread goes on capturing.
                 with contextlib.suppress(Exception):
@@ -175,6 +179,30 @@ class Backend:
             events.append(stream.record())
         for event in events[1:]:
             main.wait_event(event)
+
+    def changed_by_host(self, array: Any, change: Callable[[np.ndarray], Any]) -> Callable[[], None]:
+        """A change that the host makes to an array of this device, ready to be run in the order of the device's work.
+
+        Args:
+            array: contiguous, changed.
+            change: is handed the array, or on CUDA a copy of it in the host's memory, and changes it there.
+        """
+        return functools.partial(change, array) if self.name == "cpu" else _HostChange(self, array, change)
+
+    def _between(self, work: Callable[[], None]) -> None:
+        """Have the host do something after what the device was asked for so far; in `capture` between two graphs."""
+        stream = self.xp.cuda.get_current_stream()
+        if stream.is_capturing():
+            self._queue.parts += [stream.end_capture().launch, functools.partial(self._between, work)]
+            stream.begin_capture()
+        else:
+            stream.synchronize()
+            work()
+
+    def _page_locked(self, array: Any) -> np.ndarray:
+        """Memory of the host for the values of a CUDA array, which the device can read and write by itself."""
+        memory = self.xp.cuda.alloc_pinned_memory(array.nbytes)
+        return np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
 
     def to_device(self, array: Any, dtype: Any = None) -> Any:
         """An array on this device (copied only if it is not there already).
@@ -263,6 +291,38 @@ class Backend:
         return isinstance(array, self.xp.ndarray) and array.device.id == self.ordinal
 
 
+class _Parts:
+    """Work of a device in several parts, with work of the host between them."""
+
+    def __init__(self, parts: Sequence[Callable[[], None]]) -> None:
+        self._parts = parts
+
+    def launch(self) -> None:
+        for part in self._parts:
+            part()
+
+
+class _HostChange:
+    """`Backend.changed_by_host` on CUDA: through page-locked memory; the copies can be part of a graph."""
+
+    def __init__(self, backend: Backend, array: Any, change: Callable[[np.ndarray], Any]) -> None:
+        self._backend, self._array, self._host = backend, array, backend._page_locked(array)
+        self._work = functools.partial(change, self._host)
+
+    def __call__(self) -> None:
+        device, host, size = self._array.data.ptr, self._host.ctypes.data, self._array.nbytes
+        cuda = self._backend.xp.cuda
+        stream, runtime = cuda.get_current_stream().ptr, cuda.runtime  # CuPy's own copies refuse to be captured
+        runtime.memcpyAsync(host, device, size, runtime.memcpyDeviceToHost, stream)
+        self._backend._between(self._work)
+        runtime.memcpyAsync(device, host, size, runtime.memcpyHostToDevice, stream)
+
+    def __del__(self) -> None:
+        # CuPy would give the memory to others while a copy still reads it.
+        with contextlib.suppress(Exception):
+            self._backend.synchronize()
+
+
 class Mark:
     """A place in the work of a device. On the CPU, where all is done at once, it is always reached."""
 
@@ -321,13 +381,9 @@ class _CudaStaging(Staging):
     def __init__(self, backend: Backend, parts: int, arrays: Sequence[tuple[tuple[int, ...], Any]]) -> None:
         super().__init__(backend, parts, arrays)
         self._cuda = backend.xp.cuda
-        self._host = [self._page_locked(array) for array in self.arrays]
+        self._host = [backend._page_locked(array) for array in self.arrays]
         self._stream = self._cuda.Stream(non_blocking=True)
         self._copied: dict[int, Any] = {}
-
-    def _page_locked(self, array: Any) -> np.ndarray:
-        memory = self._cuda.alloc_pinned_memory(array.nbytes)
-        return np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
 
     def wait(self, part: int) -> None:
         if part in self._copied:
@@ -349,12 +405,13 @@ class _CudaStaging(Staging):
 
 
 class Queue:
-    """The stream that the work for one CUDA device goes to, the lock of whoever puts work there, and the one that is
-    held while a graph is captured."""
+    """The stream that the work for one CUDA device goes to, the lock of whoever puts work there, the one that is held
+    while a graph is captured, and what comes before that graph."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.capturing = threading.Lock()
+        self.parts: list[Callable[[], None]] = []
         self._stream: Any = None
         self._branches: list[Any] = []
 

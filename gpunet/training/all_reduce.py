@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
-
-import numpy as np
 
 from gpunet.backend import first_line
 from gpunet.errors import DeviceError
@@ -15,7 +14,7 @@ class AllReduce:
     """Base of the ways to add up.
 
     Attributes:
-        captured: whether it can be part of a CUDA graph.
+        captured: whether it is part of a CUDA graph; otherwise the graph ends there, and another one goes on.
     """
 
     captured = True
@@ -47,17 +46,8 @@ class MpiSum(AllReduce):
 
     def bind(self, vector: Any, backend: Any) -> Ready:
         """One all-reduce."""
-        world, in_place = self._world, self._in_place
-        if backend.name == "cpu":
-            return lambda: world.Allreduce(in_place, vector)
-        host = np.empty(vector.shape, vector.dtype)
-
-        def run() -> None:
-            vector.get(out=host)
-            world.Allreduce(in_place, host)
-            vector.set(host)
-
-        return run
+        ready: Ready = backend.changed_by_host(vector, functools.partial(self._world.Allreduce, self._in_place))
+        return ready
 
 
 class NcclSum(AllReduce):

@@ -45,6 +45,7 @@ class LaunchMode:
         required: whether a graph was asked for, so that doing without is an error.
         reason: the choice and its reason, in a few words.
         precision: what the products of a float32 network are computed in (see `kernels/tensor_cores.py`).
+        cut: whether the graphs end at each all-reduce, which the host does.
     """
 
     captured: bool
@@ -53,6 +54,7 @@ class LaunchMode:
     required: bool
     reason: str
     precision: str = "float32"
+    cut: bool = False
 
     @property
     def workspace(self) -> int:
@@ -78,6 +80,7 @@ def launch_mode(
     precision: str = "float32",
     dtype: Any = "float32",
     steps: int | str = "auto",
+    cut: bool = False,
 ) -> LaunchMode:
     """How to carry out the steps of a network on a device.
 
@@ -89,6 +92,7 @@ def launch_mode(
         precision: that of the matrix products.
         dtype: the number type of the network.
         steps: in one launch of a graph, or "auto".
+        cut: whether the host does a part of each.
 
     Raises:
         UsageError: a graph is asked for on the CPU, or a precision that cannot be had.
@@ -109,7 +113,8 @@ def launch_mode(
         return LaunchMode(False, 1, fused, False, way, precision)
     count = STEPS if steps == "auto" else int(steps)
     way = "one CUDA graph launch per step" if count == 1 else f"CUDA graphs of up to {count:,} steps"
-    return LaunchMode(True, count, fused, graph == "on", f"{way}, {products} ({work})", precision)
+    way = "CUDA graphs from all-reduce to all-reduce" if cut else way
+    return LaunchMode(True, count, fused, graph == "on", f"{way}, {products} ({work})", precision, cut)
 
 
 def _check_precision(precision: str, backend: Any, dtype: Any) -> None:

@@ -102,14 +102,9 @@ class Trainer:
         self.ranks = open_ranks(recipe.distributed)
         recipe.check_ranks(self.ranks.size)
         self.share = -(-self.batch // self.ranks.size)
-        captured = self.ranks.all_reduce.captured
-        if recipe.graph == "on" and not captured:
-            raise UsageError(
-                'graph "on" cannot hold an all-reduce by MPI; leave it at "auto", or take distributed "nccl".'
-            )
         self.mode = launch_mode(
-            recipe.graph if captured else "off", self.backend, model.sizes, self.share, recipe.precision, model.dtype,
-            recipe.steps_per_launch,
+            recipe.graph, self.backend, model.sizes, self.share, recipe.precision, model.dtype, recipe.steps_per_launch,
+            cut=not self.ranks.all_reduce.captured,
         )  # fmt: skip
         self.threads = Threads(self.backend, recipe.threads, self.ranks.neighbours)
         self.logs, self.validations = Timer(recipe.log_every), Timer(recipe.validate_every)
@@ -297,7 +292,8 @@ class Trainer:
     @property
     def joins(self) -> bool:
         """Whether its steps can be done together with those of others, as branches of one graph."""
-        return self.mode.captured and self.step.refused is None and not self.callbacks.each_step
+        mode = self.mode
+        return mode.captured and not mode.cut and self.step.refused is None and not self.callbacks.each_step
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:

@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import environment, gpunet
+from conftest import cuda_reason
 
 from gpunet.runs.folder import RunFolder
 
 #: Seconds after which a test gives up; a busy machine is slow.
 LONG = 300
-SMALL = ("--hidden", "8", "--dtype", "float64", "--batch-size", "50", "--device", "cpu", "--validation", "200")
+NETWORK = ("--hidden", "8", "--dtype", "float64", "--batch-size", "50", "--validation", "200")
+SMALL = (*NETWORK, "--device", "cpu")
 
 
 def _mpirun() -> str | None:
@@ -35,13 +37,13 @@ try:
     MPIRUN = _mpirun()
 except importlib.metadata.PackageNotFoundError:
     MPIRUN = shutil.which("mpirun")
-pytestmark = [
-    pytest.mark.host,
-    pytest.mark.skipif(
-        MPIRUN is None or importlib.util.find_spec("mpi4py") is None,
-        reason='MPI is not installed: pip install "gpunet[mpi]"',
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    MPIRUN is None or importlib.util.find_spec("mpi4py") is None,
+    reason='MPI is not installed: pip install "gpunet[mpi]"',
+)
+
+
+ranks_in_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="ranks are found in /proc")
 
 
 def start(ranks: int, *words: object) -> subprocess.Popen[str]:
@@ -65,6 +67,7 @@ def run(ranks: int, *words: object, code: int = 0) -> tuple[str, str]:
     return out, err
 
 
+@pytest.mark.host
 def test_ranks_train_what_one_process_trains(tmp_path: Path) -> None:
     options = ("train", *SMALL, "--iterations", 200, "--log-every", 50, "--optimizer", "momentum", "--json", "--quiet")
     out, _ = run(2, *options, "--distributed", "mpi", "--out", tmp_path / "two")
@@ -79,11 +82,10 @@ def test_ranks_train_what_one_process_trains(tmp_path: Path) -> None:
     assert RunFolder(tmp_path / "two").settings().distributed is None  # which is of a start, not of a run
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="ranks are found in /proc")
-def test_a_rank_that_is_killed_ends_the_run_and_another_number_goes_on(tmp_path: Path) -> None:
-    folder, options = tmp_path / "run", ("train", *SMALL, "--iterations", 1500)
+def killed(ranks: int, folder: Path, *options: object) -> str:
+    """What so many ranks wrote at last, of which one was killed after the first checkpoint."""
     process = start(
-        3, "-m", "gpunet", *options, "--distributed", "mpi", "--out", folder, "--checkpoint-every", 20, "--quiet"
+        ranks, "-m", "gpunet", *options, "--distributed", "mpi", "--out", folder, "--checkpoint-every", 20, "--quiet"
     )
     try:
         deadline = time.monotonic() + LONG
@@ -100,12 +102,30 @@ def test_a_rank_that_is_killed_ends_the_run_and_another_number_goes_on(tmp_path:
     assert "the ranks are ended after iteration" in err
     assert f"gpunet train --resume {folder}" in err
     assert "Traceback" not in err
-    done = RunFolder(folder).checkpoints()
-    assert done
+    assert RunFolder(folder).checkpoints()
+    return err
+
+
+@pytest.mark.host
+@ranks_in_proc
+def test_a_rank_that_is_killed_ends_the_run_and_another_number_goes_on(tmp_path: Path) -> None:
+    folder, options = tmp_path / "run", ("train", *SMALL, "--iterations", 1500)
+    killed(3, folder, *options)
     assert gpunet("train", "--resume", folder, "--quiet").stdout
     gpunet(*options, "--out", tmp_path / "one", "--quiet")
     weights = [RunFolder(path).load().flat for path in (folder, tmp_path / "one")]
     np.testing.assert_allclose(*weights, rtol=1e-6, atol=1e-8)
+
+
+@ranks_in_proc
+@pytest.mark.skipif(bool(cuda_reason()), reason=cuda_reason())
+def test_graphs_of_a_killed_run_go_on_to_the_bits_of_kernels_one_by_one(tmp_path: Path) -> None:
+    options = ("train", *NETWORK, "--device", "cuda", "--iterations", 100)
+    killed(2, tmp_path / "graphs", *options, "--graph", "on")
+    run(2, "train", "--resume", tmp_path / "graphs", "--distributed", "mpi", "--quiet")
+    run(2, *options, "--graph", "off", "--distributed", "mpi", "--out", tmp_path / "kernels", "--quiet")
+    weights = [RunFolder(tmp_path / name).load().flat for name in ("graphs", "kernels")]
+    np.testing.assert_array_equal(*weights)
 
 
 def pid_of(rank: int, word: str) -> int:
@@ -120,6 +140,7 @@ def pid_of(rank: int, word: str) -> int:
     raise AssertionError("there is no such rank")
 
 
+@pytest.mark.host
 def test_ranks_that_nobody_brings_together_are_refused_in_a_sentence() -> None:
     out, err = run(2, "train", "--iterations", 5, "--device", "cpu", code=2)
     assert out == ""
@@ -127,6 +148,7 @@ def test_ranks_that_nobody_brings_together_are_refused_in_a_sentence() -> None:
     assert "2 processes were started, and each would train the same network" in err
 
 
+@pytest.mark.host
 def test_what_goes_wrong_on_one_rank_ends_a_script_on_all(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
