@@ -117,9 +117,11 @@ def of_sweep(sweep: Sweep) -> str:
     picture = SweepPicture(sweep)
     apart = {*sweep.varying, "seed"}
     common = {name: value for name, value in sweep.trials[0].settings.to_dict().items() if name not in apart}
-    best = max(picture.rows, key=sweep.merit).named()
-    lead = f"{len(sweep.results):,} runs on {sweep.trials[0].settings.data}. "
-    lead += f"Best on validation data: {best}." if best else "Nothing but the seed varies."
+    lead, best = f"{len(sweep.results):,} runs on {sweep.trials[0].settings.data}. ", sweep.best()
+    if not sweep.varying:
+        lead += "Nothing but the seed varies."
+    else:
+        lead += "No settings came to the end." if best is None else f"Best on validation data: {best.named()}."
     sections = [
         _section(picture.name, picture.heading, picture.html()),
         _section("settings", "What all runs have in common", _values(common)),

@@ -407,32 +407,30 @@ class Sweep:
         """The name of the same on the test set: test_accuracy."""
         return f"test_{self.judged.removeprefix('validation_')}"
 
-    def merit(self, row: Row) -> float:
-        """How good a row is by `judged`, the higher the better; minus infinity where nothing is known yet."""
-        spread = row.spread(self.judged)
-        if spread is None:
-            return -math.inf
-        return -spread.mean if self.judge is None else self.judge.merit(spread.mean)
+    def merit(self, row: Row) -> tuple[float, float]:
+        """How good a row is, the higher the better: by `judged`, and of equals by the lower validation loss; minus
+        infinity where nothing is known yet."""
+        score, loss = row.spread(self.judged), row.spread("validation_loss")
+        by_loss = -math.inf if loss is None else -loss.mean
+        if score is None:
+            return -math.inf, by_loss
+        return (by_loss if self.judge is None else self.judge.merit(score.mean)), by_loss
+
+    def best(self) -> Row | None:
+        """The row with the highest `merit`, without those with a missing, failed or pruned run; None of none."""
+        whole = [row for row in self.rows() if row.done and not (row.errors or row.pruned) and row.spread(self.judged)]
+        return max(whole, key=self.merit, default=None)
 
     def choose(self) -> Row:
-        """The row with the best mean of `judged` (of equals, the lower validation loss), written to the folder's
-        choice.json.
-
-        Rows with a missing or failed run are left out.
+        """The `best` row, written to the folder's choice.json.
 
         Raises:
             DataError: no row is complete.
         """
-        judged = self.judged
-        complete = [row for row in self.rows() if row.done and not (row.errors or row.pruned) and row.spread(judged)]
-        if not complete:
+        best = self.best()
+        if best is None:
             raise DataError("no settings came to the end with every seed, so there is nothing to choose from.")
-
-        def order(row: Row) -> tuple[float, float]:
-            loss = row.spread("validation_loss")
-            return self.merit(row), -loss.mean if loss is not None else 0.0
-
-        best = max(complete, key=order)
+        judged = self.judged
         score = best.spread(judged)
         assert score is not None
         record = {

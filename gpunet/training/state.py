@@ -53,11 +53,10 @@ def state_dict(trainer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         "stopped": trainer.stopped,
         "seconds": trainer.seconds,
         "best": trainer.early_stopping.state(),
+        "schedule": trainer.schedule.state(),
     }
     if trainer.step.coefficients.before:
         facts["before"] = trainer.step.coefficients.before
-    if hasattr(trainer.schedule, "state"):
-        facts["schedule"] = trainer.schedule.state()
     return arrays, facts
 
 
@@ -75,8 +74,7 @@ def load_state_dict(trainer: Any, arrays: dict[str, np.ndarray], facts: dict[str
         iteration, seconds, stopped = int(facts["iteration"]), float(facts["seconds"]), facts["stopped"]
         trainer.step.coefficients.before = int(facts.get("before", 0))
         fits = 0 <= iteration <= trainer.iterations and (stopped is None or isinstance(stopped, str))
-        if hasattr(trainer.schedule, "restore"):
-            trainer.schedule.restore(facts["schedule"])
+        trainer.schedule.restore(facts["schedule"])
         trainer.early_stopping.restore(facts["best"])
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, GpunetError):
         fits = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -117,6 +118,20 @@ def test_the_choice_is_the_best_validation_accuracy(data: gn.Dataset) -> None:
     plan = Sweep(SMALL, {"lr": [1e-9, 0.5]}, seeds=2, data=data)
     list(plan.run())
     assert plan.choose().varied == {"lr": "0.5"}
+
+
+def test_of_equals_the_lower_validation_loss_is_better_and_a_missing_one_is_worst(data: gn.Dataset) -> None:
+    plan = Sweep({**SMALL, "iterations": 1}, {"lr": [0.1, 0.2, 0.3, 0.4]}, data=data)
+    list(plan.run())
+    losses: list[float | None] = [None, 0.7, 0.6, 0.5]
+    for trial, loss in zip(plan.trials, losses, strict=True):
+        scores = {"accuracy": 0.9 if loss != 0.5 else 0.8}
+        plan.results[trial.key] = dataclasses.replace(
+            plan.results[trial.key], validation_metrics=scores, validation_loss=loss
+        )
+    order = sorted(plan.rows(), key=plan.merit, reverse=True)
+    assert [row.varied["lr"] for row in order] == ["0.3", "0.2", "0.1", "0.4"]
+    assert plan.choose().varied == {"lr": "0.3"}
 
 
 @pytest.mark.parametrize(("metric", "best"), [("mae", min), ("loss", min), (None, max)])
