@@ -24,6 +24,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from gpunet.cli import errors
 from gpunet.cli.completion import whole_words
+from gpunet.cli.loading import loading
+from gpunet.cli.values import leave_as_typed
 from gpunet.errors import UsageError
 from gpunet.extensions import found, load, package
 
@@ -86,6 +88,11 @@ class Command(TyperCommand):
     An empty text is what an unset shell variable leaves, and as a path it would be the current folder.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line."""
+        leave_as_typed(self, ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command, if no value is empty."""
         for parameter in self.params:
@@ -110,6 +117,11 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line."""
+        leave_as_typed(self, ctx)
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
@@ -154,7 +166,8 @@ def summary(name: str) -> str:
 def load_command(name: str) -> Any:
     """Import the module of a command and return the parser's command object."""
     here = name in COMMANDS
-    module = importlib.import_module(f"gpunet.cli.{name.replace('-', '_')}") if here else load(found(GROUP)[name])
+    with loading():
+        module = importlib.import_module(f"gpunet.cli.{name.replace('-', '_')}") if here else load(found(GROUP)[name])
     if hasattr(module, "app"):
         module.app.info.name = name
         command = typer.main.get_command(module.app)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from typing import TypeVar
@@ -105,6 +104,8 @@ def last_words(trainer: Trainer, kept: str) -> Iterator[None]:
     if trainer.ranks.size == 1 or trainer.ranks.rank:
         yield
         return
+    import socket
+
     heard, said = socket.socketpair()
     said.setblocking(False)
     before = signal.set_wakeup_fd(said.fileno(), warn_on_full_buffer=False)

@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 from gpunet.cli import errors
+from gpunet.cli.loading import loading
 
 
 def main() -> None:
@@ -23,7 +24,8 @@ def main() -> None:
 
 
 def _command_line() -> Any:
-    from gpunet.cli.app import run
+    with loading():
+        from gpunet.cli.app import run
 
     return run()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,13 +32,19 @@ class Table:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.columns)
+        head = "".join(f'<th scope="col">{_escaped(name)}</th>' for name in self.columns)
         body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in self.rows)
-        return f"<table><caption>{html.escape(self.title)}</caption><tr>{head}</tr>{body}</table>"
+        return f"<table><caption>{_escaped(self.title)}</caption><tr>{head}</tr>{body}</table>"
 
 
 def _cell(value: Any) -> str:
-    return f"<td{' align=right' if _is_number(value) else ''}>{html.escape(_text(value))}</td>"
+    return f"<td{' align=right' if _is_number(value) else ''}>{_escaped(_text(value))}</td>"
+
+
+def _escaped(text: str) -> str:
+    from html import escape  # whose table of entities is loaded for notebooks alone
+
+    return escape(text)
 
 
 def _is_number(value: Any) -> bool:

@@ -35,11 +35,6 @@ from gpunet.training.recipe import option as setting
 from gpunet.training.schedules import SCHEDULES
 from gpunet.training.trainer import Trainer
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 T = TypeVar("T")
 
 DATA = "Data"
@@ -360,6 +355,10 @@ def read_file(path: str | Path) -> dict[str, Any]:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; give a TOML or JSON file of settings.") from None
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
     try:
         document = (json.loads if kind == "JSON" else tomllib.loads)(content.decode())

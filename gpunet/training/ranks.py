@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import os
 import pickle
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -140,6 +139,8 @@ class MpiRanks(Ranks):
     """
 
     def __init__(self) -> None:
+        import socket
+
         # A rank that waits gives its core to whoever can use it: on a busy machine that may be the one it waits for.
         os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
         try:

@@ -8,8 +8,7 @@ done, the next ones are filled and copied.
 from __future__ import annotations
 
 import copy
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +20,9 @@ from gpunet.training.graph import LaunchMode
 from gpunet.training.memory import training_bytes
 from gpunet.training.ranks import Ranks
 from gpunet.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 #: Bytes of inputs in a part of the ring, about; a batch that is larger is a part of its own.
 PART = 4 << 20
@@ -68,6 +70,8 @@ class Streamed:
         self.weights = rest[0] if rest else None
         self.ring = backend.to_device(np.arange(PARTS * rows, dtype=np.int32))
         self.nbytes = self.ring.nbytes + sum(array.nbytes for array in self._staging.arrays)
+        from concurrent.futures import ThreadPoolExecutor
+
         self._worker = ThreadPoolExecutor(1, "gpunet batches")
         self._parts: dict[int, Future[None]] = {}  # what is gathered, or being gathered
         self._files = Files(split.inputs, order.whole) if isinstance(split.inputs, StoredRows) else None

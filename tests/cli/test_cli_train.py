@@ -272,6 +272,24 @@ def test_help_of_the_program_lists_commands_and_imports_none():
     assert not unwanted & set(loaded.split())
 
 
+def test_training_imports_nothing_that_only_other_ways_to_train_need():
+    unwanted = (
+        "IPython PIL concurrent.futures cupy dask distributed html importlib.metadata joblib logging matplotlib mpi4py "
+        "numpy.ma onnx optuna pandas pyarrow pydantic ray rich.progress scipy sklearn socket tensorboard tomllib torch "
+        "uniplot urllib.request"
+    )
+    script = (
+        "import sys\nsys.argv = 'gpunet train --device cpu --iterations 2 --optimizer adam:beta1=0.8'.split()\n"
+        "from gpunet.__main__ import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        f"print('loaded', *sorted(set({unwanted.split()}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment(), timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded"
+
+
 def test_commands_in_the_table_are_modules_with_a_command():
     from gpunet.cli.app import COMMANDS, load_command
 
