@@ -7,7 +7,6 @@ write instead. Readers accept their own results, so that reading twice changes n
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -17,7 +16,7 @@ import numpy as np
 
 from gpunet.errors import UsageError
 from gpunet.keywords import suggestion
-from gpunet.registry import LARGEST, Registry
+from gpunet.registry import LARGEST, Registry, parameters_of
 
 Reader = Callable[[str, Any], Any]
 
@@ -150,7 +149,7 @@ def hyperparameter(table: Registry[Any, Any], name: str, example: str = "0.1") -
 
     def read(option: str, value: Any) -> float:
         result: float = number(example=example)(option, value)
-        for entry in (entry for entry in table if name in inspect.signature(table[entry]).parameters):
+        for entry in (entry for entry in table if name in parameters_of(table[entry])):
             try:
                 table.make(entry, **{name: result})
             except UsageError as error:

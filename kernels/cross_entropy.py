@@ -106,7 +106,7 @@ class SoftmaxCrossEntropy(Loss):
         examples at a time. `share` is one number or (count,); `delta` may be `logits`.
         """
         classes, count = logits.shape
-        weighted, one_hot = np.ndim(share) > 0, np.eye(classes, dtype=logits.dtype)
+        weighted, one_hot, each = np.ndim(share) > 0, np.eye(classes, dtype=logits.dtype), np.arange(count)
         if not weighted:
             share = logits.dtype.type(share)
             one_hot *= share
@@ -117,7 +117,7 @@ class SoftmaxCrossEntropy(Loss):
             np.subtract(logits, largest, out=delta)
             if losses is not None:
                 # How far the label's logit is behind the largest.
-                np.negative(delta[targets, np.arange(count)], out=losses)
+                np.negative(delta[targets, each], out=losses)
             np.exp(delta, out=delta)
             np.add.reduce(delta, axis=0, out=total)
             if losses is not None:

@@ -54,10 +54,11 @@ class ElementwiseLoss(Loss):
         scale = z.dtype.type(of_outputs / batch) if share is None else share[:, None] * z.dtype.type(of_outputs)
         np.multiply(self.slope(z, wanted), scale, out=delta, casting="same_kind")
         # The slope of most of these losses is finite at an infinite output; what is wrong must show in the gradient.
-        if not math.isfinite(z.sum()):
+        if not math.isfinite(np.add.reduce(z, axis=None)):
             delta[...] = math.nan
         if losses is not None:
-            losses[...] = self.value(z, wanted).sum(axis=1) * of_outputs
+            value = self.value(z, wanted)
+            np.multiply(value[:, 0] if outputs == 1 else value.sum(axis=1), of_outputs, out=losses)
 
     @property
     def cuda_defines(self) -> tuple[tuple[str, str], ...]:
@@ -86,6 +87,8 @@ class BinaryCrossEntropy(ElementwiseLoss):
     cuda_slope = "ACC(0.5) * tanh(ACC(0.5) * z) + ACC(0.5) - t"
 
     def value(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:
+        if z.dtype == np.float64:  # the same in one pass; in float32 exp and log1p are vectorised, and this is not
+            return np.logaddexp(0, z) - z * t
         return np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))
 
     def slope(self, z: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -23,12 +23,16 @@ def add_penalty(gradients: Any, parameters: Any, decayed: int, l2: float, l1: fl
     """
     weights, slope = parameters[:decayed], gradients[:decayed]
     of_squares, of_sizes = weights.dtype.type(l2), weights.dtype.type(l1)
+    added = np.empty_like(weights)
 
     def run() -> None:
         if l2:
-            np.add(slope, of_squares * weights, out=slope)
+            np.multiply(weights, of_squares, out=added)
+            np.add(slope, added, out=slope)
         if l1:
-            np.add(slope, of_sizes * np.sign(weights), out=slope)
+            np.sign(weights, out=added)
+            np.multiply(added, of_sizes, out=added)
+            np.add(slope, added, out=slope)
 
     return run
 
@@ -42,7 +46,10 @@ def _add_penalty_cuda(gradients: Any, parameters: Any, decayed: int, l2: float, 
 def penalty(parameters: Any, decayed: int, l2: float, l1: float) -> Any:
     """The value of the penalty, l2 / 2 * sum(w^2) + l1 * sum(|w|), on the device of the parameters."""
     weights = parameters[:decayed]
-    squares = 0.5 * l2 * (weights * weights).sum() if l2 else 0.0
+    if l2 and weights.dtype == np.float64:  # whose digits allow for any order of the sum
+        squares = 0.5 * l2 * weights.dot(weights)
+    else:
+        squares = 0.5 * l2 * (weights * weights).sum() if l2 else 0.0
     return squares + l1 * abs(weights).sum() if l1 else squares
 
 

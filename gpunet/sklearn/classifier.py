@@ -148,8 +148,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
+        if kind not in ("binary", "multilabel-indicator"):
+            check_classification_targets(y)  # which finds out the same once more
         if kind == "multiclass-multioutput":
             raise UsageError("y has several classes an example; fit a classifier to each of its columns.")
         several = kind == "multilabel-indicator"

@@ -96,18 +96,21 @@ class Convergence(Callback):
         self.best_weights: Any = None
         self.waited = 0
         self.converged = False
-        self._sum: Any = 0.0
-        self._first = 0
+        self._losses: Any = 0.0  # the sums of this epoch, of each place in a batch, or of batches with weights
+        self._penalties: Any = 0.0
+        self._first, self._last = 0, steps(1, examples, batch)
 
     def on_step(self, trainer: Any) -> None:
-        loss, penalty = trainer.step.batch_loss(), trainer.step.penalty
-        self._sum = self._sum + (loss if self.outputs == 1 else (loss - penalty) / self.outputs + penalty)
-        if trainer.iteration == steps(self.epochs + 1, self.examples, self.batch):
+        step = trainer.step
+        self._losses = self._losses + (step.losses if step.batch_weights is None else step.batch_loss() - step.penalty)
+        self._penalties = self._penalties + step.penalty
+        if trainer.iteration == self._last:
             self._end_epoch(trainer)
 
     def _end_epoch(self, trainer: Any) -> None:
-        loss = float(self._sum) / (trainer.iteration - self._first)
-        self._sum, self._first = 0.0, trainer.iteration
+        loss = float(self._losses.mean() / self.outputs + self._penalties) / (trainer.iteration - self._first)
+        self._losses, self._penalties = 0.0, 0.0
+        self._first, self._last = trainer.iteration, steps(self.epochs + 2, self.examples, self.batch)
         self.epochs += 1
         self.loss_curve.append(loss)
         if self.verbose:

@@ -20,6 +20,8 @@ from gpunet.training.recipe import Recipe
 
 #: Bytes of a chunk of rows that lie behind each other, and chunks whose rows are mixed. An order depends on both.
 CHUNK, MIX = 1 << 20, 256
+#: Of small splits several epochs are put in order at a time, about so many rows: to begin takes as long as a thousand.
+ROWS = 1 << 13
 #: Elements that are brought to a device at a time from files.
 PIECE = 1 << 24
 
@@ -241,7 +243,8 @@ class Resident:
 
     Attributes:
         inputs, labels, weights: the split on the device.
-        epochs: how many permutations the ring holds: those that so many steps read, wherever in an epoch they begin.
+        epochs: how many permutations the ring holds: those that so many steps read, wherever in an epoch they begin, or
+            of small splits more.
         ring: (epochs * n,) int32, row numbers; those of epoch e at e modulo `epochs`.
         nbytes: what they take there.
     """
@@ -254,7 +257,8 @@ class Resident:
         self.inputs = on_device(split, backend, dtype)
         self.labels = backend.to_device(targets, dtype_of_targets(targets, dtype))
         self.weights = None if weights is None else backend.to_device(weights, dtype)
-        self.epochs = 1 + -(-steps * batch // order.examples)
+        self._ahead = ROWS // order.examples
+        self.epochs = 1 + max(-(-steps * batch // order.examples), self._ahead)
         self.ring = backend.zeros(self.epochs * order.examples, np.int32)
         self.nbytes = sum(array.nbytes for array in (self.inputs, self.labels, self.ring))
         self._loaded = -1
@@ -276,7 +280,7 @@ class Resident:
         """
         examples = self.order.examples
         first, last = step * self.batch // examples, ((step + steps) * self.batch - 1) // examples
-        self._load(max(first, self._loaded + 1), last)
+        self._load(max(first, self._loaded + 1), max(last, first + self._ahead))
         # Step s ends before row (s + 1) * batch; the first that passes the end of the last loaded epoch:
         return (self._loaded + 1) * examples // self.batch
 
