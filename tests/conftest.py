@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import signal
 
@@ -20,6 +19,7 @@ import hypothesis
 import numpy as np
 import pytest
 from command_line import UNSET
+from cuda_device import cuda_reason
 
 import gpunet as gn
 
@@ -42,16 +42,6 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
 if "PYTEST_XDIST_WORKER" not in os.environ:
     with contextlib.suppress(ImportError):
         import matplotlib.font_manager  # noqa: F401
-
-
-@functools.cache
-def cuda_reason() -> str:
-    """Why there is no CUDA device to test on; empty if there is one."""
-    try:
-        gn.get_backend("cuda")
-    except gn.DeviceError as error:
-        return str(error)
-    return ""
 
 
 @pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.host), "cuda"])

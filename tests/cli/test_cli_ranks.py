@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from command_line import gpunet, process
-from conftest import cuda_reason
+from cuda_device import cuda_reason
 
 
 def test_workers_that_cannot_have_their_devices_say_so_once() -> None:

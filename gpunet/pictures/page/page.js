@@ -52,6 +52,11 @@ function bars(found) {
       share: high > low ? (value - low) / (high - low) : 0, text: number(value) }));
 }
 
+// Text that is there already is not laid out anew.
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 let speaking = 0;
 
 // Show an answer, or the sentence that there is none yet.
@@ -63,16 +68,21 @@ function showAnswer(found, nothing) {
     return;
   }
   const [said, sure] = words(found);
-  element("answer").textContent = said + sure;
+  write(element("answer"), said + sure);
   let shown = bars(found).map((bar, index) => ({ ...bar, first: found.labels?.[index] ?? index === found.best }));
   if (shown.length > 12) shown = shown.sort((a, b) => b.share - a.share).slice(0, 10);
   list.parentElement.classList.toggle("short", shown.every((bar) => bar.name.length < 3));
-  list.replaceChildren(...shown.map(({ name, share, text, first }) => {
-    const bar = made("i");
-    bar.style.width = `${100 * share}%`;
-    return made("li", first ? { class: "first" } : {}, made("span", { class: "name" }, name),
-      made("span", { class: "bar" }, bar), made("span", { class: "share" }, text));
-  }));
+  while (list.children.length > shown.length) list.lastChild.remove();
+  while (list.children.length < shown.length) {
+    list.append(made("li", {}, made("span", { class: "name" }), made("span", { class: "bar" }, made("i")), made("span", { class: "share" })));
+  }
+  shown.forEach(({ name, share, text, first }, index) => { // in place: this runs with every stroke
+    const item = list.children[index], [named, bar, told] = item.children;
+    item.classList.toggle("first", first);
+    write(named, name);
+    write(told, text);
+    bar.firstChild.style.transform = `scaleX(${share.toFixed(3)})`;
+  });
   clearTimeout(speaking); // a screen reader hears where a stroke or a slider comes to rest
   speaking = setTimeout(() => { element("spoken").textContent = `The answer is ${said}${sure}.`; }, 600);
 }

@@ -64,10 +64,14 @@ function asTrained(pixels) {
   return pixels === null || facts.inputScale !== 1 ? pixels : Float32Array.from(pixels, (value) => value / 255);
 }
 
+// A canvas that has its size already keeps what it holds.
+function sized(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+}
+
 // A picture (rows, columns) of an example on a small canvas: dark ink on paper, or as it is.
 function paint(canvas, example) {
-  canvas.width = columns;
-  canvas.height = rows;
+  sized(canvas, columns, rows);
   const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
   image.data.fill(255);
   if (example !== null) {
@@ -181,10 +185,11 @@ element("file").addEventListener("change", async (event) => {
 // --- pictures to try ---------------------------------------------------------------------------------------
 
 facts.examples?.told.forEach(({ truth, answer, wrong }, index) => {
-  const canvas = made("canvas", { class: inked ? "ink" : "", "aria-hidden": "true" });
+  const canvas = made("canvas"); // shown as an image: a browser looks after every canvas of a page in every frame
   paint(canvas, exampleOf(index));
+  const image = made("img", { class: inked ? "ink" : "", src: canvas.toDataURL(), alt: "" });
   const caption = wrong ? `${truth}, read as ${answer}` : truth;
-  const button = made("button", { type: "button", class: wrong ? "wrong" : "right" }, canvas, caption);
+  const button = made("button", { type: "button", class: wrong ? "wrong" : "right" }, image, caption);
   button.addEventListener("click", () => {
     pen.imageSmoothingEnabled = false;
     wipe();
@@ -205,7 +210,7 @@ const tiles = network.layers.map((layer, index) => {
   const size = count <= 128 ? 22 : count <= 512 ? 16 : 12; // pixels of a neuron's square, with the gap beside it
   const output = index === network.layers.length - 1;
   const name = output ? "Outputs" : `Layer ${index + 1}`;
-  const title = `${name}: ${layer.columns.toLocaleString("en")} neurons${count < layer.columns ? `, the first ${count} shown` : ""}`;
+  const title = `${name}: ${layer.columns.toLocaleString("en")} ${layer.columns === 1 ? "neuron" : "neurons"}${count < layer.columns ? `, the first ${count} shown` : ""}`;
   const canvas = made("canvas", { tabindex: "0", role: "application", "aria-label": `${title}; arrow keys choose one` });
   element("layers").append(made("div", { class: "layer" }, made("div", { class: "muted" }, title), canvas));
   const tile = { canvas, count, across, size, layer: index + 1 };
@@ -224,9 +229,16 @@ const tiles = network.layers.map((layer, index) => {
   return tile;
 });
 
+const away = new Set(); // canvases of layers that are out of sight
+const sight = new IntersectionObserver((changes) => {
+  for (const { target, isIntersecting } of changes) away[isIntersecting ? "delete" : "add"](target);
+});
+for (const { canvas } of tiles) sight.observe(canvas);
+
 function choose(tile, neuron) {
   if (neuron < 0 || neuron >= tile.count || (chosen[0] === tile.layer && chosen[1] === neuron)) return;
   chosen = [tile.layer, neuron];
+  showWeights();
   showInside(network.answer(current ?? new Uint8Array(rows * columns * channels)));
   element("spoken").textContent = element("which").textContent;
 }
@@ -238,13 +250,13 @@ function coloursOf() {
   const hue = (name) => [1, 3, 5].map((at) => parseInt(style.getPropertyValue(name).trim().slice(at, at + 2), 16));
   return { ground: hue("--card"), more: hue("--vermilion"), less: hue("--blue"), ink: style.getPropertyValue("--ink") };
 }
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { hues = null; show(current); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { hues = null; showWeights(); show(current); });
 
 // Squares of `size` pixels (one of them the gap, if there is room for it), `across` in a row.
 function squares(canvas, values, across, size) {
   hues ??= coloursOf();
   const width = across * size, height = Math.ceil(values.length / across) * size, side = size > 3 ? size - 1 : size;
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  sized(canvas, width, height);
   const context = canvas.getContext("2d"), image = new ImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer); // one number for each, its bytes alpha, blue, green, red
   let top = 1e-12;
@@ -262,8 +274,13 @@ function squares(canvas, values, across, size) {
   return context;
 }
 
-function showInside(found) {
+// The numbers of every layer; while one draws, layers out of sight wait until the pen rests.
+let resting = 0;
+function showInside(found, all = false) {
+  clearTimeout(resting);
+  if (!all && away.size > 0) resting = setTimeout(() => showInside(found, true), 200);
   for (const { canvas, count, across, size, layer } of tiles) {
+    if (!all && away.has(canvas)) continue;
     const context = squares(canvas, found.layers[layer].subarray(0, count), across, size);
     if (chosen[0] === layer) {
       context.strokeStyle = hues.ink;
@@ -271,6 +288,14 @@ function showInside(found) {
       context.strokeRect((chosen[1] % across) * size + 1, Math.floor(chosen[1] / across) * size + 1, size - 3, size - 3);
     }
   }
+  const [layer, neuron] = chosen;
+  const name = layer === network.layers.length && facts.sizes[layer] > 1 && facts.classNames.length ? `Output ${className(neuron)}` : `Neuron ${neuron + 1} of layer ${layer}`;
+  const from = layer === 1 ? "the pixels" : `layer ${layer - 1}`;
+  write(element("which"), `${name} gives ${number(found.layers[layer][neuron])}; above, the weights from ${from}.`);
+}
+
+// The weights that lead to the chosen neuron, which stay the same while one draws.
+function showWeights() {
   const [layer, neuron] = chosen, weights = network.weightsInto(layer, neuron);
   if (layer === 1) {
     const means = Float64Array.from({ length: rows * columns }, (_, pixel) => {
@@ -282,9 +307,6 @@ function showInside(found) {
   } else {
     squares(element("weights"), weights.subarray(0, MOST), tiles[layer - 2].across, tiles[layer - 2].size);
   }
-  const name = layer === network.layers.length && facts.sizes[layer] > 1 && facts.classNames.length ? `Output ${className(neuron)}` : `Neuron ${neuron + 1} of layer ${layer}`;
-  const from = layer === 1 ? "the pixels" : `layer ${layer - 1}`;
-  element("which").textContent = `${name} gives ${number(found.layers[layer][neuron])}; above, the weights from ${from}.`;
 }
 
 // --- all of it ---------------------------------------------------------------------------------------------
@@ -299,4 +321,5 @@ function show(example) {
 
 seen.classList.toggle("ink", inked);
 wipe();
+showWeights();
 show(null);

@@ -83,8 +83,10 @@ function curve() {
 }
 
 function drawCurve() {
-  const width = Math.min(Math.max(element("plot").clientWidth, 300), 900), right = width - (width > 500 ? 170 : 90);
+  const width = Math.min(Math.max(element("plot").clientWidth, 300), 900);
   const { field, places, lines } = curve();
+  const room = Math.min(Math.max(...lines.map(({ name }) => name.length)), width > 500 ? 20 : 12); // letters of a name
+  const right = width - 16 - 9 * room;
   const shares = facts.task !== "regression" && facts.output !== "identity";
   const all = lines.flatMap(({ values }) => values);
   let [low, high] = shares ? [0, 1] : [Math.min(...all), Math.max(...all)];
@@ -115,7 +117,7 @@ function drawCurve() {
     } else {
       parts.push(`<path stroke="${colour}" d="M${values.map((value, index) => `${across(places[index]).toFixed(1)} ${up(value).toFixed(1)}`).join("L")}"/>`);
     }
-    parts.push(`<text class="name" x="${right + 10}" y="${ends[line] + 5}" style="fill: ${colour}">${escaped(name.slice(0, width > 500 ? 20 : 10))}</text>`);
+    parts.push(`<text class="name" x="${right + 10}" y="${ends[line] + 5}" style="fill: ${colour}">${escaped(name.length > room ? `${name.slice(0, room - 1)}…` : name)}</text>`);
   });
   const told = lines.map(({ name, values }) => `${name} from ${number(Math.min(...values))} to ${number(Math.max(...values))}`).join(", ");
   element("plot").innerHTML = `<svg viewBox="0 0 ${width} 275" role="img" aria-label="${escaped(`Over ${field.name}: ${told}`)}">${parts.join("")}</svg>`;
