@@ -10,13 +10,14 @@ import functools
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpunet.terminal import can_redraw, is_terminal
 
 if TYPE_CHECKING:
     from gpunet.pictures.picture import Canvas
+    from gpunet.runs.recipes import Losses
 
 #: The columns of a line that goes into a pipe or a file, where nothing is wrapped.
 ENDLESS = 100_000
@@ -158,7 +159,7 @@ class DownloadBar:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.losses: Mapping[int, float] = {}
+        self.losses: Losses = {}
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
         self._status: Any = None
@@ -198,7 +199,7 @@ class DownloadBar:
             self._tasks[name] = self._progress.add_task(name, total=total)
         self._progress.update(self._tasks[name], completed=done, total=total)
 
-    def trials(self, done: int, total: int, losses: Mapping[int, float]) -> None:
+    def trials(self, done: int, total: int, losses: Losses) -> None:
         """Note that `done` of `total` short trials of encodings are done, and in the end what they found."""
         self.losses = losses
         if self.quiet or not can_redraw(sys.stderr):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 from gpunet.backend import Backend, readable
@@ -13,20 +12,19 @@ from gpunet.cli import display
 from gpunet.data.dataset import Dataset
 from gpunet.network.evaluation import CONFUSION_CLASSES
 from gpunet.runs.logs import as_json
+from gpunet.runs.recipes import Losses
 from gpunet.runs.settings import RECIPES, Settings, layer_sizes
 from gpunet.terminal import duration
 from gpunet.training.memory import training_bytes
 from gpunet.training.trainer import Trainer
 
 
-def header(
-    settings: Settings, data: Dataset, backend: Backend, losses: Mapping[int, float] | None = None
-) -> list[tuple[str, str]]:
+def header(settings: Settings, data: Dataset, backend: Backend, losses: Losses | None = None) -> list[tuple[str, str]]:
     """What is about to be trained, on what, how and where, as labels and texts; the network need not be there yet.
 
     Args:
         settings, data, backend: of the run.
-        losses: what trials of encodings found: the mean validation loss by number of bins.
+        losses: what trials of encodings found: mean validation losses.
     """
     sizes, recipe, optimizer = layer_sizes(settings, data), settings.fitted(data, settings.seed), settings.optimizer
     names = settings.activation if isinstance(settings.activation, tuple) else [settings.activation]
@@ -45,7 +43,7 @@ def header(
         ("training", f"{optimizer}, learning rate {settings.learning_rate:g}{changes}, seed {settings.seed}"),
         ("length", f"{length}, {counted(round(epochs, 1), 'epoch')}"),
         *([("recipe", RECIPES[settings.recipe])] if settings.recipe in RECIPES else []),
-        *([("encoding", encoding(settings.bins, losses))] if losses else []),
+        *([("encoding", encoding(settings, losses))] if losses else []),
     ]
     limits = ("dropout", "l2", "l1", "weight_decay", "label_smoothing", "max_norm", "clip_norm", "early_stopping")
     told = [f"{name.replace('_', ' ')} {shown(getattr(settings, name))}" for name in limits if getattr(settings, name)]
@@ -56,11 +54,12 @@ def header(
     return rows
 
 
-def encoding(bins: int, losses: Mapping[int, float]) -> str:
+def encoding(settings: Settings, losses: Losses) -> str:
     """The encoding that was taken, and by how much the validation loss of its trials was lower."""
-    names = {each: f"{each} bins" if each else "none" for each in losses}
-    others = ", ".join(f"{loss:.4g} with {names[each]}" for each, loss in losses.items() if each != bins)
-    return f"{names[bins]}, by validation (mean loss of the trials {losses[bins]:.4g}, against {others})"
+    names = {(scale, bins): f"{scale} scale, {bins or 'no'} bins" for scale, bins in losses}
+    taken = settings.scale, settings.bins
+    others = ", ".join(f"{loss:.4g} with {names[each]}" for each, loss in losses.items() if each != taken)
+    return f"{names[taken]}, by validation (mean loss of the trials {losses[taken]:.4g}, against {others})"
 
 
 def counted(number: float, what: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from gpunet.runs import config as run_config
 from gpunet.runs import several
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.logs import as_json
+from gpunet.runs.recipes import Losses
 from gpunet.runs.settings import Settings
 from gpunet.runs.several import Several
 from gpunet.terminal import figure
@@ -79,7 +80,7 @@ class Shown(Callback):
 
 def train(
     networks: Several, settings: Settings, whole: Dataset, backend: Backend, folder: RunFolder | None, out: str | None,
-    force: bool, kept: dict[str, Any], *, losses: Mapping[int, float], dry_run: bool, json: bool, quiet: bool,
+    force: bool, kept: dict[str, Any], *, losses: Losses, dry_run: bool, json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Train all networks to their ends, new ones or those of a folder, and say what came of them.
 

@@ -40,7 +40,7 @@ def trained(path: Path, epochs: int) -> tuple[float, float]:
     Raises:
         GpunetError: the table is refused, or training fails.
     """
-    settings = gn.settings_for(data=str(path), target="-1", bins=0, epochs=epochs, device="cpu")
+    settings = gn.settings_for(data=str(path), target="-1", bins=0, scale="robust", epochs=epochs, device="cpu")
     data = build_dataset(settings)
     trainer = build_trainer(settings, build_model(settings, data, gn.get_backend("cpu")), data)
     *_, result = trainer.steps()

@@ -2,7 +2,8 @@
 
 `write-up` is what every option has by default. `table` is for tables: scaled by median and quartiles, in an encoding
 over quantile bins (see `gpunet/data/preparation.py`), a network of three wide layers, stopped where its validation loss
-is lowest. Whether the encoding helps is told by validation, in short trials before the run.
+is lowest. Whether the encoding helps, and whether numbers do better with a plain standard scale, which leaves a long
+tail as it is, is told by validation, in short trials before the run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gpunet.backend import get_backend
 from gpunet.data.catalog import DATASETS, TableEntry
 from gpunet.data.dataset import Dataset
 from gpunet.data.folders import may_be_tables, read_once
+from gpunet.data.preparation import Number
 from gpunet.errors import TrainingDiverged
 from gpunet.files import expand
 from gpunet.runs.settings import (
@@ -35,6 +37,8 @@ TABLE: dict[str, Any] = {
 }  # fmt: skip
 #: Quantile bins of each number, where validation finds that they help.
 BINS = 16
+#: What is tried in the place of what the recipe says, one after the other, each beside the best so far.
+ALTERNATIVES: dict[str, Any] = {"bins": BINS, "scale": "standard"}
 #: Batches in a training set (of 16 to 256 examples each).
 BATCHES = 24
 #: How long a trial of an encoding is at most, in epochs and in iterations, and after how many epochs that are not
@@ -42,6 +46,8 @@ BATCHES = 24
 TRIAL_EPOCHS, TRIAL_ITERATIONS, TRIAL_PATIENCE = 24, 4000, 4
 #: Of how many parts of the data a trial holds one out, and how many validation examples are enough to judge by.
 PARTS, JUDGES = 5, 250
+#: Mean validation losses of trials, by scale and number of bins.
+Losses = Mapping[tuple[str, int], float]
 #: Settings that say which data there is.
 _ABOUT_DATA = ("data", "data_dir", "classes", "validation", *DATA_OPTIONS)
 
@@ -51,7 +57,7 @@ def settings_for(
     *,
     data: str | Dataset | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
-    trials: Callable[[int, int, Mapping[int, float]], None] | None = None,
+    trials: Callable[[int, int, Losses], None] | None = None,
     **more: Any,
 ) -> Settings:
     """The settings of a run: what is asked for, on top of the recipe for the data.
@@ -62,7 +68,7 @@ def settings_for(
         data: the setting of that name, or a data set of one's own, which is taken as it is scaled and encoded.
         progress: called while a file is fetched, see `load_dataset`.
         trials: called as trials(trials done, trials in all, losses) before each short trial of an encoding and after
-            the last, when losses holds the mean validation loss by the number of bins (0 for none).
+            the last, when losses holds the mean validation loss by scale and number of bins (0 for none).
         more: further settings by name.
 
     Returns:
@@ -84,10 +90,10 @@ def settings_for(
         if about.recipe == "auto" and not encoded:
             return Settings(**{**asked, "recipe": "write-up"})
         settings, judged = _for_tables(asked, found, as_it_is=own is not None or not encoded)
+        numbers = any(isinstance(column, Number) for column in found.preparation.columns or ())
+        free = [name for name in ALTERNATIVES if judged and numbers and name not in asked]
         del found  # before the trials hold the data otherwise prepared
-        if judged:
-            settings = settings.with_changes(bins=_bins_by_validation(settings, trials))
-    return settings
+        return _by_validation(settings, free, trials or (lambda *_: None)) if free else settings
 
 
 def _may_be_tables(about: Settings) -> bool:
@@ -98,7 +104,7 @@ def _may_be_tables(about: Settings) -> bool:
 
 
 def _for_tables(asked: dict[str, Any], data: Dataset, as_it_is: bool) -> tuple[Settings, bool]:
-    """The settings with the recipe for tables below, and whether validation is to decide on the bins.
+    """The settings with the recipe for tables below, and whether validation may decide on the encoding.
 
     Args:
         asked: what is asked for.
@@ -121,26 +127,34 @@ def _for_tables(asked: dict[str, Any], data: Dataset, as_it_is: bool) -> tuple[S
             recipe.pop(name, None)
     settings = Settings(**layered(recipe, {**asked, "recipe": "table"}))
     judged = data.validation is not None or settings.validation not in ("auto", "none")
-    return settings, judged and not as_it_is and "bins" not in asked
+    return settings, judged and not as_it_is
 
 
-def _bins_by_validation(settings: Settings, trials: Callable[[int, int, Mapping[int, float]], None] | None) -> int:
-    """The number of bins, none or `BINS`, with which networks have the lower validation loss, in the mean over parts of
-    the training examples that are held out in turn: of a small table all, of a large one the first."""
-    tell, count = trials or (lambda *_: None), 0
-    losses: dict[int, float] = {}
-    for bins in (0, BINS):
-        whole = build_dataset(settings.with_changes(bins=bins, validation="none", early_stopping=None))
+def _by_validation(settings: Settings, free: list[str], tell: Callable[[int, int, Losses], None]) -> Settings:
+    """The settings with those `ALTERNATIVES` with which networks have a lower validation loss, in the mean over parts
+    of the training examples that are held out in turn: of a small table all, of a large one the first.
+
+    Args:
+        settings: with what the recipe says.
+        free: the names of the alternatives that are tried.
+        tell: see `settings_for`.
+    """
+    best, losses, done, total = settings, dict[tuple[str, int], float](), 0, 0
+    for change in ({}, *({name: ALTERNATIVES[name]} for name in free)):
+        tried = best.with_changes(**change)
+        whole = build_dataset(tried.with_changes(validation="none", early_stopping=None))
         parts = min(PARTS, len(whole.train))
-        judges = math.ceil(JUDGES * parts / len(whole.train))
-        count = min(parts, judges)
-        found: list[float] = []
+        count = min(parts, math.ceil(JUDGES * parts / len(whole.train)))
+        total, loss = (1 + len(free)) * count, 0.0
         for number in range(1, count + 1):
-            tell(len(losses) * count + len(found), 2 * count, {})
-            found.append(_trial_loss(settings, whole.fold(number, parts, settings.seed)))
-        losses[bins] = sum(found)
-    tell(2 * count, 2 * count, {bins: loss / count for bins, loss in losses.items()})
-    return min(losses, key=lambda bins: losses[bins])
+            tell(done, total, {})
+            loss += _trial_loss(tried, whole.fold(number, parts, settings.seed)) / count
+            done += 1
+        losses[tried.scale, tried.bins] = loss
+        if loss < losses[best.scale, best.bins]:
+            best = tried
+    tell(done, total, losses)
+    return best
 
 
 def _trial_loss(settings: Settings, data: Dataset) -> float:

@@ -46,7 +46,8 @@ def test_tables_and_pixels_have_recipes_of_their_own():
         "table", TABLE["hidden"], "adamw", "glorot-uniform",
     )  # fmt: skip
     assert (table.validation, table.early_stopping, table.epochs, table.iterations) == (0.2, 16, 256, None)
-    assert (table.scale, table.clip, table.batch_size) == ("robust", "on", 16)
+    assert table.scale in ("robust", "standard")
+    assert (table.clip, table.batch_size) == ("on", 16)
     assert table.bins in (0, BINS)
     data = build_dataset(table)
     assert len(data.train) // 24 < 16
@@ -64,7 +65,9 @@ def test_what_is_asked_for_stands_on_top():
     assert (asked.hidden, asked.optimizer, asked.learning_rate, asked.dropout) == ((20,), "sgd", 0.1, (0.5,))
     assert (asked.bins, asked.clip, asked.scale) == (0, "off", "standard")
     assert (asked.iterations, asked.epochs, asked.batch_size) == (50, None, 7)
-    assert gn.settings_for(data="diabetes", bins=0, weight_decay=0.5).weight_decay == 0.5  # which sgd has not
+    assert (
+        gn.settings_for(data="diabetes", bins=0, scale="robust", weight_decay=0.5).weight_decay == 0.5
+    )  # which sgd has not
     whole = gn.settings_for(data="diabetes", validation="none")
     assert (whole.early_stopping, build_dataset(whole).validation) == (None, None)
     with pytest.raises(gn.UsageError, match=r"recipe tables.*choose one of auto, table, write-up"):
@@ -93,9 +96,30 @@ def test_data_of_ones_own_is_taken_as_it_is():
 def test_validation_decides_on_the_encoding(tmp_path: Path, bins: int, label: Any):
     pytest.importorskip("pyarrow")
     path = write(tmp_path / "a.csv", frame(160, 2 if bins else 10, label))
-    assert gn.settings_for(data=path, hidden="32", device="cpu").bins == bins
+    assert gn.settings_for(data=path, hidden="32", device="cpu", scale="robust").bins == bins
     assert gn.settings_for(data=path, bins=4).bins == 4
     assert gn.settings_for(data=path, **WHOLE).bins == 0  # there is nothing to judge by
+
+
+@pytest.mark.parametrize(("tail", "scale"), [(0.0, "robust"), (1.5, "standard")])
+def test_validation_decides_on_the_scale(tmp_path: Path, tail: float, scale: str):
+    """A few rows far out, which the robust scale bends, carry the target; or what lies in the middle does."""
+    pytest.importorskip("pyarrow")
+    near = np.random.default_rng(0).standard_normal(160)
+    far = near * np.exp(tail * np.random.default_rng(1).standard_normal(160))
+    outliers = np.where(np.arange(160) % 20 == 0, 1e4 * near, near)
+    columns = {"x": far} if tail else {"x": outliers}
+    path = write(tmp_path / "a.csv", {**columns, "target": far if tail else np.tanh(3 * near)})
+    assert gn.settings_for(data=path, hidden="32", device="cpu", bins=0).scale == scale
+    assert gn.settings_for(data=path, hidden="32", device="cpu", bins=0, scale="minmax").scale == "minmax"
+
+
+def test_without_numbers_there_is_nothing_to_try(tmp_path: Path):
+    pytest.importorskip("pyarrow")
+    path = write(tmp_path / "a.csv", {"x": ["red", "green"] * 40, "target": ["a", "b"] * 40})
+    told: list[Any] = []
+    settings = gn.settings_for(data=path, device="cpu", trials=lambda *each: told.append(each))
+    assert (settings.scale, settings.bins, told) == ("robust", 0, [])
 
 
 @pytest.fixture
@@ -150,24 +174,27 @@ def test_the_header_says_what_the_trials_found(tmp_path: Path, reads: list[Path]
     options = ("train", "--data", stripes(tmp_path / "a.csv"), "--hidden", "32", "--epochs", "1", "--device", "cpu")
     said = gpunet(*options, *several)
     assert len(reads) == 1
-    pattern = r"^encoding +(.+), by validation \(mean loss of the trials (\S+), against (\S+) with (.+)\)$"
-    taken, lower, higher, other = re.findall(pattern, said.stdout, re.M)[0]
-    assert {taken, other} == {"none", "16 bins"}
-    assert float(lower) < float(higher)
+    pattern = (
+        r"^encoding +(.+), by validation \(mean loss of the trials (\S+), against (\S+) with (.+), (\S+) with (.+)\)$"
+    )
+    taken, lower, higher, bins, highest, scale = re.findall(pattern, said.stdout, re.M)[0]
+    assert len({taken, bins, scale}) == 3
+    assert {f"robust scale, {each} bins" for each in ("no", "16")} < {taken, bins, scale}
+    assert float(lower) < min(float(higher), float(highest))
     assert "trial" not in said.stderr
     for line in gpunet(*options, *several, "--json").stdout.splitlines():
         json.loads(line)
-    assert "encoding" not in gpunet(*options, *several, "--bins", "4", "--dry-run").stdout
+    assert "encoding" not in gpunet(*options, *several, "--bins", "4", "--scale", "robust", "--dry-run").stdout
 
 
 def test_trials_are_counted_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch, capsys):
-    told: list[tuple[int, int, dict[int, float]]] = []
+    told: list[tuple[int, int, dict[tuple[str, int], float]]] = []
     settings = gn.settings_for(data="wine", hidden=4, device="cpu", trials=lambda *each: told.append(each))
-    assert [each[:2] for each in told] == [(done, 2 * 5) for done in range(11)][: len(told)]
+    assert [each[:2] for each in told] == [(done, 3 * 5) for done in range(16)][: len(told)]
     assert not any(losses for *_, losses in told[:-1])
     done, total, losses = told[-1]
     assert done == total == len(told) - 1
-    assert settings.bins == min(losses, key=losses.get)
+    assert (settings.scale, settings.bins) == min(losses, key=losses.get)
     shown = io.StringIO()
     for moving in (False, True):
         monkeypatch.setattr(display, "can_redraw", lambda stream, moving=moving: moving)
@@ -178,13 +205,14 @@ def test_trials_are_counted_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch,
                 if moving:
                     bar("reading a", each[0], total)  # rows of a large table are prepared between trials
         assert bar.losses == losses
-        assert ("of 10 trials" in shown.getvalue()) == moving
+        assert ("of 15 trials" in shown.getvalue()) == moving
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_run_keeps_what_its_recipe_said(tmp_path: Path):
     run = tmp_path / "run"
-    said = gpunet("train", "--data", "diabetes", "--epochs", 4, "--bins", BINS, "--device", "cpu", "--out", run).stdout
+    options = ("--epochs", 4, "--bins", BINS, "--scale", "robust", "--device", "cpu", "--out", run)
+    said = gpunet("train", "--data", "diabetes", *options).stdout
     assert "recipe       table" in said
     settings = json.loads((run / "config.json").read_text())["settings"]
     assert (settings["recipe"], settings["bins"], settings["epochs"]) == ("table", BINS, 4)
@@ -203,12 +231,12 @@ def test_a_run_keeps_what_its_recipe_said(tmp_path: Path):
 
 
 def test_folds_ensembles_and_sweeps_of_tables():
-    wine = ("--data", "wine", "--epochs", 2, "--bins", 0, "--device", "cpu", "--json", "--quiet")
+    wine = ("--data", "wine", "--epochs", 2, "--bins", 0, "--scale", "robust", "--device", "cpu", "--json", "--quiet")
     folds = json.loads(gpunet("train", *wine, "--folds", 3).stdout.splitlines()[-1])
     assert (folds["networks"], folds["parts"]) == (3, 3)
     ensemble = json.loads(gpunet("train", *wine, "--ensemble", 2).stdout.splitlines()[-1])
     assert ensemble["parts"] == 5
-    sweep = gn.Sweep({"data": "wine", "epochs": 1, "bins": 0}, {"lr": [0.001, 0.01]})
+    sweep = gn.Sweep({"data": "wine", "epochs": 1, "bins": 0, "scale": "robust"}, {"lr": [0.001, 0.01]})
     assert {trial.settings.recipe for trial in sweep.trials} == {"table"}
     assert {trial.settings.validation for trial in sweep.trials} == {0.2}
     with pytest.raises(gn.UsageError, match="one recipe"):
