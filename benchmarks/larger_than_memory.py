@@ -119,6 +119,18 @@ def show(title: str, found: dict[str, object]) -> None:
     )
 
 
+def table(runs: dict[str, dict[str, object]]) -> None:
+    """What a page shows of the runs."""
+    print("\n| set | rows | GB | memory of its own | of files | steps | steps/s | loss at the end |")
+    print("|---|---|---|---|---|---|---|---|")
+    for title, found in runs.items():
+        own, files = (f"{found['peak'][name] / 1e9:.2f} GB" for name in ("RssAnon", "RssFile"))
+        print(f"| {title} | {found['examples']:,} | {found['bytes'] / 1e9:.1f} | {own} | {files}", end=" | ")
+        print(f"{found['steps']:,} | {found['steps_per_second']:,.0f} | {found['loss']:.4f} |")
+    small, large = (found["steps_per_second"] for found in runs.values())
+    print(f"\nspeed from files / in memory: {large / small:.2f}")
+
+
 def main() -> None:
     """Make the files, train on both sets, and say how their speeds compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,6 +148,8 @@ def main() -> None:
         length = {"iterations": given.steps} if given.in_memory else {"epochs": given.epochs}
         print(json.dumps(train(given.train[0], length, None if given.in_memory else given.memory, given.shuffle)))
         return
+    if given.folder:
+        Path(given.folder).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="gpunet-large-", dir=given.folder))
     try:
         clock = time.perf_counter()
@@ -150,7 +164,7 @@ def main() -> None:
         options = ("--memory", str(given.memory), "--epochs", str(given.epochs), "--shuffle", given.shuffle)
         large = run(str(folder / "large" / "*.npy"), *options)
         show("from files", large)
-        print(f"speed from files / in memory: {large['steps_per_second'] / small['steps_per_second']:.2f}")
+        table({"in memory": small, "from files": large})
     finally:
         shutil.rmtree(folder)
 

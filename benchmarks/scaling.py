@@ -140,16 +140,17 @@ def measured(rounds: int, steps: int) -> None:
     """Print what 1, 2 and 4 ranks of one thread and one process of two threads do here, beside the model's sum."""
     cores = len(os.sched_getaffinity(0))
     print(f"{cores} cores; medians of {rounds} rounds; ranks beyond the cores take turns on them\n")
-    for name, (sizes, batch) in NETWORKS.items():
+    print("| network, batch | ranks | threads | rows a rank | MFLOP | KB sent a step | steps/s | the sum | loss |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for sizes, batch in NETWORKS.values():
         count = steps or (2000 if len(sizes) == 4 and sizes[1] < 100 else 40)
-        print(f"{name}, batches of {batch}, {count} steps")
+        name = f"{'-'.join(map(str, sizes))}, {batch}"
         found: dict[Any, list[dict[str, Any]]] = {}
         for _ in range(rounds):
             for ranks, threads in ((1, 1), (1, 2), (2, 1), (4, 1)):
                 found.setdefault((ranks, threads), []).append(run(sizes, batch, count, ranks, threads))
             for ranks in (2, 4):  # one process on as many rows as a rank has
                 found.setdefault(("part", ranks), []).append(run(sizes, batch // ranks, count, 1, 1))
-        print(f"{'':>22} {'rows':>5} {'MFLOP':>8} {'KB sent':>8} {'steps/s':>8} {'model':>8}  loss")
         for ranks, threads in ((1, 1), (1, 2), (2, 1), (4, 1)):
             told = found[ranks, threads]
             speed = statistics.median(each["steps_per_second"] for each in told)
@@ -157,13 +158,18 @@ def measured(rounds: int, steps: int) -> None:
             if ranks > 1:
                 part = statistics.median(1 / each["steps_per_second"] for each in found["part", ranks])
                 reduce = statistics.median(each["all_reduce"] for each in told)
-                model = f"{1 / (part * max(ranks / cores, 1) + reduce):,.0f}"
-            label = f"{ranks} rank{'s' * (ranks > 1)}, {threads} thread{'s' * (threads > 1)}"
+                model = figure(1 / (part * max(ranks / cores, 1) + reduce))
+            rows, sent = told[0]["rows"], reduced_bytes(sizes, ranks) / 1e3
             print(
-                f"{label:>22} {told[0]['rows']:>5} {step_flop(sizes, told[0]['rows']) / 1e6:>8,.1f} "
-                f"{reduced_bytes(sizes, ranks) / 1e3:>8,.0f} {speed:>8,.0f} {model:>8}  {told[0]['loss']:.9f}"
+                f"| {name} | {ranks} | {threads} | {rows} | {step_flop(sizes, rows) / 1e6:,.1f} | {sent:,.0f} | "
+                f"{figure(speed)} | {model} | {told[0]['loss']:.7f} |",
+                flush=True,
             )
-        print()
+
+
+def figure(speed: float) -> str:
+    """Steps per second, three digits of those that are few."""
+    return f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"
 
 
 def run(sizes: Sequence[int], batch: int, steps: int, ranks: int, threads: int) -> dict[str, Any]:
