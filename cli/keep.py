@@ -12,6 +12,9 @@ from gpunet.runs.folder import RunFolder
 from gpunet.runs.logs import LOGS
 from gpunet.training.trainer import Trainer
 
+#: What comes of a run whose processes did not all end together.
+WAY_ON = "what was kept with --out RUN goes on from its last checkpoint with gpunet train --resume RUN."
+
 
 def options(out: str | None, resume: str | None, force: bool, log: list[str] | None, **kept: Any) -> dict[str, Any]:
     """The options of `RunFolder.start` that were given: `log` and `kept`.

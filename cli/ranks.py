@@ -12,7 +12,8 @@ from typing import TypeVar
 import typer
 
 from gpunet.backend import get_backend
-from gpunet.errors import GpunetError, UsageError
+from gpunet.cli import keep
+from gpunet.errors import GpunetError, RankFailed, UsageError
 from gpunet.runs.initial import begin_from
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
 from gpunet.training.ranks import Ranks, open_ranks, started
@@ -88,7 +89,13 @@ def one_voice(ranks: Ranks) -> Iterator[None]:
         if everywhere and ranks.rank:
             raise typer.Exit from None
         ranks.lost = ranks.size > 1 and not everywhere
-        if ranks.lost and type(error).__module__.partition(".")[0] in ("cupy", "cupy_backends", "mpi4py"):
+        library = type(error).__module__.partition(".")[0]
+        if ranks.lost and library == "mpi4py" and (died := ranks.died()) is not None:
+            if not died:  # another rank says it
+                raise typer.Exit(1) from None
+            dead = " and ".join(f"rank {rank}" for rank in died)
+            raise RankFailed(f"{dead} died, and the others ended with it; {keep.WAY_ON}") from None
+        if ranks.lost and library in ("cupy", "cupy_backends", "mpi4py"):
             told = str(error).partition("\n")[0].rstrip(".")
             raise GpunetError(f"rank {ranks.rank} lost the others, or its device ({told}).") from error
         raise

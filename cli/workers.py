@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 
+from gpunet.cli import keep
 from gpunet.cli.stopping import handled
 from gpunet.errors import RankFailed
 from gpunet.training.ranks import HUB
@@ -77,10 +78,7 @@ def train_on(devices: Sequence[str]) -> int:
     codes = [worker.process.wait() for worker in workers]
     if died is not None:
         name = signal.Signals(-died.process.returncode).name
-        raise RankFailed(
-            f"the rank on {died.device} was ended by {name}, and the others with it; what was kept with --out RUN goes "
-            "on from its last checkpoint with gpunet train --resume RUN."
-        )
+        raise RankFailed(f"the rank on {died.device} was ended by {name}, and the others with it; {keep.WAY_ON}")
     return next((code for code in codes if code), 0)
 
 

