@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet.data.arrays import as_flags, as_images, as_labels, as_values, as_weights
 from gpunet.data.preparation import TASKS, Preparation
-from gpunet.data.stored import StoredRows
+from gpunet.data.stored import StoredRows, selected
 from gpunet.errors import UsageError
 from gpunet.kernels.encoding import encode
 from gpunet.keywords import checked
@@ -114,10 +114,8 @@ class Split:
     def take(self, rows: slice | np.ndarray) -> Split:
         """The split of these rows: views for a slice, copies for an array of indices; what is in files stays there."""
         weights, groups = (None if each is None else each[rows] for each in (self.weights, self.groups))
-        inputs = self.inputs.select(rows) if isinstance(self.inputs, StoredRows) else self.inputs[rows]
-        return Split.trusted(
-            inputs, self.targets[rows], self.classes, self.preparation, weights, self.image_shape, groups
-        )
+        inputs, targets = selected(self.inputs, rows), self.targets[rows]
+        return Split.trusted(inputs, targets, self.classes, self.preparation, weights, self.image_shape, groups)
 
     def shuffle(self, seed: int) -> None:
         """Start `next_batch` anew, with the order that belongs to this seed."""

@@ -284,6 +284,11 @@ def _take(array: MappedArray, rows: np.ndarray, out: np.ndarray) -> None:
             out[...] = array.rows.take(rows, 0)
 
 
+def selected(inputs: Any, rows: slice | np.ndarray) -> Any:
+    """Some rows of inputs: of an array a view or a copy, of those in files `StoredRows`, which are there still."""
+    return inputs.select(rows) if isinstance(inputs, StoredRows) else inputs[rows]
+
+
 def memory() -> int:
     """Bytes of memory that this process may use: those of the machine, or fewer where a limit is set."""
     found = [1 << 62]

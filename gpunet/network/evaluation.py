@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunet.data.arrays import as_flags, as_labels, as_values
 from gpunet.data.split import Split
-from gpunet.data.stored import StoredRows
+from gpunet.data.stored import selected
 from gpunet.errors import DataError, UsageError
 from gpunet.kernels.losses import LOSSES, loss_step
 from gpunet.keywords import checked
@@ -148,7 +148,7 @@ def evaluate(
             part = slice(mine.start + start, min(mine.start + start + step, mine.stop))
             if progress is not None:
                 progress(start, count)
-            logits = model.forward(images.select(part) if isinstance(images, StoredRows) else images[part])
+            logits = model.forward(selected(images, part))
             targets = backend.to_device(labels[part], dtype_of_targets(labels, model.dtype))
             loss_step(logits, None, targets, loss, xp.empty_like(logits), None, losses[start : start + step], None)
             answers = Answers(logits, targets, loss, model.preparation, xp)
