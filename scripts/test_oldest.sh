@@ -24,7 +24,7 @@ with open("pyproject.toml", "rb") as file:
 extras = project["optional-dependencies"]
 inner = re.search(r"gpunet\[(.*)\]", " ".join(extras["test"]))[1].split(",")
 for text in [*project["dependencies"], *(each for extra in ["test", *inner] for each in extras[extra])]:
-    if (found := re.match(r"([\w.-]+)>=([\w.]+)", text)) and found[1] != "tomli":
+    if (found := re.match(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)", text)) and found[1] != "tomli":
         print(f"{found[1]}=={found[2]}")
 END
 cat "$work/oldest.txt"
