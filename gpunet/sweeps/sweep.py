@@ -46,6 +46,7 @@ from gpunet.sweeps.trials import (
     fit,
     in_turn,
     room,
+    sharing,
     side_by_side,
 )
 
@@ -351,6 +352,10 @@ class Sweep:
         calls = self._calls(trials)
         lock = Lock(self.folder)
         outputs: Any
+        files = contextlib.ExitStack()
+        if jobs > 1 and backend in ("loky", "multiprocessing"):
+            folder = tempfile.TemporaryDirectory(prefix="gpunet-", ignore_cleanup_errors=True)
+            calls = sharing(calls, files.enter_context(folder))
         if together > 1:
             outputs = side_by_side(calls, together)
         elif jobs > 1 and self.search is not None:
@@ -359,7 +364,7 @@ class Sweep:
             outputs = run_on(lambda: cluster(jobs, address), calls, jobs)
         else:
             outputs = in_turn(calls) if jobs == 1 and backend == "loky" else in_parallel(calls, jobs, backend)
-        with contextlib.closing(outputs), _released(lock):
+        with files, contextlib.closing(outputs), _released(lock):
             try:
                 for key, outcome, parameters in outputs:
                     if "fatal" in outcome:

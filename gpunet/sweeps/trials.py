@@ -8,6 +8,7 @@ import functools
 import json
 import operator
 import os
+import shutil
 import statistics
 import threading
 import time
@@ -29,6 +30,7 @@ from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import as_json
 from gpunet.runs.settings import DATA_OPTIONS, Settings, build_dataset, build_model, build_trainer, hold_out
 from gpunet.sweeps.search import Reporter
+from gpunet.sweeps.shared import Shared
 from gpunet.training.graph import launch_mode
 from gpunet.training.memory import training_bytes
 from gpunet.training.records import BaseRecord, Record, ResultRecord
@@ -197,13 +199,19 @@ def entries_of(settings: dict[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 @functools.cache
-def end_with_parent() -> None:
-    """Have this process end when the one that started it is gone, killed for one, and can end it no more."""
+def end_with_parent(folder: str | None) -> None:
+    """Have this process end when the one that started it is gone, killed for one, and can end it no more.
+
+    Args:
+        folder: one of files that the other would have removed, or None.
+    """
     parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, name="gpunet parent watch", daemon=True).start()
@@ -217,14 +225,14 @@ class Call:
         key: of the trial.
         given: its settings as a dict.
         device: where it runs.
-        data: a data set of one's own, or None for that of the settings.
+        data: a data set of one's own, or what a trial sees of its data, in a file; None for that of the settings.
         reporter: what looks at it while it is trained, and may stop it, or None.
     """
 
     key: str
     given: dict[str, Any]
     device: str
-    data: Dataset | None
+    data: Dataset | Shared | None
     reporter: Reporter | None = None
 
 
@@ -240,7 +248,7 @@ def run_trial(call: Call, own_process: bool = False, entries: Any = ()) -> tuple
         # Ctrl-C reaches the whole process group; this process is ended by the one that started it.
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        end_with_parent()
+        end_with_parent(call.data.folder if isinstance(call.data, Shared) else None)
     for table, sent in zip(TABLES, entries, strict=False):
         table.update(sent)
     try:
@@ -253,12 +261,29 @@ def run_trial(call: Call, own_process: bool = False, entries: Any = ()) -> tuple
     return call.key, *(stopped if pruned else outcome)(trainer, end)
 
 
-def seen(settings: Settings, data: Dataset | None) -> Dataset:
+def seen(settings: Settings, data: Dataset | Shared | None) -> Dataset:
     """The data of a trial, without the test set, so that nothing can look at it."""
+    if isinstance(data, Shared):
+        return data.open()  # type: ignore[no-any-return]
     whole = fit(data, settings) if data is not None else dataset(data_text(settings))
     return Dataset(
         whole.name, whole.train, whole.validation, class_names=whole.class_names, image_shape=whole.image_shape
     )
+
+
+def sharing(calls: Iterable[Call], folder: str) -> Iterator[Call]:
+    """The same trials for processes of this machine, which map their data from files in a folder: it is in memory once.
+
+    Data that lies in files already, of which only what is asked for is read, stays there.
+    """
+    files: dict[str, Shared | None] = {}
+    for call in calls:
+        settings = Settings.from_dict(call.given)
+        about = data_text(settings)
+        if about not in files:
+            data = seen(settings, call.data)
+            files[about] = Shared.of(data, folder) if isinstance(data.train.inputs, np.ndarray) else None
+        yield dataclasses.replace(call, data=files[about] or call.data)
 
 
 def made(settings: Settings, call: Call, data: Dataset) -> Trainer:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -200,14 +201,19 @@ if __name__ == "__main__":
 def test_killed_with_processes_and_resumed(tmp_path: Path) -> None:
     pytest.importorskip("joblib")
     words = [*COMMAND, "--trials", "6", "--jobs", "2", "--out", str(tmp_path / "found"), "--json"]
+    (tmp_path / "files").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *words],
         capture_output=True,
         text=True,
-        env=command_line.environment(),
+        env={**command_line.environment(), "TMPDIR": str(tmp_path / "files")},
         timeout=300,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
+    end = time.monotonic() + 60
+    while any((tmp_path / "files").glob("gpunet-*")) and time.monotonic() < end:  # of the data, which its workers map
+        time.sleep(0.1)
+    assert not any((tmp_path / "files").glob("gpunet-*"))
     again = command_line.process(*words)
     lines = [json.loads(line) for line in again.stdout.splitlines()]
     assert [line["event"] for line in lines] == ["trial"] * 4 + ["test", "choice"]

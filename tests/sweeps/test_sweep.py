@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 import gpunet as gn
 from gpunet.runs.settings import Settings
 from gpunet.sweeps import grids, lines
+from gpunet.sweeps.shared import Shared
 from gpunet.sweeps.sweep import Sweep, sweep
 from gpunet.sweeps.trials import Spread
 
@@ -332,6 +335,37 @@ def test_workers_in_other_processes_give_the_same_results(data: gn.Dataset) -> N
     here = {result.key: result.validation_accuracy for result in sweep(SMALL, grid, data=data)}
     there = {result.key: result.validation_accuracy for result in sweep(SMALL, grid, data=data, jobs=2)}
     assert there == here
+
+
+@pytest.mark.parametrize("search", [None, "optuna"])
+def test_processes_map_one_file_of_the_data(
+    data: gn.Dataset, search: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("joblib")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    written: list[Any] = []
+    of = Shared.of
+    monkeypatch.setattr(Shared, "of", lambda thing, folder: written.append(of(thing, folder)) or written[-1])
+    if search is None:
+        results = list(sweep(SMALL, {"lr": [0.1, 0.2, 0.3]}, data=data, jobs=2))
+    else:
+        pytest.importorskip(search)
+        results = list(sweep(SMALL, {"lr": "0.01..1"}, data=data, jobs=2, search=search, trials=3))
+    assert len(results) == 3
+    (file,) = written
+    assert Path(file.path).parent.parent == tmp_path
+    assert not Path(file.folder).exists()  # with the end of the sweep
+
+
+def test_shared_data_is_the_same_and_cannot_be_written_to(data: gn.Dataset, tmp_path: Path) -> None:
+    shared = pickle.loads(pickle.dumps(Shared.of(data, tmp_path)))
+    again = shared.open()
+    assert again is shared.open()
+    assert again.checksum == data.checksum
+    assert not again.train.inputs.flags.writeable
+    with open(shared.path, "rb") as file:
+        assert np.ascontiguousarray(data.train.inputs).tobytes() in file.read()
+    assert Shared.of({"no": "arrays"}, tmp_path).open() == {"no": "arrays"}
 
 
 def test_an_unknown_backend_is_refused(data: gn.Dataset) -> None:
