@@ -264,7 +264,7 @@ def run_trial(call: Call, own_process: bool = False, entries: Any = ()) -> tuple
 def seen(settings: Settings, data: Dataset | Shared | None) -> Dataset:
     """The data of a trial, without the test set, so that nothing can look at it."""
     if isinstance(data, Shared):
-        return data.open()  # type: ignore[no-any-return]
+        return data.open()
     whole = fit(data, settings) if data is not None else dataset(data_text(settings))
     return Dataset(
         whole.name, whole.train, whole.validation, class_names=whole.class_names, image_shape=whole.image_shape
