@@ -1,6 +1,7 @@
-"""What a user's type checker says: `mypy --strict` on every example and on the Python of the README and of each page.
+"""What a user's type checkers say of every example and of the Python of the README and of each page: `mypy --strict`,
+and pyright's standard rules, by basedpyright, which brings its own node.
 
-    python scripts/check_types.py             mypy
+    python scripts/check_types.py             both, side by side
     python scripts/check_types.py pyright     another checker, by its command
 
 The package must be installed and not editable, for in a checkout its packages lie under other names. A page becomes one
@@ -9,6 +10,7 @@ script whose lines have the numbers that they have in the page.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -19,6 +21,12 @@ ROOT = Path(__file__).parent.parent
 #: Pages whose Python is no script: excerpts, held against the code by the tests, the examples as they are, signatures.
 NO_SCRIPTS = ("how-it-works", "lessons", "reference")
 MYPY = "--strict", "--disable-error-code", "import-untyped", "--follow-imports", "silent"
+CHECKERS = (
+    [sys.executable, "-m", "mypy", *MYPY],
+    [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable],
+)
+#: pyright's strict rules find fault with what scikit-learn and onnxruntime leave without types.
+PYRIGHT = {"typeCheckingMode": "standard"}
 
 
 def script(page: Path) -> str:
@@ -46,8 +54,12 @@ def main(arguments: list[str]) -> int:
     """Write the scripts to a folder of their own, and have them checked."""
     with tempfile.TemporaryDirectory() as name:
         write(Path(name))
-        command = arguments or [sys.executable, "-m", "mypy", *MYPY]
-        return subprocess.run([*command, "."], cwd=name, check=False).returncode
+        (Path(name) / "pyrightconfig.json").write_text(json.dumps(PYRIGHT), encoding="utf-8")
+        commands = [arguments] if arguments else CHECKERS
+        checkers = [subprocess.Popen([*command, "."], cwd=name, stdout=subprocess.PIPE) for command in commands]
+        for checker in checkers:
+            sys.stdout.buffer.write(checker.communicate()[0])
+        return max(abs(checker.returncode) for checker in checkers)
 
 
 if __name__ == "__main__":
