@@ -16,31 +16,40 @@ PARTIAL_SUMS = 64
 
 
 @operation
-def add_penalty(gradients: Any, parameters: Any, decayed: int, l2: float, l1: float) -> Ready:
+def add_penalty(gradients: Any, parameters: Any, decayed: int, l2: float, l1: float, divisor: Any = None) -> Ready:
     """g += l2 w + l1 sign(w) for the first `decayed` elements, the weights.
 
-    The gradient of the penalty l2 / 2 * sum(w^2) + l1 * sum(|w|).
+    The gradient of the penalty l2 / 2 * sum(w^2) + l1 * sum(|w|), divided by `divisor` (1,) if there is one; where
+    that is 0 there is no penalty.
     """
     weights, slope = parameters[:decayed], gradients[:decayed]
     of_squares, of_sizes = weights.dtype.type(l2), weights.dtype.type(l1)
     added = np.empty_like(weights)
 
     def run() -> None:
+        by = 1 if divisor is None else divisor[0] or np.inf
         if l2:
-            np.multiply(weights, of_squares, out=added)
+            np.multiply(weights, of_squares / by, out=added)
             np.add(slope, added, out=slope)
         if l1:
             np.sign(weights, out=added)
-            np.multiply(added, of_sizes, out=added)
+            np.multiply(added, of_sizes / by, out=added)
             np.add(slope, added, out=slope)
 
     return run
 
 
 @add_penalty.cuda
-def _add_penalty_cuda(gradients: Any, parameters: Any, decayed: int, l2: float, l1: float) -> Ready:
-    kernel = elementwise("T w, T l2, T l1", "T g", "g += l2 * w + l1 * T((w > T(0)) - (w < T(0)))", "add_penalty")
-    return partial(kernel, parameters[:decayed], l2, l1, gradients[:decayed])
+def _add_penalty_cuda(
+    gradients: Any, parameters: Any, decayed: int, l2: float, l1: float, divisor: Any = None
+) -> Ready:
+    slope = "l2 * w + l1 * T((w > T(0)) - (w < T(0)))"
+    if divisor is None:
+        kernel = elementwise("T w, T l2, T l1", "T g", f"g += {slope}", "add_penalty")
+        return partial(kernel, parameters[:decayed], l2, l1, gradients[:decayed])
+    divided = f"g += divisor[0] > T(0) ? ({slope}) / divisor[0] : T(0)"
+    kernel = elementwise("T w, T l2, T l1, raw T divisor", "T g", divided, "add_divided_penalty")
+    return partial(kernel, parameters[:decayed], l2, l1, divisor, gradients[:decayed])
 
 
 def penalty(parameters: Any, decayed: int, l2: float, l1: float) -> Any:

@@ -262,7 +262,6 @@ class BaseMLP(BaseEstimator):
             watch.best_loss, watch.best_score, watch.waited = self._best_loss, self._best_score, self._waited
         epochs = 1 if partial else given["max_iter"]
         length = steps(epochs, count, batch)
-        whole = count if weights is None else float(weights.sum())
         trainer = Trainer(
             model,
             Dataset("the training data", split, class_names=task.preparation.class_names, preparation=task.preparation),
@@ -271,10 +270,11 @@ class BaseMLP(BaseEstimator):
             iterations=length,
             batch_size=batch,
             shuffle=given["shuffle"],
-            # scikit-learn divides alpha by the weights of the batch; this is what they are in the mean.
-            l2=given["alpha"] / (batch * whole / count),
+            l2=given["alpha"] / (batch if weights is None else 1),
             log_every=length,
         )
+        if weights is not None:  # which scikit-learn divides alpha by, in each batch
+            trainer.step.penalise_by_weight()
         if memory is not None and memory.kind is type(trainer.optimizer):
             trainer.step.take_over(memory.vectors, memory.updates)
         else:

@@ -59,7 +59,7 @@ class TrainingStep:
         workspaces: those of the layers.
         network: the network as the fused kernels know it, or None where they are not the way.
         losses: (batch,), the loss of each example, where the last step was asked for them.
-        penalty: that of the weights before the last step that was asked for losses, on the device.
+        divisor: (1,), what the penalties of a batch are divided by, or None (see `penalise_by_weight`).
         steps_per_launch: how many steps are done with one launch, at most.
         done: how many steps are done.
         boundary: the step (0-based) before which the host has to refill something.
@@ -104,13 +104,17 @@ class TrainingStep:
             ]
             self.losses = backend.zeros(batch, model.dtype)
             self.partial_sums = backend.empty(PARTIAL_SUMS, np.float64)
-            self.network = self._fused() if mode.fused else None
-            self._ready = {want_losses: list(self.operations(want_losses)) for want_losses in (False, True)}
+            self.divisor: Any = None
+            self._bind()
         self._graph = StepGraph(backend, mode.required) if mode.captured else None
         self.steps_per_launch = mode.steps
-        self.penalty: Any = 0.0
+        self._penalty: Any = 0.0
         self._warm = False
         self.boundary = self.done = 0
+
+    def _bind(self) -> None:
+        self.network = self._fused() if self.mode.fused else None
+        self._ready = {want_losses: list(self.operations(want_losses)) for want_losses in (False, True)}
 
     def __reduce__(self) -> Any:
         # The operations hold on to the arrays that they are bound to, and would go on working on those.
@@ -163,7 +167,7 @@ class TrainingStep:
         if ranks.size > 1:
             yield ranks.all_reduce.bind(gradients, self.backend)
         if (recipe.l2 or recipe.l1) and (self.network is None or not self.network.penalises):
-            yield add_penalty.bind(gradients, model.flat, decayed, recipe.l2, recipe.l1)
+            yield add_penalty.bind(gradients, model.flat, decayed, recipe.l2, recipe.l1, self.divisor)
         updated = self.network is not None and self.network.updates
         for span in self.spans:
             if not span.factor and not updated:
@@ -186,7 +190,8 @@ class TrainingStep:
     def _fused(self) -> fused.Network:
         """The network as the fused kernels know it."""
         model, recipe, backend, source = self.model, self.recipe, self.backend, self.source
-        tables, encoding, alone = self.coefficients.tables, model.encoding, self.ranks.size == 1
+        tables, encoding = self.coefficients.tables, model.encoding
+        alone = self.ranks.size == 1 and self.divisor is None
         layers = [
             {
                 "kept": workspace.kept, "delta": workspace.delta, "first": workspace.first_row * layer.bias.size,
@@ -274,7 +279,7 @@ class TrainingStep:
         if self.recipe.l2 or self.recipe.l1:  # the penalty is that of the weights before the last step
             if self.done < goal - 1:
                 return min(free, goal - 1 - self.done)
-            self.penalty = penalty(self.model.flat, self.model.weight_count, self.recipe.l2, self.recipe.l1)
+            self._penalty = penalty(self.model.flat, self.model.weight_count, self.recipe.l2, self.recipe.l1)
         return free
 
     @property
@@ -317,6 +322,13 @@ class TrainingStep:
         self.coefficients.before = updates
         self.ask_rates_again()
 
+    def penalise_by_weight(self) -> None:
+        """From here on divide the penalties of a batch by the weights of its examples, as scikit-learn does; without
+        weights nothing changes. For whoever trains by himself: no checkpoint knows of it."""
+        with self.backend.use():
+            self.divisor = self.total_weight
+            self._bind()
+
     def resume_at(self, done: int) -> None:
         """Have `done` steps done, whatever was done before."""
         self.done = done
@@ -344,15 +356,23 @@ class TrainingStep:
             loss += float(self.penalty)
         return loss, measured.read(samples)
 
+    @property
+    def penalty(self) -> Any:
+        """That of the weights before the last step that was asked for losses, on the device."""
+        return self._penalty if self.divisor is None else self._penalty / self._total()
+
+    def _total(self) -> Any:
+        """The weights of the batch, on the device; infinite where it weighs nothing, so that it counts nothing."""
+        weights: Any = self.batch_weights
+        total = weights.sum()
+        return self.backend.xp.where(total > 0, total, np.inf)
+
     def batch_loss(self) -> Any:
         """The loss (with penalties) of the last step's batch, if it was asked for its losses: one number on the device,
         for which nothing waits. Of several ranks each has that of its share."""
-        weights = self.batch_weights
-        if weights is None:
+        if self.batch_weights is None:
             return self.losses.mean() + self.penalty
-        smallest = np.finfo(self.model.dtype).tiny  # in place of nothing, where the batch weighs nothing
-        total = self.backend.xp.maximum(weights.sum(), smallest)
-        return (self.losses * weights).sum() / total + self.penalty
+        return (self.losses * self.batch_weights).sum() / self._total() + self.penalty
 
     def first_nonfinite(self) -> int:
         """The first step (0-based) whose loss was not finite, -1 if there is none; waits for the device."""

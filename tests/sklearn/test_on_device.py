@@ -59,6 +59,17 @@ def test_what_lies_on_a_gpu_stays_there(cuda: gn.Backend, kind: str) -> None:
     pickle.loads(pickle.dumps(device)).set_params(early_stopping=False).partial_fit(there, targets)
 
 
+def test_the_penalty_is_divided_by_the_weights_of_each_batch_on_a_gpu_too(cuda: gn.Backend) -> None:
+    X, y = data("classes")
+    weights = np.random.default_rng(0).random(60)
+    weights[20:40] = 0  # all of a batch
+    given = {"hidden_layer_sizes": 6, "max_iter": 2, "random_state": 0, "batch_size": 20, "shuffle": False, "alpha": 3}
+    host, device = (ours.MLPClassifier(**given, device=name).fit(X, y, weights) for name in ("cpu", "cuda"))
+    for mine, other in zip(device.coefs_, host.coefs_, strict=True):
+        np.testing.assert_allclose(cuda.to_host(mine), other, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(device.loss_curve_, host.loss_curve_, rtol=1e-9)
+
+
 def test_a_device_that_is_named_is_taken(cuda: gn.Backend) -> None:
     our = ours.MLPClassifier(max_iter=2, device="cuda").fit(*data("classes"))
     assert our.model_.backend.name == "cuda"
