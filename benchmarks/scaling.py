@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.cli import errors
-from gpunet.training.graph import step_flop
+from gpunet.training.graph import FUSED_FLOP, step_flop
 
 NETWORKS = {
     "default": ((784, 50, 30, 10), 100),
@@ -40,6 +40,8 @@ PREDICTED = [
     ((784, 8192, 8192, 8192, 10), 16384),
 ]
 FLOAT = 4
+#: Kernels of a step, with fused products and with those of cuBLAS (counted, see docs/kernels.md).
+FUSED, LIBRARY = 3, 16
 #: The terabyte: rows of as many bytes as an image of MNIST has, in files.
 TERABYTE, ROW = 1e12, 784
 
@@ -54,7 +56,8 @@ class Machine:
         link, network: bytes that a GPU sends to the others of its machine, and that a machine sends to the others.
         gpus: in a machine.
         products, traffic, links: the share of these rates that is reached.
-        kernel, kernels: seconds that each kernel in a graph costs beside its work, and how many a step has.
+        fused: floating-point operations of the fused products of a small network, which is assumed too.
+        kernel: seconds that each kernel in a graph costs beside its work.
         hop: seconds that each turn costs beside its bytes.
         storage: bytes that a machine reads from its files.
     """
@@ -68,8 +71,8 @@ class Machine:
     products: float = 0.6
     traffic: float = 0.7
     links: float = 0.7
+    fused: float = 5e12
     kernel: float = 2e-6
-    kernels: int = 9
     hop: float = 5e-6
     storage: float = 5e9
 
@@ -77,8 +80,10 @@ class Machine:
         """Seconds of a step's products, memory traffic and kernels on `rows` rows, with momentum."""
         parameters = parameter_count(sizes)
         moved = FLOAT * (6 * parameters + 6 * rows * sum(sizes))  # forward, backward, update: read and written
-        work = max(step_flop(sizes, 1) * rows / (self.flop * self.products), moved / (self.memory * self.traffic))
-        return work + self.kernels * self.kernel
+        flop = step_flop(sizes, 1) * rows
+        fused = flop <= FUSED_FLOP
+        products = flop / (self.fused if fused else self.flop * self.products)
+        return max(products, moved / (self.memory * self.traffic)) + self.kernel * (FUSED if fused else LIBRARY)
 
     def all_reduce(self, sizes: Sequence[int], ranks: int) -> float:
         """Seconds of an all-reduce of the gradient: the bytes of rings, of which the slowest link counts, and the turns
@@ -86,7 +91,8 @@ class Machine:
         if ranks == 1:
             return 0.0
         link = self.link if ranks <= self.gpus else min(self.link, self.network)
-        return reduced_bytes(sizes, ranks) / (link * self.links) + 2 * math.log2(ranks) * self.hop
+        update = self.kernel  # no longer part of the last kernel, or one more beside a step's others
+        return reduced_bytes(sizes, ranks) / (link * self.links) + 2 * math.log2(ranks) * self.hop + update
 
     def step(self, sizes: Sequence[int], batch: int, ranks: int) -> float:
         """Seconds of a step: one after the other, since the all-reduce follows the backward pass."""
