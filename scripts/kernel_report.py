@@ -109,7 +109,9 @@ def faults(result: dict[str, Any]) -> list[str]:
 
 
 def compile_job(job: dict[str, Any]) -> dict[str, Any]:
-    """One kernel source for all compute capabilities, in a process of its own (a simulated CUDA has its own NVRTC)."""
+    """One kernel source for the job's compute capabilities, or for all, in a process of its own (a simulated CUDA has
+    its own NVRTC).
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "job.json")
         path.write_text(json.dumps(job))
@@ -125,7 +127,8 @@ def compile_file(path: str) -> None:
     """The process of `compile_job`."""
     job = json.loads(pathlib.Path(path).read_text())
     compiler = Compiler(job["library"])
-    results = {at: compiler.compile(job["source"], job["options"], at) for at in CAPABILITIES}
+    capabilities = job.get("capabilities", CAPABILITIES)
+    results = {at: compiler.compile(job["source"], job["options"], at) for at in capabilities}
     json.dump({"version": compiler.version, "results": results}, sys.stdout)
 
 

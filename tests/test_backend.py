@@ -372,7 +372,7 @@ def test_a_fork_of_a_process_that_has_used_cuda_is_told() -> None:
         "    os._exit(0)\n"
         "os.waitpid(child, 0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     told = done.stdout.splitlines()
     assert len(told) == 3
     (child,) = [each for each in told if "forked" in each]

@@ -223,7 +223,7 @@ def test_the_bar_is_drawn_under_the_cell_and_taken_away(cell: Cell, capsys: pyte
         """Until it was drawn for once."""
 
         def on_record(self, record: gn.Record, trainer: gn.Trainer) -> None:
-            before, end = len(cell.shown), time.monotonic() + 60
+            before, end = len(cell.shown), time.monotonic() + 300
             while len(cell.shown) < before + 2 and time.monotonic() < end:
                 time.sleep(0.01)
 

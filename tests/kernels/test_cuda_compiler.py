@@ -67,9 +67,10 @@ def test_kernels_compile_without_warnings_and_spills(report: ModuleType, files: 
         pytest.skip("NVIDIA's NVRTC is not installed (the extra gpunet[kernels])")
     head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
     text = "\n".join(build.source(file) for file in files.split())
-    job = {"source": head + text, "options": ["--std=c++14", "-ftz=true"]}
+    ends = [report.CAPABILITIES[0], report.CAPABILITIES[-1]]  # the script itself takes every kernel through all of them
+    job = {"source": head + text, "options": ["--std=c++14", "-ftz=true"], "capabilities": ends}
     outcome = report.compile_job({**job, "label": files, "library": library})
-    assert sorted(outcome["results"]) == sorted(report.CAPABILITIES)
+    assert list(outcome["results"]) == ends
     names = set(re.findall(r"__global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(", text))
     for result in outcome["results"].values():
         assert set(result["kernels"]) == names

@@ -9,8 +9,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.kernels import control as at
-from gpunet.kernels.elementwise_losses import ElementwiseLoss
-from gpunet.kernels.losses import LOSSES, loss_step
+from gpunet.kernels.losses import LOSSES, ElementwiseLoss, loss_step
 
 ELEMENTWISE = sorted(set(gn.LOSSES) - {"softmax-cross-entropy"})
 LOGITS = np.array([[0.3, -1.2, 2.5], [-0.7, 0.2, 0.9], [1.4, 0.4, -3.0], [0.1, 1.6, 1.1]])

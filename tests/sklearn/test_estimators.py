@@ -417,5 +417,5 @@ def test_without_scikit_learn_a_sentence_says_what_to_install() -> None:
         "except gn.GpunetError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert 'pip install "gpunet[sklearn]"' in done.stdout, done.stderr

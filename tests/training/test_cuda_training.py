@@ -166,35 +166,37 @@ def test_resumed_graph_run_is_bitwise_the_uninterrupted_one(cuda: gn.Backend, sm
     assert np.array_equal(resumed[2], whole[2])
 
 
-SEVERAL = {"dropout": 0.2, "optimizer": "adam", "iterations": 42, "batch_size": 45, "graph": "on"}
+SEVERAL = {"dropout": 0.2, "optimizer": "adam", "iterations": 26, "batch_size": 13, "graph": "on"}
+
+
+def first(data: gn.Dataset, examples: int) -> gn.Dataset:
+    """The first training examples alone."""
+    return gn.Dataset.from_arrays(data.train.images[:examples], data.train.labels[:examples])
 
 
 @pytest.mark.usefixtures("products")
 def test_several_steps_in_a_graph_are_those_one_by_one(cuda: gn.Backend, small: gn.Dataset) -> None:
-    wanted = finish(trainer(small, cuda, steps_per_launch=1, **SEVERAL))
-    few = gn.Dataset.from_arrays(small.train.images[:60], small.train.labels[:60])
-    wanted_of_few = finish(trainer(few, cuda, steps_per_launch=1, **SEVERAL))
-    for steps in (4, "auto", 1000):
-        found = finish(trainer(small, cuda, steps_per_launch=steps, **SEVERAL))
-        assert found[0] == wanted[0]
-        assert np.array_equal(found[2], wanted[2])
-        found = finish(trainer(few, cuda, steps_per_launch=steps, **SEVERAL))  # eight epochs in ten steps
-        assert np.array_equal(found[2], wanted_of_few[2])
+    for data in (first(small, 150), first(small, 17)):  # an epoch in twelve steps, and eight in ten
+        wanted = finish(trainer(data, cuda, steps_per_launch=1, **SEVERAL))
+        for steps in (4, "auto", 1000):
+            found = finish(trainer(data, cuda, steps_per_launch=steps, **SEVERAL))
+            assert found[0] == wanted[0]
+            assert np.array_equal(found[2], wanted[2])
 
 
 def test_resumed_within_what_was_one_launch(cuda: gn.Backend, small: gn.Dataset) -> None:
-    wanted = finish(trainer(small, cuda, steps_per_launch=1, **SEVERAL))
-    first = trainer(small, cuda, steps_per_launch=7, log_every=23, **SEVERAL)
-    advance(first, 23)
-    second = trainer(small, cuda, steps_per_launch=6, **SEVERAL)
-    second.restore(*first.state())
-    assert np.array_equal(finish(second)[2], wanted[2])
+    data = first(small, 150)
+    wanted = finish(trainer(data, cuda, steps_per_launch=1, **SEVERAL))
+    begun = trainer(data, cuda, steps_per_launch=7, log_every=13, **SEVERAL)
+    advance(begun, 13)
+    resumed = trainer(data, cuda, steps_per_launch=6, **SEVERAL)
+    resumed.restore(*begun.state())
+    assert np.array_equal(finish(resumed)[2], wanted[2])
 
 
 def test_launches_of_a_stretch(cuda: gn.Backend, small: gn.Dataset) -> None:
     cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
-    few = gn.Dataset.from_arrays(small.train.images[:60], small.train.labels[:60])
-    for data in (small, few):
+    for data in (small, first(small, 60)):
         for steps, launches in ((7, 25 // 7 + 25 % 7), ("auto", 25 // 10 + 25 % 10)):
             one = trainer(data, cuda, iterations=80, steps_per_launch=steps, log_every=25)
             with cuda.use():

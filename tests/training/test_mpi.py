@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import environment, gpunet
-from conftest import cuda_reason
+from cuda_device import cuda_reason
 
 from gpunet.runs.folder import RunFolder
 

@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
     def wait_for(self, text: str) -> bool:
         """Wait until a text was drawn; False if that takes very long."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while text not in self.shown():
             if time.monotonic() > end:
                 return False
