@@ -54,7 +54,7 @@ def test_measures_per_class() -> None:
     [("binary-cross-entropy", 0.0), ("hinge", 0.0), ("squared-hinge", 0.0), ("perceptron", 0.0), ("mse", 0.5),
      ("mae", 0.5), ("huber", 0.5)],
 )  # fmt: skip
-def test_a_single_output_means_class_1_above_the_threshold_of_its_loss(loss: str, threshold: float) -> None:
+def test_an_output_means_class_1_or_its_label_above_the_threshold_of_its_loss(loss: str, threshold: float) -> None:
     outputs = threshold + np.array([[-1e-3], [0.0], [1e-3]], np.float32)  # at the threshold itself it is class 0
     data = gn.Split(outputs, np.array([0, 0, 1]), classes=2)
     model = gn.MLP([1, 1], initializer=gn.Fill(1.0), bias=0.0, loss=loss)
@@ -63,6 +63,11 @@ def test_a_single_output_means_class_1_above_the_threshold_of_its_loss(loss: str
     assert found.confusion.tolist() == [[2, 0], [0, 1]]
     assert found.accuracy == 1
     assert model.predict(outputs).tolist() == [0, 0, 1]
+    both = gn.Split(outputs, np.array([[0, 0], [0, 0], [1, 1]]), task="multi-label")
+    model = gn.MLP([1, 2], initializer=gn.Fill(1.0), bias=0.0, loss=loss)
+    model.preparation = both.preparation
+    assert gn.evaluate(model, both).predictions.tolist() == [[0, 0], [0, 0], [1, 1]]
+    assert model.predict(outputs).tolist() == [[0, 0], [0, 0], [1, 1]]
 
 
 def test_a_single_output_has_two_classes(backend: gn.Backend) -> None:
