@@ -351,15 +351,17 @@ def update(
         inside = min(max(decayed - start, 0), part.stop - start)
         pieces[start] = (parameters[part], gradients[part], [vector[part] for vector in state], inside)
 
+    def piece(coefficients: np.ndarray, start: int) -> None:
+        p, g, vectors, inside = pieces[start]
+        optimizer.numpy(p, g, vectors, coefficients, inside)
+
     def run() -> None:
         step = int(control[at.STEP])
         coefficients = table[step - int(control[at.BASE])]
-
-        def piece(start: int) -> None:
-            p, g, vectors, inside = pieces[start]
-            optimizer.numpy(p, g, vectors, coefficients, inside)
-
-        over_pieces(piece, size, BLOCK, size)
+        if len(pieces) == 1:
+            piece(coefficients, 0)
+        else:
+            over_pieces(partial(piece, coefficients), size, BLOCK, size)
         control[at.NEXT] = step + 1
 
     return run
