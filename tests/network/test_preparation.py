@@ -81,6 +81,16 @@ def test_fitted_categories_are_those_of_the_training_rows() -> None:
     assert numbers.tolist() == [1, -1, -1, 0, -1]
 
 
+def test_categories_are_fitted_anew_to_the_rows_that_are_left() -> None:
+    column = Category("x", ("a", "b", "c"), 0, True)
+    left = np.array([[1.0], [2.0], [2.0], [-1.0]])  # -1 is a category that the training rows did not have
+    again = Preparation(columns=(column,)).fitted(left, np.zeros(4))
+    assert again.columns == (Category("x", ("a", "b", "c"), 2, False),)
+    assert Preparation(columns=(column,)).fitted(np.array([[np.nan], [1.0]]), np.zeros(2)).columns == (
+        Category("x", ("a", "b", "c"), 1, True),
+    )
+
+
 def test_predictions_are_in_the_units_of_the_target(backend: gn.Backend, tmp_path: Path) -> None:
     data = gn.Dataset.from_arrays(X[:300], Y[:300], X[300:], Y[300:])
     model = gn.MLP([5, 2], backend=backend, loss="mse", bias=0.0)

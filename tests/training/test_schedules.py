@@ -78,6 +78,7 @@ def test_a_plateau_reduces_the_rate() -> None:
     wanted = [False, False, False, True, False, False, False, False, True, False, True, False, False, True]
     assert changed == wanted
     assert rates(schedule)[0] == 0.02
+    assert rates(gn.ReduceOnPlateau(0.1, final=0.5))[0] == 0.1  # it is never raised
 
 
 def test_losses_that_are_no_numbers_from_the_start_do_no_harm() -> None:
