@@ -70,6 +70,9 @@ def test_fitted_numbers() -> None:
     small = fit_number("x", values, "minmax")
     assert (small.shift, small.scale) == (0, 100)
     assert fit_number("x", np.full(3, 7.0), "standard").scale == 1
+    far = fit_number("x", np.array([1e9, 1e9 + 1, 1e9 + 3]), "standard")  # float32 tells the first two not apart
+    assert (far.origin, far.fill, far.shift) == (1e9 + 1, 0, pytest.approx(1 / 3))
+    assert fit_targets(["y"], np.full((3, 1), 5.0)) == Targets(("y",), (5.0,), (1.0,))
     assert fit_number("x", np.full(3, np.nan), "standard").fill == 0
     assert fit_number("x", np.array([0.0, 1.0]), "none", bins=16).edges != ()
     assert fit_number("x", np.array([1.0, 1.0]), "none", bins=16).edges == ()

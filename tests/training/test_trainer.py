@@ -32,8 +32,9 @@ def noise(size: int = 90, features: int = 6, classes: int = 3, **options: Any) -
 
 @pytest.fixture(autouse=True)
 def batches_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On CUDA the way that has its batch in an array."""
+    """On CUDA the way that has its batch in an array; everywhere a few epochs of small data ahead, and not hundreds."""
     monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", 0)
+    monkeypatch.setattr("gpunet.training.batches.ROWS", 16)
 
 
 def numbered_trainer(size: int, backend: gn.Backend | str = "cpu", **options: Any) -> gn.Trainer:
