@@ -43,8 +43,8 @@ def shards(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyP
 
 def test_a_killed_run_from_files_is_resumed_to_the_same_end(shards: Path, tmp_path: Path) -> None:
     common = ["train", "--device", "cpu", "--data", "shards/part-*.npy", "--target", "shards/labels-*.npy",
-              "--validation", "50", "--shuffle", "chunks", "--iterations", "30000", "--batch-size", "7",
-              "--log-every", "5000", "--checkpoint-every", "500"]  # fmt: skip
+              "--validation", "50", "--shuffle", "chunks", "--iterations", "10000", "--batch-size", "7",
+              "--log-every", "2000", "--checkpoint-every", "500"]  # fmt: skip
     whole = gpunet(*common, "--out", "a", cwd=tmp_path)
     rows = dict(line.split(maxsplit=1) for line in whole.stdout.splitlines() if " " in line)
     assert rows["data"] == "part-*.npy: 550 train, 50 validation"

@@ -21,6 +21,8 @@ from gpunet.runs.settings import (
     read_file,
 )
 
+pytestmark = pytest.mark.host
+
 
 def test_defaults_are_the_write_up():
     recipe = Settings()

@@ -20,6 +20,8 @@ from gpunet.sweeps.sweep import Sweep
 
 optuna = pytest.importorskip("optuna")
 
+pytestmark = pytest.mark.host
+
 SMALL = {"hidden": "4", "iterations": 60, "batch_size": 20, "log_every": 60, "validate_every": 3, "device": "cpu"}
 GRID = {"lr": "0.0001..1", "activation": "relu,tanh", "hidden": [[4], [3, 3]], "batch_size": "5..40"}
 
@@ -197,7 +199,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.host
 def test_killed_with_processes_and_resumed(tmp_path: Path) -> None:
     pytest.importorskip("joblib")
     words = [*COMMAND, "--trials", "6", "--jobs", "2", "--out", str(tmp_path / "found"), "--json"]
@@ -223,7 +224,6 @@ def test_killed_with_processes_and_resumed(tmp_path: Path) -> None:
     assert sum(line["op_code"] == 4 for line in numbers) == 6  # trials that were asked for
 
 
-@pytest.mark.host
 def test_the_command_line_searches(tmp_path: Path) -> None:
     told = command_line.gpunet(*COMMAND, "--trials", 7, "--jobs", 1, "--out", tmp_path / "found").stdout
     assert "7 trials that Optuna asks for, seed 0, pruner median" in told
