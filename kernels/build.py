@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -76,16 +76,33 @@ def operation(numpy_form: Callable[..., Ready]) -> Operation:
     return Operation(numpy_form)
 
 
-def in_turn(*parts: Ready) -> Ready:
-    """Several things that are ready as one, run one after the other."""
-    if len(parts) == 1:
-        return parts[0]
+class InTurn:
+    """Several things that are ready as one, run one after the other.
 
-    def run() -> None:
-        for part in parts:
+    Attributes:
+        parts: those things.
+    """
+
+    def __init__(self, parts: Iterable[Ready]) -> None:
+        self.parts = list(parts)
+
+    def __call__(self) -> None:
+        for part in self.parts:
             part()
 
-    return run
+
+def in_turn(*parts: Ready) -> Ready:
+    """Several things that are ready as one, run one after the other."""
+    return parts[0] if len(parts) == 1 else InTurn(parts)
+
+
+def apart(works: Iterable[Ready]) -> Iterator[Ready]:
+    """Things that are ready, with the parts of those that are several in their place."""
+    for work in works:
+        if isinstance(work, InTurn):
+            yield from apart(work.parts)
+        else:
+            yield work
 
 
 def is_cuda(array: Any) -> bool:
@@ -135,28 +152,24 @@ def elementwise(inputs: str, outputs: str, body: str, name: str, preamble: str =
     return cupy.ElementwiseKernel(inputs, outputs, body, name, preamble=preamble)
 
 
+def defined(defines: Iterable[tuple[str, str]]) -> str:
+    """`#define`s as source, and what their types need."""
+    head = "".join(f"#define {key} {value}\n" for key, value in defines)
+    return "#include <cuda_fp16.h>\n" + head if "__half" in head else head
+
+
+def compiled(text: str, name: str) -> Any:
+    """The CUDA kernel of this name in a source; it is compiled when it is first used."""
+    import cupy
+
+    return cupy.RawKernel(text, name, options=("--std=c++14",))
+
+
 @functools.cache
 def raw(files: str | tuple[str, ...], name: str, *defines: tuple[str, str]) -> Any:
     """A memoised CUDA kernel out of `.cu` files, compiled with `#define`s in front of their texts."""
-    import cupy
-
-    head = "".join(f"#define {key} {value}\n" for key, value in defines)
-    if any("__half" in value for _, value in defines):
-        head = "#include <cuda_fp16.h>\n" + head
     texts = [source(file) for file in ((files,) if isinstance(files, str) else files)]
-    return cupy.RawKernel(head + "\n".join(texts), name, options=("--std=c++14",))
-
-
-def launch(
-    kernel: Any, blocks: int | tuple[int, int], threads: int | tuple[int, int], *arguments: Any, shared: int = 0
-) -> Ready:
-    """A launch of a `raw` kernel, ready to be run; an argument that is None is a pointer to nothing.
-
-    `shared` is the bytes of dynamic shared memory of a block.
-    """
-    grid, block = ((size,) if isinstance(size, int) else size for size in (blocks, threads))
-    given = tuple(np.uintp(0) if argument is None else argument for argument in arguments)
-    return functools.partial(kernel, grid, block, given, shared_mem=shared)
+    return compiled(defined(defines) + "\n" + "\n".join(texts), name)
 
 
 def types(**dtypes: Any) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.build import Ready, launch, operation, raw, types
+from gpunet.kernels.build import Ready, operation, raw, types
+from gpunet.kernels.launches import launch
 
 #: Blocks that a large GPU has room for at a time, about.
 BLOCKS = 128

@@ -12,12 +12,13 @@ import ctypes
 import functools
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunet.errors import DeviceError
-from gpunet.kernels.build import Ready
+from gpunet.kernels.build import InTurn, Ready
 
 #: Bytes of workspace; what NVIDIA recommends for compute capability 9.0, and more than it does for others.
 WORKSPACE = 32 << 20
@@ -31,6 +32,16 @@ TYPES: dict[str, tuple[int, int, int, Any]] = {
     "bfloat16": (14, 0, 68, ctypes.c_float),
 }
 TRANSPOSED, AS_IT_IS, DEFAULT_ALGORITHM = 1, 0, -1
+#: By precision the function for many products at once, and the handle's mode that makes it compute in that precision,
+#: CUBLAS_DEFAULT_MATH or CUBLAS_TF32_TENSOR_OP_MATH. In bfloat16 there is none: products are asked for one by one.
+DEFAULT_MODE, TF32_MODE = 0, 3
+BATCHED = {
+    "float32": ("cublasSgemmBatched", DEFAULT_MODE),
+    "float64": ("cublasDgemmBatched", DEFAULT_MODE),
+    "tf32": ("cublasSgemmBatched", TF32_MODE),
+}
+#: What tensor cores ask of the addresses of many products, which the library does not see before it reads them.
+ALIGNED = 16
 
 
 @functools.cache
@@ -115,7 +126,7 @@ def _factor(matrix: Any) -> tuple[int, Any, Any]:
     return TRANSPOSED, matrix.T, max(matrix.shape[0], 1)
 
 
-def product(a: Any, b: Any, out: Any, precision: str | None = None) -> Ready:
+def product(a: Any, b: Any, out: Any, precision: str | None = None) -> Product:
     """out = a b of CuPy matrices of float32 or float64, ready to be run.
 
     Args:
@@ -126,28 +137,89 @@ def product(a: Any, b: Any, out: Any, precision: str | None = None) -> Ready:
     Raises:
         DeviceError: cuBLAS cannot be loaded or used.
     """
-    import cupy
-
-    (m, k), n = a.shape, b.shape[1]
-    of_factors, of_out, to_compute, scalar = TYPES[precision or out.dtype.name]
-    left, b_matrix, b_line = _factor(b)
-    right, a_matrix, a_line = _factor(a)
-    one, zero = scalar(1), scalar(0)
-    address = ctypes.c_void_p
-    handle = _handle(out.device.id)
-    # The library reads the rows of a matrix as columns: it computes out^T = b^T a^T.
-    arguments = (
-        left, right, n, m, k, ctypes.byref(one),
-        address(b_matrix.data.ptr), of_factors, b_line, address(a_matrix.data.ptr), of_factors, a_line,
-        ctypes.byref(zero), address(out.data.ptr), of_out, n, to_compute, DEFAULT_ALGORITHM,
-    )  # fmt: skip
-    return functools.partial(_run, handle, cupy.cuda.get_current_stream, arguments, (a, b, out))
+    return Product(a, b, out, precision or out.dtype.name)
 
 
-def _run(usual: Handle, current_stream: Any, arguments: Any, arrays: Any) -> None:
-    """Compute a product on the current stream; `arrays` are here so that they live as long as their addresses."""
-    handle, stream = _own.handle or usual, current_stream().ptr
-    if stream != handle.stream:
-        handle.follow(stream)
-    if status := handle.library.cublasGemmEx(handle.handle, *arguments):
-        handle.check(status)
+class Product:
+    """A product of matrices, ready to be run on the stream that is then the current one.
+
+    Attributes:
+        matrices: as the library wants them: it reads rows as columns, and computes out^T = b^T a^T.
+        alike: equal for products that differ in their matrices' places and numbers alone.
+    """
+
+    def __init__(self, a: Any, b: Any, out: Any, precision: str) -> None:
+        import cupy
+
+        (m, k), n = a.shape, b.shape[1]
+        left, b_matrix, b_line = _factor(b)
+        right, a_matrix, a_line = _factor(a)
+        self.matrices = b_matrix, a_matrix, out
+        self.alike = precision, left, right, n, m, k, b_line, a_line, out.device.id
+        self._usual, self._current_stream = _handle(out.device.id), cupy.cuda.get_current_stream
+        of_factors, of_out, to_compute, scalar = TYPES[precision]
+        one, zero = scalar(1), scalar(0)
+        first, second, result = (ctypes.c_void_p(matrix.data.ptr) for matrix in self.matrices)
+        self._arguments = (
+            left, right, n, m, k, ctypes.byref(one), first, of_factors, b_line, second, of_factors, a_line,
+            ctypes.byref(zero), result, of_out, n, to_compute, DEFAULT_ALGORITHM,
+        )  # fmt: skip
+
+    def __call__(self) -> None:
+        handle = self.handle()
+        if status := handle.library.cublasGemmEx(handle.handle, *self._arguments):
+            handle.check(status)
+
+    def handle(self) -> Handle:
+        """The handle to compute on, which follows the current stream."""
+        handle, stream = _own.handle or self._usual, self._current_stream().ptr
+        if stream != handle.stream:
+            handle.follow(stream)
+        return handle
+
+    def together(self, others: Sequence[Product]) -> Ready:
+        """This product and others that are alike, in one call where the library can do that.
+
+        For many products it may add up in another order than for one. So both ways are tried here, on what is in the
+        matrices, and the products are asked for one by one unless all have the same bits.
+        """
+        products = (self, *others)
+        addresses = np.array([[matrix.data.ptr for matrix in each.matrices] for each in products], np.uint64)
+        precision = self.alike[0]
+        if precision not in BATCHED or (precision == "tf32" and (addresses % ALIGNED).any()):
+            return InTurn(products)
+        batched = self._batched(addresses)
+        return batched if _same_bits(batched, products) else InTurn(products)
+
+    def _batched(self, addresses: np.ndarray) -> Ready:
+        """Products that are alike in one call; `addresses` (count, 3) are those of their matrices."""
+        import cupy
+
+        precision, left, right, n, m, k, b_line, a_line, _ = self.alike
+        scalar, (name, mode) = TYPES[precision][-1], BATCHED[precision]
+        one, zero, table = scalar(1), scalar(0), cupy.asarray(np.ascontiguousarray(addresses.T))
+        firsts, seconds, results = (ctypes.c_void_p(row.data.ptr) for row in table)
+
+        def run() -> None:
+            handle = self.handle()
+            handle.check(handle.library.cublasSetMathMode(handle.handle, mode))
+            status = getattr(handle.library, name)(
+                handle.handle, left, right, n, m, k, ctypes.byref(one), firsts, b_line, seconds, a_line,
+                ctypes.byref(zero), results, n, table.shape[1],
+            )  # fmt: skip
+            handle.check(handle.library.cublasSetMathMode(handle.handle, DEFAULT_MODE))
+            handle.check(status)
+
+        return run
+
+
+def _same_bits(batched: Ready, products: Sequence[Product]) -> bool:
+    """Whether products give the same bits at once as one by one, of what is in their factors now."""
+    batched()
+    for each in products:
+        result = each.matrices[-1].view(np.uint8)
+        kept = result.copy()
+        each()
+        if not (kept == result).all():
+            return False
+    return True

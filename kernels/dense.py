@@ -12,7 +12,6 @@ whose products are computed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,10 @@ import numpy as np
 from gpunet.kernels import cublas
 from gpunet.kernels.activations import Activation
 from gpunet.kernels.blocks import bind
-from gpunet.kernels.build import C_TYPES, Ready, elementwise, in_turn, launch, operation, raw, types
+from gpunet.kernels.build import Ready, in_turn, operation, raw, types
 from gpunet.kernels.column_sum import by_column, column_sum
 from gpunet.kernels.dropout import Drop
+from gpunet.kernels.launches import launch, over_elements
 from gpunet.kernels.products import product
 from gpunet.kernels.tensor_cores import TensorCores, to_bfloat16
 
@@ -98,13 +98,13 @@ def _dense_forward_cuda(
 def _bias_activation(bias: Any, activation: Activation, pre: Any, out: Any) -> Ready:
     """out = f(z + b), for z in `out`, or in `pre`, which is then overwritten with z + b."""
     # Where the activation saves its input, the sum is written back before the function is applied.
-    keep, outputs = ("pre = T(x); ", [pre, out]) if pre is not None else ("", [out])
-    kernel = elementwise(
-        "raw T bias, int32 columns", "T pre, T out" if keep else "T out",
-        f"const ACC x = ACC({'pre' if keep else 'out'}) + ACC(bias[i % columns]); {keep}out = T(activate(x))",
-        "bias_activation", f"typedef {C_TYPES[out.dtype.name][1]} ACC;\n" + activation.cuda_functions(),
+    return over_elements(
+        "bias_activation", "const REAL* bias, int columns, REAL* pre, REAL* out",
+        "const ACC x = load(pre ? pre + i : out + i) + load(bias + i % columns);"
+        "if (pre) store(pre + i, x); store(out + i, activate(x));",
+        out.size, bias, np.int32(len(bias)), pre, out,
+        defines=types(REAL=out.dtype), preamble=activation.cuda_functions(),
     )  # fmt: skip
-    return partial(kernel, bias, len(bias), *outputs)
 
 
 @operation

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from gpunet.kernels import control as at
-from gpunet.kernels.build import Ready, launch, operation, raw, types
+from gpunet.kernels.build import Ready, operation, raw, types
+from gpunet.kernels.launches import launch
 from gpunet.kernels.random import Stream
 
 

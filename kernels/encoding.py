@@ -15,14 +15,14 @@ twenty columns lies on the device as twenty numbers a row, however many features
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.build import Ready, elementwise, operation, source
+from gpunet.kernels.build import Ready, operation, source, types
+from gpunet.kernels.launches import over_elements
 
 LINEAR, SMOOTH, EQUAL, MISSING = range(4)
 
@@ -106,20 +106,15 @@ def encode(rows: Any, encoding: Encoding, x: Any) -> Ready:
 
 @encode.cuda
 def _encode_cuda(rows: Any, encoding: Encoding, x: Any) -> Ready:
-    kernel = elementwise(
-        "raw T rows, raw int32 source, raw int32 kind, raw T fill, raw T shift, raw T factor, raw T low, raw T high, "
-        "int64 columns, int64 features",
-        "T x",
-        """
-        long long feature = i % features, row = i / features;
-        x = encoded<T>(rows[row * columns + source[feature]], kind[feature], fill[feature], shift[feature],
-                       factor[feature], low[feature], high[feature]);
-        """,
-        "encode",
-        source("encoding.cuh"),
-    )
     plan = encoding
-    return functools.partial(
-        kernel, rows, plan.source, plan.kind, plan.fill, plan.shift, plan.factor, plan.low, plan.high,
+    return over_elements(
+        "encode",
+        "const REAL* rows, const int* source, const int* kind, const REAL* fill, const REAL* shift, "
+        "const REAL* factor, const REAL* low, const REAL* high, int64 columns, int64 features, REAL* x",
+        "const int64 at = i % features, row = i / features;"
+        "x[i] = encoded<REAL>(rows[row * columns + source[at]], kind[at], fill[at], shift[at], factor[at], low[at],"
+        " high[at]);",
+        x.size, rows, plan.source, plan.kind, plan.fill, plan.shift, plan.factor, plan.low, plan.high,
         np.int64(plan.columns), np.int64(plan.features), x,
+        defines=types(REAL=x.dtype), preamble=source("encoding.cuh"),
     )  # fmt: skip

@@ -1,12 +1,12 @@
-"""The fused way of a training step on CUDA: three launches for a small network, or for many of equal sizes at once.
+"""The fused way of a training step on CUDA: three launches for a small network.
 
 For a network as small as 784-50-30-10 the number of kernels is what a step costs, so these do as much at once as the
 dependences allow: `fused_first.cu` brings the batch and multiplies it with the first layer's weights, a share of the
 features a block; `fused_head.cu` takes some rows of the batch through all that is left, forward, loss and backward;
 `fused_gradients.cu` sums the gradients of all layers and updates the parameters.
 
-The kernels find everything in two tables on the device, one of networks and one of their layers (`NETWORK`, `LAYER`).
-So networks of equal sizes can share the launches: each is a slice of the grid, and does what it does alone, to the bit.
+The kernels find everything in two tables on the device, a row for the network and one for each of its layers
+(`NETWORK`, `LAYER`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from gpunet.kernels.activations import ACTIVATIONS, Activation
-from gpunet.kernels.build import Ready, launch, one_line, raw, types
+from gpunet.kernels.build import one_line, raw, types
 from gpunet.kernels.dropout import threshold
+from gpunet.kernels.launches import Launch, launch
 from gpunet.kernels.losses import group_size
 
 #: What the kernels know of the encoding of tables (see encoding.py), by the C type.
@@ -103,9 +104,6 @@ class Network:
         penalises: whether the penalties `l2` and `l1` are.
         encoding: that of a table's rows, or None.
         fields: the arrays of `NETWORK`, None for one that is not there, and `scale`.
-
-    Attributes:
-        key: networks that have the same one can share launches.
     """
 
     def __init__(
@@ -161,7 +159,6 @@ class Network:
                 ("KEEP", "".join(f"store(state + {k} * net.size, s{k}); " for k in states)),
             ),
         )  # fmt: skip
-        self.key = (self.kernels, batch, tuple(self.sizes))
 
 
 def _packed(kinds: Mapping[str, str], fields: Mapping[str, Any]) -> np.ndarray:
@@ -185,27 +182,25 @@ def functions(kinds: Sequence[Activation]) -> str:
     return text + f"{{ {backward}return derivative_0({saved[0]}); }}"
 
 
-def bind(networks: Sequence[Network]) -> list[Ready]:
-    """The three launches of a step of networks that have the same `key`, ready to be run."""
+def bind(network: Network) -> list[Launch]:
+    """The three launches of a step, ready to be run."""
     import cupy
 
-    one = networks[0]
-    batch, sizes, count = one.batch, one.sizes, len(networks)
-    first, head, gradients = one.kernels
+    batch, sizes = network.batch, network.sizes
+    first, head, gradients = network.kernels
     tables = (
-        cupy.asarray(np.concatenate([network.record for network in networks]).view(np.uint8)),
-        cupy.asarray(np.concatenate([layer for network in networks for layer in network.layers]).view(np.uint8)),
-        np.int32(len(sizes) - 1),
-        np.int32(batch),
+        cupy.asarray(network.record.view(np.uint8)),
+        cupy.asarray(np.concatenate(network.layers).view(np.uint8)),
     )
+    depth, size = np.int32(len(sizes) - 1), np.int32(batch)
     share, parts = _share(batch, *sizes[:2]), splits(batch, *sizes[:2])
-    row = _row_bytes(sizes, one.itemsize)
+    row = _row_bytes(sizes, network.itemsize)
     rows = min(max(batch // HEAD_BLOCKS, 1), ROWS, SHARED // row)
     tiles = sum(_tiles(*shape) for shape in itertools.pairwise(sizes))
     return [
-        launch(first, (_tiles(batch, sizes[1]) * parts, count), THREADS, *tables, np.int32(share)),
+        launch(first, _tiles(batch, sizes[1]) * parts, THREADS, *tables, size, np.int32(share)),
         launch(
-            head, (-(-batch // rows), count), THREADS, *tables, np.int32(rows), np.int32(parts), shared=rows * row
+            head, -(-batch // rows), THREADS, *tables, depth, size, np.int32(rows), np.int32(parts), shared=rows * row
         ),
-        launch(gradients, (tiles, count), THREADS, *tables),
+        launch(gradients, tiles, THREADS, *tables, size),
     ]  # fmt: skip

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from gpunet.kernels import control as at
-from gpunet.kernels.build import Ready, launch, operation, raw, types
+from gpunet.kernels.build import Ready, operation, raw, types
+from gpunet.kernels.launches import launch
 
 #: Elements that are taken, converted and scaled at a time; what one pass writes is in cache for the next.
 PIECE = 1 << 17

@@ -18,7 +18,7 @@ import numpy as np
 
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
-from gpunet.kernels.build import Ready, in_turn, is_cuda, launch, operation, raw, same_device, types
+from gpunet.kernels.build import Ready, in_turn, is_cuda, operation, raw, same_device, types
 from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.cross_entropy import SoftmaxCrossEntropy
 from gpunet.kernels.elementwise_losses import (
@@ -31,6 +31,7 @@ from gpunet.kernels.elementwise_losses import (
     Perceptron,
     SquaredHinge,
 )
+from gpunet.kernels.launches import launch
 from gpunet.kernels.loss import LOSSES, Loss
 from gpunet.keywords import checked
 

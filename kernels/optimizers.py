@@ -12,7 +12,6 @@ acts on the former only.
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,8 @@ from gpunet.checks import number
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels.blocks import BLOCK, over_pieces, scratch
-from gpunet.kernels.build import C_TYPES, Ready, elementwise, one_line, operation
+from gpunet.kernels.build import Ready, one_line, operation, types
+from gpunet.kernels.launches import over_elements
 from gpunet.registry import Entry, Registry
 
 
@@ -372,17 +372,17 @@ def _update_cuda(
     parameters: Any, gradients: Any, state: list[Any], optimizer: Optimizer, table: Any, control: Any, decayed: int
 ) -> Ready:
     states = [f"s{k}" for k in range(len(state))]
-    load = "".join(f"ACC {s} = {s}_io; " for s in states)
-    keep = "".join(f"{s}_io = {s}; " for s in states)
-    kernel = elementwise(
-        "T gradient, raw T table, int64 decayed, int32 width",
-        ", ".join(["T p_io", *(f"T {s}_io" for s in states), "raw int64 control"]),
-        f"const ACC g = gradient; ACC p = p_io; {load} const bool decays = i < decayed;"
-        "const long long row = (control[1] - control[3]) * width;"
-        f"{one_line(optimizer.cuda)} p_io = p; {keep}"
-        # Only this thread touches NEXT: no other reads it in this kernel.
-        "if (i == 0) control[0] = control[1] + 1; (void)decays;",
+    return over_elements(
         re.sub(r"\W", "_", f"update_{optimizer.name}"),
-        f"typedef {C_TYPES[parameters.dtype.name][1]} ACC;\n#define c(k) ACC(table[row + (k)])\n",
-    )
-    return partial(kernel, gradients, table, decayed, table.shape[1], parameters, *state, control)
+        "const REAL* gradients, const REAL* table, int64 width, int64 decayed, REAL* parameters, int64* control"
+        + "".join(f", REAL* {s}_at" for s in states),
+        "const int64 row = (control[STEP] - control[BASE]) * width; const bool decays = i < decayed;"
+        "const ACC g = load(gradients + i); ACC p = load(parameters + i);"
+        + "".join(f"ACC {s} = load({s}_at + i);" for s in states)
+        + f"{one_line(optimizer.cuda)} store(parameters + i, p);"
+        + "".join(f"store({s}_at + i, {s});" for s in states)
+        # Only this thread touches NEXT: no other reads it in this kernel.
+        + "if (i == 0) control[NEXT] = control[STEP] + 1; (void)decays;",
+        len(parameters), gradients, table, np.int64(table.shape[1]), np.int64(decayed), parameters, control, *state,
+        defines=types(REAL=parameters.dtype), preamble="#define c(k) ACC(table[row + (k)])",
+    )  # fmt: skip

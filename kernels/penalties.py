@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.build import Ready, elementwise, in_turn, launch, operation, raw, types
+from gpunet.kernels.build import Ready, in_turn, operation, raw, types
 from gpunet.kernels.column_sum import by_column
+from gpunet.kernels.launches import launch, over_elements
 
 #: Blocks that add up the squares of a vector, each its share; at most 256.
 PARTIAL_SUMS = 64
@@ -43,13 +43,14 @@ def add_penalty(gradients: Any, parameters: Any, decayed: int, l2: float, l1: fl
 def _add_penalty_cuda(
     gradients: Any, parameters: Any, decayed: int, l2: float, l1: float, divisor: Any = None
 ) -> Ready:
-    slope = "l2 * w + l1 * T((w > T(0)) - (w < T(0)))"
-    if divisor is None:
-        kernel = elementwise("T w, T l2, T l1", "T g", f"g += {slope}", "add_penalty")
-        return partial(kernel, parameters[:decayed], l2, l1, gradients[:decayed])
-    divided = f"g += divisor[0] > T(0) ? ({slope}) / divisor[0] : T(0)"
-    kernel = elementwise("T w, T l2, T l1, raw T divisor", "T g", divided, "add_divided_penalty")
-    return partial(kernel, parameters[:decayed], l2, l1, divisor, gradients[:decayed])
+    return over_elements(
+        "add_penalty", "REAL* gradients, const REAL* parameters, double l2, double l1, const REAL* divisor",
+        "const ACC w = load(parameters + i), slope = ACC(l2) * w + ACC(l1) * ACC((w > ACC(0)) - (w < ACC(0)));"
+        "const ACC by = divisor ? load(divisor) : ACC(1);"
+        "store(gradients + i, load(gradients + i) + (by > ACC(0) ? slope / by : ACC(0)));",
+        decayed, gradients, parameters, np.float64(l2), np.float64(l1), divisor,
+        defines=types(REAL=parameters.dtype),
+    )  # fmt: skip
 
 
 def penalty(parameters: Any, decayed: int, l2: float, l1: float) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.kernels.build import Ready, elementwise
+from gpunet.kernels.build import Ready, types
+from gpunet.kernels.launches import over_elements
 
 #: What the products of a float32 network may be computed in, and how a sentence calls it.
 PRECISIONS = {"float32": "float32", "tf32": "TF32", "bfloat16": "bfloat16"}
@@ -47,14 +48,13 @@ def to_bfloat16(array: Any, out: Any) -> Ready:
     """Round a CuPy array to bfloat16, to the nearest number and to the even one of two that are as near.
 
     Args:
-        array: float32.
+        array: float32, contiguous.
         out: uint16 of the same shape, written with the bits; NaN stays NaN, and what is too large becomes infinite.
     """
     # bfloat16 is the upper half of a float32, so rounding is an addition; it must not carry a NaN on to zero.
-    kernel = elementwise(
-        "float32 x", "uint16 y",
-        "const unsigned int bits = __float_as_uint(x); "
-        "y = x != x ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16",
-        "to_bfloat16",
+    return over_elements(
+        "to_bfloat16", "const REAL* array, unsigned short* out",
+        "const REAL x = array[i]; const unsigned int bits = __float_as_uint(x); "
+        "out[i] = x != x ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;",
+        array.size, array, out, defines=types(REAL=array.dtype),
     )  # fmt: skip
-    return lambda: kernel(array, out)

@@ -20,8 +20,9 @@ import numpy as np
 
 from gpunet.errors import DeviceError, UsageError
 from gpunet.kernels import cublas
-from gpunet.kernels.build import Ready, in_turn
-from gpunet.kernels.fused import bind, fits
+from gpunet.kernels.build import Ready
+from gpunet.kernels.fused import fits
+from gpunet.kernels.launches import alike, together
 from gpunet.kernels.tensor_cores import PRECISIONS, SINCE
 
 #: Up to this many floating-point operations per step the products are our own. They save some ten microseconds of
@@ -141,7 +142,7 @@ def _check_precision(precision: str, backend: Any, dtype: Any) -> None:
 class Graphs:
     """Steps of one network or of several as CUDA graphs.
 
-    Networks for which the fused kernels are the same share their launches; they and the others are parallel branches.
+    Networks whose launches are alike share them; they and the others are parallel branches.
     One graph is of several steps of each, another of a single step, for what is left of a stretch. They are captured
     anew for other networks.
 
@@ -187,15 +188,11 @@ def _branches(networks: Sequence[Any]) -> Iterator[Ready]:
     """A step of each branch of the networks' common graph."""
     groups: dict[Any, list[Any]] = {}
     for network in networks:
-        groups.setdefault(network.network.key if network.shares else network, []).append(network)
+        groups.setdefault(alike(network.launches), []).append(network)
     numbers = itertools.count()  # branches run at the same time, and must not share cuBLAS's workspace
-    for one, *others in groups.values():
-        if others:
-            yield in_turn(*bind([network.network for network in (one, *others)]))
-        elif one.mode.fused or len(groups) == 1:
-            yield one.run_operations
-        else:
-            yield cublas.beside(next(numbers), one.run_operations)
+    for group in groups.values():
+        step = together([network.launches for network in group])
+        yield step if group[0].mode.fused or len(groups) == 1 else cublas.beside(next(numbers), step)
 
 
 def _repeat(step: Ready, count: int) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from gpunet.errors import UsageError
 from gpunet.kernels import control as at
 from gpunet.kernels import fused
-from gpunet.kernels.build import Ready
+from gpunet.kernels.build import Ready, apart
 from gpunet.kernels.encoding import encode
 from gpunet.kernels.gather import gather
 from gpunet.kernels.losses import loss_step
@@ -114,7 +114,7 @@ class TrainingStep:
 
     def _bind(self) -> None:
         self.network = self._fused() if self.mode.fused else None
-        self._ready = {want_losses: list(self.operations(want_losses)) for want_losses in (False, True)}
+        self._ready = {want_losses: list(apart(self.operations(want_losses))) for want_losses in (False, True)}
 
     def __reduce__(self) -> Any:
         # The operations hold on to the arrays that they are bound to, and would go on working on those.
@@ -149,7 +149,7 @@ class TrainingStep:
 
     def _fused_gradients(self, network: fused.Network) -> Iterator[Ready]:
         """From the batch to the gradients, penalties included, and where nothing comes in between to the update."""
-        first, *rest = fused.bind([network])
+        first, *rest = fused.bind(network)
         yield first
         if self.weights is not None and self.ranks.size > 1:
             yield self.ranks.all_reduce.bind(self.total_weight, self.backend)
@@ -183,9 +183,9 @@ class TrainingStep:
                 yield clip_columns.bind(layer.weights, recipe.max_norm)
 
     @property
-    def shares(self) -> bool:
-        """Whether its steps are launches of the fused kernels alone, which it can share with other networks."""
-        return self.network is not None and self.network.updates and self.recipe.max_norm is None
+    def launches(self) -> list[Ready]:
+        """What a step does that writes the loss of each example, launch by launch."""
+        return self._ready[True]
 
     def _fused(self) -> fused.Network:
         """The network as the fused kernels know it."""

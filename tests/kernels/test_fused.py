@@ -121,22 +121,3 @@ def test_what_does_not_fit_is_left_to_the_library() -> None:
     assert fused.fits([10**6, 10], 8)
     assert not fused.fits([784, 6000, 100, 10], 4)  # a row has no room
     assert not fused.fits([784, 512, 512, 10], 4)  # every block would read a megabyte
-
-
-def test_networks_of_one_key_share_their_launches(cuda: gn.Backend) -> None:
-    whole, made = data(12, 3, 31), []
-    for together in (False, True):
-        steps = []
-        for seed, rate in enumerate((0.0, 0.3, 0.5)):
-            model = gn.MLP([12, 9, 3], backend=cuda, seed=seed, dropout=rate)
-            one = gn.Trainer(model, whole, batch_size=20, iterations=3, optimizer=gn.Adam(0.1 * (seed + 1)), l2=rate)
-            one.step.refill()
-            steps.append(one.step)
-        assert len({step.network.key for step in steps}) == 1
-        with cuda.use():
-            networks = [step.network for step in steps]
-            for group in [networks] if together else [[network] for network in networks]:
-                for run in fused.bind(group):
-                    run()
-        made.append([cuda.to_host(step.model.flat).tobytes() for step in steps])
-    assert made[0] == made[1]

@@ -382,34 +382,58 @@ def test_the_memory_of_many_is_that_of_the_data_once_and_of_each(cuda: gn.Backen
     assert told == pytest.approx(used, rel=0.05)
 
 
-def alike(backend: gn.Backend) -> list[gn.Trainer]:
-    """32 networks of one shape that differ in all that lies in tables on the device."""
+def alike(backend: gn.Backend, count: int = 32, least: int = 0, **options: Any) -> list[gn.Trainer]:
+    """Networks of one shape that differ in all that lies in tables on the device; the seventh diverges, and the ninth
+    stops early. With `least` 1 each of them has penalties and dropout."""
     made = []
-    for index in range(32):
+    for index in range(count):
         rate = gn.SCHEDULES["cosine"](0.01 * (1 + index)) if index % 2 else 0.01 * (1 + index)
-        model = gn.MLP([12, 8, 5, 3], backend=backend, seed=index, dropout=0.01 * index)
-        optimizer, given = (
-            gn.Adam(rate, beta1=0.8 + 0.001 * index),
-            {"l2": 1e-3 * (index % 3), "l1": 1e-4 * (index % 5)},
-        )
+        model = gn.MLP([12, 8, 5, 3], backend=backend, seed=index, dropout=0.01 * (index + least))
+        optimizer: gn.Optimizer = gn.Adam(rate, beta1=0.8 + 0.001 * index)
+        given = {"l2": 1e-3 * (index % 3 + least), "l1": 1e-4 * (index % 5)}
         if index == 7:
             optimizer = gn.Adam(1e38)
         if index == 9:
             given.update(early_stopping=1, validate_every=3)
             optimizer = gn.Adam(1e-12)
-        whole = data(index % 2 + 1)
-        made.append(gn.Trainer(model, whole, optimizer=optimizer, batch_size=16, iterations=10, log_every=10, **given))
+        given = {"batch_size": 16, "iterations": 10, "log_every": 10, **given, **options}
+        made.append(gn.Trainer(model, data(index % 2 + 1), optimizer=optimizer, **given))
     return made
 
 
-def test_networks_of_one_shape_share_the_launches_of_one(cuda: gn.Backend) -> None:
-    wanted = [alone(trainer) for trainer in alike(cuda)]
+def nodes_of(trainers: list[gn.Trainer]) -> int:
+    """How many nodes there are in the graph of a step of these."""
+    joint, courses = waiting(trainers)
+    with trainers[0].backend.use():
+        joint.graphs.launch([course.trainer.step for course in courses], 1)
+    return len(re.findall(r'^"(\w+)"\[', joint.graphs.graphs[1].debug_dot_str(), flags=re.MULTILINE))
+
+
+CLIPPING = {"clip_norm": 0.5, "max_norm": 1.0}
+#: The nodes of a step by cuBLAS: gather; for three layers products forward, two bias_activation and two dropouts; the
+#: loss and its column sum; three products for weights and two for deltas, each of those with a times_derivative; the
+#: penalty and the update.
+BY_CUBLAS = 1 + 3 + 2 + 2 + 2 + 3 + 2 + 2 + 2
+
+
+@pytest.mark.parametrize(
+    ("by_cublas", "options", "nodes"),
+    [
+        (False, {}, 3),
+        (False, CLIPPING, 3 + 2 + 1 + 3),
+        (True, {}, BY_CUBLAS),
+        (True, CLIPPING, BY_CUBLAS + 2 + 3),
+    ],
+    ids=["fused", "fused and clipped", "cuBLAS", "cuBLAS and clipped"],
+)
+def test_networks_of_one_shape_share_the_launches_of_one(
+    cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch, by_cublas: bool, options: dict[str, Any], nodes: int
+) -> None:
+    if by_cublas:
+        monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", 0)
+    made = functools.partial(alike, cuda, least=int(by_cublas), **options)
+    wanted = [alone(trainer) for trainer in made()]
     assert "not a finite number" in str(wanted[7][0][-1])
     assert wanted[9][1] == "early stopping"
-    assert together(alike(cuda)) == wanted
-    nodes = []
-    for made in (alike(cuda), alike(cuda)[:1]):
-        joint, courses = waiting(made)
-        joint.run(courses)
-        nodes.append(len(re.findall(r'^"(\w+)"\[', joint.graphs.graphs[1].debug_dot_str(), flags=re.MULTILINE)))
-    assert nodes == [3, 3]
+    assert together(made()) == wanted
+    assert nodes_of(made()) == nodes_of(made()[:1]) == nodes

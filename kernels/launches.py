@@ -1,0 +1,143 @@
+"""Launches of CUDA kernels, and how several networks share one.
+
+A step is a list of launches. Networks of one shape ask for the same kernels with the same blocks, and differ in the
+arguments alone. So `together` makes one list of their lists: each launch is done once, with the network as a further
+dimension of its grid, and its blocks read their arguments from a table on the device. How a kernel does that is not
+written anywhere: `of_many` makes it of the kernel for one network. Products of matrices have a way of their own
+(`cublas.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.kernels.build import InTurn, Ready, compiled, defined, source
+
+#: Threads of a block of a kernel over elements.
+THREADS = 256
+
+
+class Launch:
+    """A launch of a kernel, ready to be run.
+
+    Args:
+        kernel: a `cupy.RawKernel`.
+        grid, block: how many blocks, and threads in each.
+        arguments: CuPy arrays and NumPy scalars of the types of the kernel's parameters.
+        shared: bytes of dynamic shared memory of a block.
+
+    Attributes:
+        alike: equal for launches that differ in their arguments alone.
+    """
+
+    def __init__(
+        self, kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...], shared: int
+    ) -> None:
+        self.alike: Hashable = (kernel, grid, block, shared)
+        self._arguments = arguments
+        self._run = functools.partial(kernel, grid, block, arguments, shared_mem=shared)
+
+    def __call__(self) -> None:
+        self._run()
+
+    def together(self, others: Sequence[Launch]) -> Launch:
+        """This launch and others that are alike as one; their arrays must live as long as it is used."""
+        import cupy
+
+        kernel, (blocks, *_), block, shared = self.alike  # type: ignore[misc]
+        rows = [tuple(map(_in_table, launch._arguments)) for launch in (self, *others)]
+        kinds = [(f"argument{at}", np.asarray(value).dtype) for at, value in enumerate(rows[0])]
+        table = cupy.asarray(np.array(rows, np.dtype(kinds, align=True)).view(np.uint8))
+        return Launch(of_many(kernel), (blocks, len(rows)), block, (table,), shared)
+
+
+def _in_table(argument: Any) -> Any:
+    """An argument as a table on the device holds it: an array is its address."""
+    address = getattr(getattr(argument, "data", None), "ptr", None)
+    return argument if address is None else np.uintp(address)
+
+
+def launch(
+    kernel: Any, blocks: int, threads: int | tuple[int, int], *arguments: Any, shared: int = 0
+) -> Launch:
+    """A launch of a `raw` kernel, ready to be run; an argument that is None is a pointer to nothing.
+
+    `shared` is the bytes of dynamic shared memory of a block.
+    """
+    given = tuple(np.uintp(0) if argument is None else argument for argument in arguments)
+    return Launch(kernel, (blocks,), (threads,) if isinstance(threads, int) else threads, given, shared)
+
+
+def over_elements(
+    name: str, parameters: str, body: str, size: int, *arguments: Any, defines: Any = (), preamble: str = ""
+) -> Launch:
+    """A launch of a kernel that does the same for each of `size` elements, ready to be run.
+
+    Args:
+        name, parameters: of the kernel, as in CUDA C++.
+        body: statements that are done for element `i`.
+        size: how many there are.
+        arguments: as of `launch`.
+        defines: `#define`s, the types of the arrays among them.
+        preamble: source that `body` uses.
+    """
+    blocks = max(-(-size // THREADS), 1)
+    return launch(_of_elements(name, parameters, body, defines, preamble), blocks, THREADS, *arguments, np.int64(size))
+
+
+@functools.cache
+def _of_elements(name: str, parameters: str, body: str, defines: tuple[tuple[str, str], ...], preamble: str) -> Any:
+    text = f"""{defined(defines)}{source("common.cuh")}
+{preamble}
+extern "C" __global__ void __launch_bounds__({THREADS}) {name}({parameters}, int64 size) {{
+    const int64 i = (int64)blockIdx.x * {THREADS} + threadIdx.x;
+    if (i < size) {{ {body} }}
+}}
+"""
+    return compiled(text, name)
+
+
+@functools.cache
+def of_many(kernel: Any) -> Any:
+    """The kernel for several networks.
+
+    It takes a table with a row of arguments for each network. Block (i, k) does what block i does with row k in the
+    kernel itself, whose body it has as a function. It is compiled here, which a capture does not allow.
+    """
+    name = kernel.name
+    head = re.compile(rf'extern "C" __global__ void (__launch_bounds__\([^)]*\) )?{name}\(([^)]*)\)')
+    bounds, parameters = head.search(kernel.code).groups("")  # type: ignore[union-attr]
+    fields = [" ".join(parameter.split()) for parameter in parameters.split(",")]
+    struct = "".join(f"{field}; " for field in fields)
+    given = ", ".join(f"own.{field.rpartition(' ')[2]}" for field in fields)
+    body = head.sub(rf"__device__ __forceinline__ void {name}_of_one(\2)", kernel.code)
+    text = f"""{body}
+struct Arguments {{ {struct}}};
+
+extern "C" __global__ void {bounds}{name}_of_many(const Arguments* __restrict__ of_networks) {{
+    const Arguments own = of_networks[blockIdx.y];
+    {name}_of_one({given});
+}}
+"""
+    made = compiled(text, f"{name}_of_many")
+    made.compile()
+    return made
+
+
+def alike(step: Sequence[Ready]) -> Hashable:
+    """Equal for steps that `together` can make one of."""
+    return tuple(getattr(ready, "alike", ready) for ready in step)
+
+
+def together(steps: Sequence[Sequence[Ready]]) -> Ready:
+    """The steps of several networks as one, whose launches are those of one.
+
+    Args:
+        steps: that are `alike`, each as a list of what it does; they must live as long as what is returned.
+    """
+    return InTurn([one.together(others) if others else one for one, *others in zip(*steps, strict=True)])
