@@ -40,8 +40,6 @@ BATCHED = {
     "float64": ("cublasDgemmBatched", DEFAULT_MODE),
     "tf32": ("cublasSgemmBatched", TF32_MODE),
 }
-#: What tensor cores ask of the addresses of many products, which the library does not see before it reads them.
-ALIGNED = 16
 
 
 @functools.cache
@@ -155,7 +153,7 @@ class Product:
         left, b_matrix, b_line = _factor(b)
         right, a_matrix, a_line = _factor(a)
         self.matrices = b_matrix, a_matrix, out
-        self.alike = precision, left, right, n, m, k, b_line, a_line, out.device.id
+        self.alike: tuple[Any, ...] = (precision, left, right, n, m, k, b_line, a_line, out.device.id)
         self._usual, self._current_stream = _handle(out.device.id), cupy.cuda.get_current_stream
         of_factors, of_out, to_compute, scalar = TYPES[precision]
         one, zero = scalar(1), scalar(0)
@@ -184,33 +182,37 @@ class Product:
         matrices, and the products are asked for one by one unless all have the same bits.
         """
         products = (self, *others)
-        addresses = np.array([[matrix.data.ptr for matrix in each.matrices] for each in products], np.uint64)
-        precision = self.alike[0]
-        if precision not in BATCHED or (precision == "tf32" and (addresses % ALIGNED).any()):
+        if self.alike[0] not in BATCHED:
             return InTurn(products)
-        batched = self._batched(addresses)
+        batched = _batched(products)
         return batched if _same_bits(batched, products) else InTurn(products)
 
-    def _batched(self, addresses: np.ndarray) -> Ready:
-        """Products that are alike in one call; `addresses` (count, 3) are those of their matrices."""
-        import cupy
 
-        precision, left, right, n, m, k, b_line, a_line, _ = self.alike
-        scalar, (name, mode) = TYPES[precision][-1], BATCHED[precision]
-        one, zero, table = scalar(1), scalar(0), cupy.asarray(np.ascontiguousarray(addresses.T))
-        firsts, seconds, results = (ctypes.c_void_p(row.data.ptr) for row in table)
+def _batched(products: Sequence[Product]) -> Ready:
+    """Products that are alike in one call.
 
-        def run() -> None:
-            handle = self.handle()
-            handle.check(handle.library.cublasSetMathMode(handle.handle, mode))
-            status = getattr(handle.library, name)(
-                handle.handle, left, right, n, m, k, ctypes.byref(one), firsts, b_line, seconds, a_line,
-                ctypes.byref(zero), results, n, table.shape[1],
-            )  # fmt: skip
-            handle.check(handle.library.cublasSetMathMode(handle.handle, DEFAULT_MODE))
-            handle.check(status)
+    Tensor cores want matrices that begin at multiples of 16 bytes, which the library cannot see here; those of a network
+    do.
+    """
+    import cupy
 
-        return run
+    precision, left, right, n, m, k, b_line, a_line, _ = products[0].alike
+    scalar, (name, mode) = TYPES[precision][-1], BATCHED[precision]
+    addresses = np.array([[matrix.data.ptr for matrix in each.matrices] for each in products], np.uint64)
+    one, zero, table = scalar(1), scalar(0), cupy.asarray(np.ascontiguousarray(addresses.T))
+    firsts, seconds, results = (ctypes.c_void_p(row.data.ptr) for row in table)
+
+    def run() -> None:
+        handle = products[0].handle()
+        handle.check(handle.library.cublasSetMathMode(handle.handle, mode))
+        status = getattr(handle.library, name)(
+            handle.handle, left, right, n, m, k, ctypes.byref(one), firsts, b_line, seconds, a_line,
+            ctypes.byref(zero), results, n, table.shape[1],  # which also keeps the table
+        )  # fmt: skip
+        handle.check(handle.library.cublasSetMathMode(handle.handle, DEFAULT_MODE))
+        handle.check(status)
+
+    return run
 
 
 def _same_bits(batched: Ready, products: Sequence[Product]) -> bool:

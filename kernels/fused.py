@@ -1,18 +1,18 @@
-"""The fused way of a training step on CUDA: three launches for a small network.
+"""The fused way of a training step on CUDA: three launches for a small network, or for many of equal sizes at once.
 
 For a network as small as 784-50-30-10 the number of kernels is what a step costs, so these do as much at once as the
 dependences allow: `fused_first.cu` brings the batch and multiplies it with the first layer's weights, a share of the
 features a block; `fused_head.cu` takes some rows of the batch through all that is left, forward, loss and backward;
 `fused_gradients.cu` sums the gradients of all layers and updates the parameters.
 
-The kernels find everything in two tables on the device, a row for the network and one for each of its layers
-(`NETWORK`, `LAYER`).
+The kernels find everything in two tables on the device, one of networks and one of their layers (`NETWORK`, `LAYER`).
+So networks of equal sizes can share the launches: each is a slice of the grid, and does what it does alone, to the bit.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,9 @@ class Network:
         penalises: whether the penalties `l2` and `l1` are.
         encoding: that of a table's rows, or None.
         fields: the arrays of `NETWORK`, None for one that is not there, and `scale`.
+
+    Attributes:
+        key: equal for networks that can share launches.
     """
 
     def __init__(
@@ -159,6 +162,7 @@ class Network:
                 ("KEEP", "".join(f"store(state + {k} * net.size, s{k}); " for k in states)),
             ),
         )  # fmt: skip
+        self.key = (self.kernels, batch, tuple(self.sizes))
 
 
 def _packed(kinds: Mapping[str, str], fields: Mapping[str, Any]) -> np.ndarray:
@@ -182,25 +186,52 @@ def functions(kinds: Sequence[Activation]) -> str:
     return text + f"{{ {backward}return derivative_0({saved[0]}); }}"
 
 
-def bind(network: Network) -> list[Launch]:
+class Part:
+    """One of the three launches of a step of networks that have the same `key`, ready to be run.
+
+    Attributes:
+        alike: equal for launches that can be one (see `launches.py`); the kernels have the networks as a dimension of
+            the grid by themselves, so that it is theirs and no other that is launched.
+    """
+
+    def __init__(self, networks: Sequence[Network], number: int) -> None:
+        self._networks, self._number = networks, number
+        self._run = _launches(networks)[number]
+        self.alike: Hashable = (networks[0].key, number)
+
+    def __call__(self) -> None:
+        self._run()
+
+    def together(self, others: Sequence[Part]) -> Part:
+        """This launch and others that are alike as one."""
+        return Part([network for part in (self, *others) for network in part._networks], self._number)
+
+
+def bind(network: Network) -> list[Part]:
     """The three launches of a step, ready to be run."""
+    return [Part([network], number) for number in range(3)]
+
+
+def _launches(networks: Sequence[Network]) -> list[Launch]:
     import cupy
 
-    batch, sizes = network.batch, network.sizes
-    first, head, gradients = network.kernels
+    one = networks[0]
+    batch, sizes, count = one.batch, one.sizes, len(networks)
+    first, head, gradients = one.kernels
     tables = (
-        cupy.asarray(network.record.view(np.uint8)),
-        cupy.asarray(np.concatenate(network.layers).view(np.uint8)),
+        cupy.asarray(np.concatenate([network.record for network in networks]).view(np.uint8)),
+        cupy.asarray(np.concatenate([layer for network in networks for layer in network.layers]).view(np.uint8)),
+        np.int32(len(sizes) - 1),
+        np.int32(batch),
     )
-    depth, size = np.int32(len(sizes) - 1), np.int32(batch)
     share, parts = _share(batch, *sizes[:2]), splits(batch, *sizes[:2])
-    row = _row_bytes(sizes, network.itemsize)
+    row = _row_bytes(sizes, one.itemsize)
     rows = min(max(batch // HEAD_BLOCKS, 1), ROWS, SHARED // row)
     tiles = sum(_tiles(*shape) for shape in itertools.pairwise(sizes))
     return [
-        launch(first, _tiles(batch, sizes[1]) * parts, THREADS, *tables, size, np.int32(share)),
+        launch(first, (_tiles(batch, sizes[1]) * parts, count), THREADS, *tables, np.int32(share)),
         launch(
-            head, -(-batch // rows), THREADS, *tables, depth, size, np.int32(rows), np.int32(parts), shared=rows * row
+            head, (-(-batch // rows), count), THREADS, *tables, np.int32(rows), np.int32(parts), shared=rows * row
         ),
-        launch(gradients, tiles, THREADS, *tables, size),
+        launch(gradients, (tiles, count), THREADS, *tables),
     ]  # fmt: skip

@@ -1,14 +1,14 @@
-// The batch and the first layer's product (see fused.py): block (tile and share of k).
+// The batch and the first layer's product (see fused.py): block (tile and share of k, network).
 //
 // A block multiplies a share of the features with a tile's part of the weights, straight from the data set, and leaves
 // a partial sum; the head adds them up. The first blocks also bring the targets and weights of the batch's examples.
 #include "tile.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_first(
-    const Network* __restrict__ network, const Layer* __restrict__ layers, int batch, int share) {
+    const Network* __restrict__ networks, const Layer* __restrict__ layers, int depth, int batch, int share) {
     __shared__ ACC room[STAGED];
-    const Network& net = *network;
-    const Layer& layer = *layers;
+    const Network& net = networks[blockIdx.y];
+    const Layer& layer = layers[blockIdx.y * depth];
     const int inputs = layer.inputs, outputs = layer.outputs, across = TILES(outputs), tiles = TILES(batch) * across;
     const int row0 = blockIdx.x % tiles / across * TILE, column0 = blockIdx.x % across * TILE;
     const int split = blockIdx.x / tiles, k0 = split * share;

@@ -1,4 +1,4 @@
-// The gradients of all weights and biases and, with UPDATES, the optimizer (see fused.py): block (tile).
+// The gradients of all weights and biases and, with UPDATES, the optimizer (see fused.py): block (tile, network).
 //
 // A gradient is summed in one place, so whoever has it goes on: adds the penalties, and updates the parameter. RULE is
 // the optimizer's, STATES declares the elements s0, s1 … of its vectors, and KEEP writes them back.
@@ -32,10 +32,11 @@ __device__ __forceinline__ void finish(const Network& net, int64 at, ACC g, bool
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_gradients(
-    const Network* __restrict__ network, const Layer* __restrict__ layers, int batch) {
+    const Network* __restrict__ networks, const Layer* __restrict__ layers, int depth, int batch) {
     __shared__ ACC room[STAGED];
-    const Network& net = *network;
-    const Layer* layer = layers;
+    const Network& net = networks[blockIdx.y];
+    const Layer* layer = layers + blockIdx.y * depth;
+    const Layer* const first = layer;
     int block = blockIdx.x;
     for (int tiles; block >= (tiles = TILES(layer->inputs) * TILES(layer->outputs)); ++layer) block -= tiles;
     const int inputs = layer->inputs, outputs = layer->outputs, across = TILES(outputs);
@@ -44,7 +45,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_gradients(
     const Matrix delta = {layer->delta, outputs};
     const bool sum_columns = row0 == 0;
     ACC partial = 0, g;
-    if (layer == layers) {
+    if (layer == first) {
         const Batch x(net, step, batch);
         g = product<false>(x, delta, inputs, outputs, 0, batch, row0, column0, room, sum_columns, partial);
     } else {

@@ -1,4 +1,4 @@
-// Everything between the first product and the gradients (see fused.py): block (some rows of the batch).
+// Everything between the first product and the gradients (see fused.py): block (some rows of the batch, network).
 //
 // A block brings its rows through all layers, the loss and back to the deltas; what it keeps of them in between lies in
 // shared memory. In front of this comes the file of a loss (see loss.cuh). FUNCTIONS holds the activations: `activate`
@@ -36,13 +36,13 @@ __device__ __forceinline__ void products(const ACC* left, const REAL* __restrict
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_head(
-    const Network* __restrict__ network, const Layer* __restrict__ layer, int depth, int batch, int rows,
-    int splits) {
+    const Network* __restrict__ networks, const Layer* __restrict__ layers, int depth, int batch, int rows, int splits) {
     // For each layer the activations behind dropout (of the last, the logits) and their slopes (the deltas, from the
     // last one downwards), each rows x outputs.
     extern __shared__ __align__(16) unsigned char dynamic[];
     __shared__ ACC shared[THREADS / 32];
-    const Network& net = *network;
+    const Network& net = networks[blockIdx.y];
+    const Layer* const layer = layers + blockIdx.y * depth;
     const int row0 = blockIdx.x * rows, count = min(rows, batch - row0);
     const int64 step = net.control[STEP];
     ACC* kept = (ACC*)dynamic;

@@ -63,14 +63,14 @@ def _in_table(argument: Any) -> Any:
 
 
 def launch(
-    kernel: Any, blocks: int, threads: int | tuple[int, int], *arguments: Any, shared: int = 0
+    kernel: Any, blocks: int | tuple[int, int], threads: int | tuple[int, int], *arguments: Any, shared: int = 0
 ) -> Launch:
     """A launch of a `raw` kernel, ready to be run; an argument that is None is a pointer to nothing.
 
     `shared` is the bytes of dynamic shared memory of a block.
     """
-    given = tuple(np.uintp(0) if argument is None else argument for argument in arguments)
-    return Launch(kernel, (blocks,), (threads,) if isinstance(threads, int) else threads, given, shared)
+    grid, block = ((size,) if isinstance(size, int) else size for size in (blocks, threads))
+    return Launch(kernel, grid, block, tuple(np.uintp(0) if each is None else each for each in arguments), shared)
 
 
 def over_elements(

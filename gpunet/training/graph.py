@@ -159,6 +159,19 @@ class Graphs:
         self._steps: list[Ready] = []  # one of each branch; with tables on the device that the graphs go on reading
         self.graphs: dict[int, Any] = {}
 
+    def take(self, networks: Sequence[Any]) -> None:
+        """Make ready for these networks, if they are others than the last time, inside of `Backend.use`: compiles what
+        they share, and tries their products (see `Product.together`).
+
+        Args:
+            networks: the `TrainingStep` of each, warm.
+
+        Raises:
+            DeviceError: cuBLAS cannot be used.
+        """
+        if self._networks != networks:
+            self._networks, self._steps, self.graphs = list(networks), list(_branches(networks)), {}
+
     def launch(self, networks: Sequence[Any], count: int) -> int:
         """Do up to `count` steps of each network, on the backend's stream, which must be the current one.
 
@@ -172,8 +185,7 @@ class Graphs:
         Raises:
             DeviceError: a step cannot be captured.
         """
-        if self._networks != networks:
-            self._networks, self._steps, self.graphs = list(networks), list(_branches(networks)), {}
+        self.take(networks)
         most = min(network.steps_per_launch for network in networks)
         count = most if count >= most else 1
         if count not in self.graphs:

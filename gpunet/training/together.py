@@ -82,6 +82,8 @@ class Joint:
         before, clock = [step.done for step in steps], time.perf_counter()
         try:
             with self.backend.use():
+                self.graphs.take(steps)
+                clock = time.perf_counter()
                 while free := min(step.ahead(course.goal) for course, step in zip(courses, steps, strict=True)):
                     while free and not any(course.trainer.stopping for course in courses):
                         done = self.graphs.launch(steps, free)

@@ -417,23 +417,50 @@ BY_CUBLAS = 1 + 3 + 2 + 2 + 2 + 3 + 2 + 2 + 2
 
 
 @pytest.mark.parametrize(
-    ("by_cublas", "options", "nodes"),
+    ("count", "by_cublas", "options", "nodes"),
     [
-        (False, {}, 3),
-        (False, CLIPPING, 3 + 2 + 1 + 3),
-        (True, {}, BY_CUBLAS),
-        (True, CLIPPING, BY_CUBLAS + 2 + 3),
+        (32, False, {}, 3),
+        (10, False, CLIPPING, 3 + 2 + 1 + 3),
+        (32, True, {}, BY_CUBLAS),
+        (10, True, {**CLIPPING, "precision": "tf32"}, BY_CUBLAS + 2 + 3),
     ],
-    ids=["fused", "fused and clipped", "cuBLAS", "cuBLAS and clipped"],
+    ids=["fused", "fused and clipped", "cuBLAS", "clipped and on tensor cores"],
 )
 def test_networks_of_one_shape_share_the_launches_of_one(
-    cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch, by_cublas: bool, options: dict[str, Any], nodes: int
+    cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch, count: int, by_cublas: bool, options: dict[str, Any], nodes: int
 ) -> None:
     if by_cublas:
         monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", 0)
-    made = functools.partial(alike, cuda, least=int(by_cublas), **options)
+    made = functools.partial(alike, cuda, count, least=int(by_cublas), **options)
     wanted = [alone(trainer) for trainer in made()]
     assert "not a finite number" in str(wanted[7][0][-1])
     assert wanted[9][1] == "early stopping"
     assert together(made()) == wanted
     assert nodes_of(made()) == nodes_of(made()[:1]) == nodes
+
+
+def three(backend: gn.Backend, precision: str) -> list[gn.Trainer]:
+    """Networks of one shape."""
+    made = []
+    for seed in range(3):
+        model, optimizer = gn.MLP([12, 5, 4, 3], backend=backend, seed=seed), gn.Momentum(0.1 * (seed + 1))
+        options = {"batch_size": 16, "iterations": 4, "precision": precision}
+        made.append(gn.Trainer(model, DATA, optimizer=optimizer, **options))
+    return made
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_products_that_cannot_be_batched_are_asked_for_one_by_one(
+    cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", 0)
+    batched = cublas._batched
+
+    def with_other_bits(products: Any) -> Any:
+        run = batched(products)
+        return lambda: (run(), products[0].matrices[-1].__iadd__(1e-9))
+
+    wanted = [alone(trainer) for trainer in three(cuda, precision)]
+    monkeypatch.setattr(cublas, "_batched", with_other_bits)
+    assert together(three(cuda, precision)) == wanted
+    assert nodes_of(three(cuda, precision)) == nodes_of(three(cuda, precision)[:1]) + 2 * (3 + 3 + 2)
