@@ -191,8 +191,8 @@ class Product:
 def _batched(products: Sequence[Product]) -> Ready:
     """Products that are alike in one call.
 
-    Tensor cores want matrices that begin at multiples of 16 bytes, which the library cannot see here; those of a network
-    do.
+    Tensor cores want matrices that begin at multiples of 16 bytes, which the library cannot see here; those of a
+    network do.
     """
     import cupy
 

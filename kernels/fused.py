@@ -194,9 +194,8 @@ class Part:
             the grid by themselves, so that it is theirs and no other that is launched.
     """
 
-    def __init__(self, networks: Sequence[Network], number: int) -> None:
-        self._networks, self._number = networks, number
-        self._run = _launches(networks)[number]
+    def __init__(self, networks: Sequence[Network], number: int, run: Launch) -> None:
+        self._networks, self._number, self._run = networks, number, run
         self.alike: Hashable = (networks[0].key, number)
 
     def __call__(self) -> None:
@@ -204,12 +203,13 @@ class Part:
 
     def together(self, others: Sequence[Part]) -> Part:
         """This launch and others that are alike as one."""
-        return Part([network for part in (self, *others) for network in part._networks], self._number)
+        networks = [network for part in (self, *others) for network in part._networks]
+        return Part(networks, self._number, _launches(networks)[self._number])
 
 
 def bind(network: Network) -> list[Part]:
     """The three launches of a step, ready to be run."""
-    return [Part([network], number) for number in range(3)]
+    return [Part([network], number, run) for number, run in enumerate(_launches([network]))]
 
 
 def _launches(networks: Sequence[Network]) -> list[Launch]:

@@ -38,8 +38,8 @@ class Launch:
     def __init__(
         self, kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...], shared: int
     ) -> None:
+        self._kernel, self._grid, self._block, self._arguments, self._shared = kernel, grid, block, arguments, shared
         self.alike: Hashable = (kernel, grid, block, shared)
-        self._arguments = arguments
         self._run = functools.partial(kernel, grid, block, arguments, shared_mem=shared)
 
     def __call__(self) -> None:
@@ -49,11 +49,10 @@ class Launch:
         """This launch and others that are alike as one; their arrays must live as long as it is used."""
         import cupy
 
-        kernel, (blocks, *_), block, shared = self.alike  # type: ignore[misc]
         rows = [tuple(map(_in_table, launch._arguments)) for launch in (self, *others)]
         kinds = [(f"argument{at}", np.asarray(value).dtype) for at, value in enumerate(rows[0])]
         table = cupy.asarray(np.array(rows, np.dtype(kinds, align=True)).view(np.uint8))
-        return Launch(of_many(kernel), (blocks, len(rows)), block, (table,), shared)
+        return Launch(of_many(self._kernel), (self._grid[0], len(rows)), self._block, (table,), self._shared)
 
 
 def _in_table(argument: Any) -> Any:

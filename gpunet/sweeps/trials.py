@@ -38,6 +38,8 @@ from gpunet.training.schedules import SCHEDULES
 from gpunet.training.together import steps_together
 from gpunet.training.trainer import Trainer
 
+#: Settings that make no other launches of a step, as numbers that lie in tables on the device.
+RATES = ("lr", "schedule")
 #: Settings that make the data of a run.
 OF_THE_DATA = ("data", "data_dir", "classes", "validation", *DATA_OPTIONS)
 
@@ -358,12 +360,13 @@ def room(trials: list[Trial], device: str, data: Dataset | None, most_trials: in
     """How many trials like these can be trained at a time on a CUDA device, of `most_trials`; 1 on the CPU.
 
     As many of the largest as fit into half of its free memory, beside the data, and at most one for every four of its
-    multiprocessors: a step of a small network keeps no more than that busy.
+    multiprocessors: a step of a small network keeps no more than that busy. Those that share their launches share
+    cuBLAS's workspace too.
     """
     backend = get_backend(device)
     if backend.name == "cpu" or not trials:
         return 1
-    most, shared = 1, 0
+    most, shared, workspace = 1, 0, 0
     sized = operator.attrgetter("hidden", "optimizer", "batch_size", "dropout", "precision")
     shapes = {sized(trial.settings): trial for trial in trials}
     for trial in shapes.values():
@@ -373,10 +376,12 @@ def room(trials: list[Trial], device: str, data: Dataset | None, most_trials: in
         batch = len(whole.train) if settings.batch_size == "all" else int(settings.batch_size)
         mode = launch_mode("auto", backend, model.sizes, batch, settings.precision, model.dtype)
         parts = training_bytes(model, whole, settings.make_optimizer(), batch, mode)
-        shared = max(shared, parts.pop("inputs"))
+        shared, workspace = max(shared, parts.pop("inputs")), max(workspace, parts.pop("products"))
         most = max(most, sum(parts.values()))
-    free, _ = backend.memory()
-    return max(1, min((free // 2 - shared) // most, backend.multiprocessors // 4, most_trials))
+    kinds = len({tuple(each for each in trial.varied.items() if each[0] not in RATES) for trial in trials})
+    free = backend.memory()[0] // 2 - shared
+    fit = max((free - kinds * workspace) // most, free // (most + workspace))  # fewer than there are kinds, or more
+    return max(1, min(fit, backend.multiprocessors // 4, most_trials))
 
 
 def in_turn(calls: Iterable[Call]) -> Iterator[Any]:
