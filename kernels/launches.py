@@ -3,7 +3,7 @@
 A step is a list of launches. Networks of one shape ask for the same kernels with the same blocks, and differ in the
 arguments alone. So `together` makes one list of their lists: each launch is done once, with the network as a further
 dimension of its grid, and its blocks read their arguments from a table on the device. How a kernel does that is not
-written anywhere: `of_many` makes it of the kernel for one network. Products of matrices have a way of their own
+written anywhere: `source_of_many` makes it of the kernel for one network. Products of matrices have a way of their own
 (`cublas.py`).
 """
 
@@ -103,29 +103,32 @@ extern "C" __global__ void __launch_bounds__({THREADS}) {name}({parameters}, int
 
 @functools.cache
 def of_many(kernel: Any) -> Any:
-    """The kernel for several networks.
+    """The kernel for several networks, compiled, because a capture does not allow that."""
+    made = compiled(source_of_many(kernel.code, kernel.name), f"{kernel.name}_of_many")
+    made.compile()
+    return made
 
-    It takes a table with a row of arguments for each network. Block (i, k) does what block i does with row k in the
-    kernel itself, whose body it has as a function. It is compiled here, which a capture does not allow.
+
+def source_of_many(text: str, name: str) -> str:
+    """The source of a kernel as that of the kernel for several networks.
+
+    It takes a table with a row of arguments for each network. Block (i, k) does with row k what block i of the kernel
+    does, whose body it has as a function.
     """
-    name = kernel.name
     head = re.compile(rf'extern "C" __global__ void (__launch_bounds__\([^)]*\) )?{name}\(([^)]*)\)')
-    bounds, parameters = head.search(kernel.code).groups("")  # type: ignore[union-attr]
+    bounds, parameters = head.search(text).groups("")  # type: ignore[union-attr]
     fields = [" ".join(parameter.split()) for parameter in parameters.split(",")]
     struct = "".join(f"{field}; " for field in fields)
     given = ", ".join(f"own.{field.rpartition(' ')[2]}" for field in fields)
-    body = head.sub(rf"__device__ __forceinline__ void {name}_of_one(\2)", kernel.code)
-    text = f"""{body}
-struct Arguments {{ {struct}}};
+    body = head.sub(rf"__device__ __forceinline__ void {name}_of_one(\2)", text)
+    return f"""{body}
+struct {name}_arguments {{ {struct}}};
 
-extern "C" __global__ void {bounds}{name}_of_many(const Arguments* __restrict__ of_networks) {{
-    const Arguments own = of_networks[blockIdx.y];
+extern "C" __global__ void {bounds}{name}_of_many(const {name}_arguments* __restrict__ of_networks) {{
+    const {name}_arguments own = of_networks[blockIdx.y];
     {name}_of_one({given});
 }}
 """
-    made = compiled(text, f"{name}_of_many")
-    made.compile()
-    return made
 
 
 def alike(step: Sequence[Ready]) -> Hashable:

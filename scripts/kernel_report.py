@@ -175,12 +175,20 @@ def record() -> list[dict[str, Any]]:
 
     of_a_table = gn.load_dataset("wine")
 
-    def train(of: Any = data, sizes: tuple[int, ...] = (6, 5, 3), fused: bool = False, **options: Any) -> None:
+    def train(
+        of: Any = data, sizes: tuple[int, ...] = (6, 5, 3), fused: bool = False, count: int = 1, **options: Any
+    ) -> None:
         graph.FUSED_FLOP = 1e30 if fused else 0
         model = {key: options.pop(key) for key in ("activation", "dropout", "dtype", "loss") if key in options}
-        one = gn.Trainer(gn.MLP(sizes, backend=backend, **model), of, iterations=2, batch_size=20, **options)
-        with one._running():
-            run_to(one, 2)
+        trainers = [
+            gn.Trainer(gn.MLP(sizes, backend=backend, **model), of, iterations=2, batch_size=20, **options)
+            for _ in range(count)
+        ]
+        with trainers[0]._running():
+            if count > 1:
+                graph.Graphs(backend).take([one.step for one in trainers])
+            else:
+                run_to(trainers[0], 2)
 
     found: list[tuple[str, tuple[str, ...]]] = []
     usual = graph.FUSED_FLOP
@@ -198,7 +206,12 @@ def record() -> list[dict[str, Any]]:
             train(of_a_table, sizes=(of_a_table.features, 5, 3), fused=fused)
             for entry in gn.OPTIMIZERS.values():
                 train(optimizer=entry(), fused=fused)
-        train(precision="bfloat16")
+        for dtype in ("float32", "float64"):
+            train(dtype=dtype, count=2, dropout=0.5, l2=0.1, clip_norm=1.0, max_norm=1.0)
+        train(of_a_table, sizes=(of_a_table.features, 5, 3), count=2)
+        for entry in gn.OPTIMIZERS.values():
+            train(optimizer=entry(), count=2)
+        train(precision="bfloat16", count=2)
         for dtype in ("float16", "float32", "float64"):
             with backend.use():
                 logits = backend.to_device(rng.standard_normal((5, 4)).astype(dtype))
@@ -286,6 +299,9 @@ def count_steps() -> list[list[str]]:
         run_to(trainer, 24)
         columns.append(cusim.stats())
     columns.append(count_together(data))
+    graph.FUSED_FLOP = 0
+    columns.append(count_together(data))
+    graph.FUSED_FLOP = usual
     # The graph's trainer goes on: reading loss and accuracy, and writing the next epoch's order.
     trainer.backend.synchronize()
     with trainer._running():
@@ -339,6 +355,7 @@ def counts_section() -> str:
             "graph",
             "graph of ten steps",
             "graph of 32 networks",
+            "cuBLAS graph of 32 networks",
             "log step, on top",
             "new epoch, on top",
         ],
@@ -394,8 +411,9 @@ KERNELS = """
 ## Every kernel
 
 Registers per thread for each compute capability, and bytes of static shared memory per block. The sources are in
-`kernels/`; those whose names begin with `update_`, `activation_`, `bias_`, `add_` or `to_` are elementwise kernels
-that CuPy writes around one expression.
+`kernels/`; those whose names begin with `update_`, `activation_`, `bias_`, `add_` or `to_`, and `encode`, are written
+around one expression. Those whose names end in `_of_many` are made of the kernels without, for networks that share
+their launches; of those with an activation or a loss there is one here for all.
 
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import pathlib
 import re
@@ -10,7 +11,7 @@ from types import ModuleType
 import pytest
 
 import gpunet as gn
-from gpunet.kernels import build, fused
+from gpunet.kernels import build, fused, launches
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -67,14 +68,18 @@ def test_kernels_compile_without_warnings_and_spills(report: ModuleType, files: 
         pytest.skip("NVIDIA's NVRTC is not installed (the extra gpunet[kernels])")
     head = "".join(f"#define {key} {value}\n" for key, value in defines.items())
     text = "\n".join(build.source(file) for file in files.split())
+    names = re.findall(r"__global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(", text)
+    sources = {"": text}
+    if "fused" not in files:  # these have the networks in their grids by themselves
+        sources["_of_many"] = functools.reduce(launches.source_of_many, names, text)
     ends = [report.CAPABILITIES[0], report.CAPABILITIES[-1]]  # the script itself takes every kernel through all of them
-    job = {"source": head + text, "options": ["--std=c++14", "-ftz=true"], "capabilities": ends}
-    outcome = report.compile_job({**job, "label": files, "library": library})
-    assert list(outcome["results"]) == ends
-    names = set(re.findall(r"__global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(", text))
-    for result in outcome["results"].values():
-        assert set(result["kernels"]) == names
-        assert report.faults(result) == []
+    for suffix, each in sources.items():
+        job = {"source": head + each, "options": ["--std=c++14", "-ftz=true"], "capabilities": ends}
+        outcome = report.compile_job({**job, "label": files, "library": library})
+        assert list(outcome["results"]) == ends
+        for result in outcome["results"].values():
+            assert set(result["kernels"]) == {name + suffix for name in names}
+            assert report.faults(result) == []
 
 
 def test_warnings_and_spills_are_found(report: ModuleType) -> None:

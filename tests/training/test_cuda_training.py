@@ -245,11 +245,11 @@ def test_a_graph_needs_a_cuda_device(small: gn.Dataset) -> None:
 class Step:
     """A training step of any work."""
 
-    steps_per_launch, shares = 1, False
+    steps_per_launch = 1
     mode = SimpleNamespace(fused=True)
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self.run_operations = work
+        self.run_operations, self.launches = work, [work]
 
 
 def test_a_step_that_cannot_be_captured(cuda: gn.Backend) -> None:
