@@ -12,6 +12,7 @@ acts on the former only.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
