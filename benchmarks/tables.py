@@ -210,6 +210,9 @@ def realmlp(train: Any, test: Any, source: Source, seed: int) -> Any:
     from pytabkit import RealMLP_TD_Classifier, RealMLP_TD_Regressor
 
     train, test = _as_categories(train, test, source)
+    numbers = _columns(train, source)[0]
+    middle = train[numbers].median()  # it takes no missing numbers
+    train, test = (rows.assign(**rows[numbers].fillna(middle)) for rows in (train, test))
     kind = RealMLP_TD_Classifier if source.task == C else RealMLP_TD_Regressor
     return _fitted(kind(random_state=seed, device="cpu", n_threads=1), train, test, source)
 
