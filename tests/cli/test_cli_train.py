@@ -275,7 +275,8 @@ def test_help_of_the_program_lists_commands_and_imports_none():
 def test_training_imports_nothing_that_only_other_ways_to_train_need():
     unwanted = (
         "IPython PIL concurrent.futures cupy dask distributed importlib.metadata joblib matplotlib mpi4py onnx optuna "
-        "pandas pyarrow pydantic ray rich.progress scipy sklearn socket tensorboard tomllib torch uniplot urllib.request"
+        "pandas pyarrow pydantic ray rich.progress scipy sklearn socket tensorboard tomllib torch uniplot "
+        "urllib.request"
     )
     script = (
         "import sys\nsys.argv = 'gpunet train --device cpu --iterations 2 --optimizer adam:beta1=0.8'.split()\n"
