@@ -58,6 +58,17 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_a_file_keeps_its_permissions_and_a_new_one_has_the_usual_ones(tmp_path: Path) -> None:
+    (tmp_path / "old").touch()
+    (tmp_path / "old").chmod(0o640)
+    (tmp_path / "usual").touch()
+    for name in ("old", "new"):
+        files.write_atomic(tmp_path / name, b"x")
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("old", "new", "usual")}
+    assert modes == {"old": 0o640, "new": modes["usual"], "usual": modes["usual"]}
+
+
 def test_what_is_left_of_a_killed_write_is_cleared(tmp_path: Path) -> None:
     for name in (".a.x1.tmp", "b.tmp", ".lock", "a"):
         (tmp_path / name).touch()
