@@ -403,7 +403,8 @@ the host has nothing to do in between, with one launch; eager (`--graph off`) la
 products of a network as small as this are gpunet's own, fused with all that is around them; those of a large one are
 cuBLAS's, here counted with the same network. Networks of equal sizes share the launches of one. In an ordinary step
 the host copies nothing, waits for nothing and allocates nothing. A log step reads the losses of its batch and which
-answers were right, and the step at which a loss was not finite, if any. A new epoch brings the permutation of its rows.
+answers were right, and the step at which a loss was not finite, if any. A new epoch brings
+permutations of the rows, here of three.
 
 """
 
