@@ -2,8 +2,10 @@
 #include "rows.cuh"
 
 #define THREADS 128
+// Blocks that a multiprocessor has registers for: 64 a thread. Left to itself the assembler takes fewer and spills.
+#define BLOCKS 8
 
-extern "C" __global__ void __launch_bounds__(THREADS) gather(
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) gather(
     const IMAGE* __restrict__ images, const LABEL* __restrict__ labels, const int* __restrict__ order,
     int64* __restrict__ control, double scale, int64 ring, int batch, int features, int columns,
     REAL* __restrict__ x, LABEL* __restrict__ targets, const REAL* __restrict__ weights, REAL* __restrict__ taken_weights,
