@@ -15,7 +15,9 @@ import io
 import json
 import math
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,8 +115,8 @@ class Sweep:
         self._base, self._grid = base, checked
         self._known: dict[Any, tuple[Settings, str, str]] = {}
         if out is None:
-            self._keep = tempfile.TemporaryDirectory(prefix="gpunet-sweep-")  # goes when the sweep does
-            out = self._keep.name
+            out = tempfile.mkdtemp(prefix="gpunet-sweep-")
+            weakref.finalize(self, shutil.rmtree, out, ignore_errors=True)  # goes when the sweep does
         self.folder = Path(out)
         self.results: dict[str, Result] = {}
         self.tests: dict[str, float] = {}
