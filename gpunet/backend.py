@@ -318,9 +318,10 @@ class _HostChange:
         runtime.memcpyAsync(device, host, size, runtime.memcpyHostToDevice, stream)
 
     def __del__(self) -> None:
-        # CuPy would give the memory to others while a copy still reads it.
+        # CuPy would give the memory to others while a copy still reads it. Without the queue's lock: any thread may
+        # come here, when it collects garbage, and one that the lock's owner waits for would wait for the lock.
         with contextlib.suppress(Exception):
-            self._backend.synchronize()
+            self._backend._queue.stream(self._backend.xp).synchronize()
 
 
 class Mark:
