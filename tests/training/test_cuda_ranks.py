@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -111,3 +112,13 @@ def test_launches_and_copies_of_a_stretch(cuda: gn.Backend) -> None:
 def test_the_way_is_told(cuda: gn.Backend) -> None:
     assert "CUDA graphs from all-reduce to all-reduce" in trainer_of(cuda, Twins()).how
     assert not trainer_of(cuda, Twins()).joins  # branches of one graph cannot each end for the host
+
+
+def test_a_change_by_the_host_is_freed_by_any_thread(cuda: gn.Backend) -> None:
+    """As the collector of garbage does it, in a thread that the one with the device waits for."""
+    kept = [cuda.changed_by_host(cuda.zeros(4, np.float32), print)]
+    with cuda.use():
+        other = threading.Thread(target=kept.clear, daemon=True)
+        other.start()
+        other.join(60)
+        assert not other.is_alive()
