@@ -226,6 +226,11 @@ class Share(Order):
         return self.rows(epoch * self.examples, (epoch + 1) * self.examples)
 
 
+def epochs_in_ring(examples: int, rows: int) -> int:
+    """How many permutations of a split's examples lie in order, for so many rows to be taken at a time."""
+    return 1 + max(-(-rows // examples), ROWS // examples)
+
+
 class Resident:
     """The training split on the device, and the ring of permutations that the batch gather reads.
 
@@ -258,7 +263,7 @@ class Resident:
         self.labels = backend.to_device(targets, dtype_of_targets(targets, dtype))
         self.weights = None if weights is None else backend.to_device(weights, dtype)
         self._ahead = ROWS // order.examples
-        self.epochs = 1 + max(-(-steps * batch // order.examples), self._ahead)
+        self.epochs = epochs_in_ring(order.examples, steps * batch)
         self.ring = backend.zeros(self.epochs * order.examples, np.int32)
         self.nbytes = sum(array.nbytes for array in (self.inputs, self.labels, self.ring))
         self._loaded = -1

@@ -9,6 +9,7 @@ from typing import Any
 from gpunet.backend import readable
 from gpunet.errors import OutOfMemory
 from gpunet.kernels.fused import splits
+from gpunet.training.batches import epochs_in_ring
 from gpunet.training.graph import LaunchMode
 
 
@@ -34,8 +35,8 @@ def training_bytes(
     real = model.dtype.itemsize
     images, labels = data.train.images, data.train.labels
     image_size = 1 if images.dtype.itemsize == 1 else real
-    # The order of the rows is two epochs' permutations of 4-byte numbers.
-    rows = labels.size * (4 if labels.ndim == 1 else real) + 8 * len(labels)
+    order = 4 * len(labels) * epochs_in_ring(len(labels), mode.steps * batch)
+    rows = labels.size * (4 if labels.ndim == 1 else real) + order
     inputs = images.size * image_size
     widths = 0
     for layer, rate in zip(model.layers, [*model.dropout, 0.0], strict=True):

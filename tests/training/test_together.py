@@ -364,6 +364,7 @@ def test_the_memory_of_many_is_that_of_the_data_once_and_of_each(cuda: gn.Backen
     """As `gpunet sweep` counts on it when it says how many fit beside each other."""
     pool = cuda.xp.get_default_memory_pool()
     whole = data(7, 4000)
+    gc.collect()  # so that nothing of other tests is freed in between
     before = pool.used_bytes()
     options: list[dict[str, Any]] = [{}, {"optimizer": "adam"}, {"optimizer": "momentum"}, {}]
     shapes = [[12, 300, 3], [12, 300, 3], [12, 200, 100, 3], [12, 3]]
