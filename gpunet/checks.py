@@ -1,8 +1,9 @@
-"""The checks of the numbers that a caller gives, with the sentences that refuse them."""
+"""The checks of the numbers and names that a caller gives, with the sentences that refuse them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -57,3 +58,14 @@ def positive(name: str, value: Any, zero: bool = False) -> float:
     if not (result >= 0 if zero else result > 0) or result == math.inf:
         raise UsageError(f"{name} must be a number {'of at least' if zero else 'above'} 0, not {value!r}.")
     return result
+
+
+def one_of(name: str, value: str, names: Collection[str]) -> str:
+    """`value`, if it is one of these names.
+
+    Raises:
+        UsageError: it is none; the sentence begins with `name`.
+    """
+    if value not in names:
+        raise UsageError(f"{name} must be one of {', '.join(names)}, not {value!r}.")
+    return value

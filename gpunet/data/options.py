@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from gpunet.data.preparation import check_scale
-from gpunet.data.split import check_task
+from gpunet.checks import one_of
+from gpunet.data.preparation import SCALES, TASKS
 from gpunet.errors import UsageError
 
 #: The share of a table without a test split that is kept for testing.
@@ -46,8 +46,8 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         if self.task != "auto":
-            check_task(self.task)
-        check_scale(self.scale)
+            one_of("task", self.task, TASKS)
+        one_of("scale", self.scale, SCALES)
         if self.missing not in ("impute", "flag"):
             raise UsageError(f'missing must be "impute" or "flag", not {self.missing!r}.')
         if self.test is not None and not 0 < self.test < 1:

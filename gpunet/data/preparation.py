@@ -525,14 +525,3 @@ def fit_targets(names: Sequence[str], values: np.ndarray, *, clip: bool = False)
     scale[~(scale > 0)] = 1  # the same in all rows
     low, high = (wide.min(axis=0), wide.max(axis=0)) if clip else ((), ())
     return Targets(tuple(names), *(tuple(map(float, each)) for each in (shift, scale, low, high)))
-
-
-def check_scale(scale: str) -> str:
-    """`scale`, if it is a way of scaling.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if scale not in SCALES:
-        raise UsageError(f"scale must be one of {', '.join(SCALES)}, not {scale!r}.")
-    return scale

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.checks import one_of
 from gpunet.data.arrays import as_flags, as_images, as_labels, as_values, as_weights
 from gpunet.data.preparation import TASKS, Preparation
 from gpunet.data.stored import StoredRows, selected
@@ -57,7 +58,7 @@ class Split:
     ) -> None:
         name = f"{name} " if name else ""
         self.inputs, self.image_shape = as_images(images, f"{name}images")
-        self.task, count = check_task(task), len(self.inputs)
+        self.task, count = one_of("task", task, TASKS), len(self.inputs)
         if task == "regression":
             self.targets, self.classes = as_values(labels, count, f"{name}targets"), 0
         elif task == "multi-label":
@@ -177,17 +178,6 @@ class Split:
         if targets.ndim == 2:
             targets = targets.argmax(axis=1) if targets.shape[1] > 1 else (targets[:, 0] > 0.5).astype(np.int32)
         return np.bincount(targets, minlength=self.classes)
-
-
-def check_task(task: str) -> str:
-    """`task`, if it is one.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if task not in TASKS:
-        raise UsageError(f"task must be one of {', '.join(TASKS)}, not {task!r}.")
-    return task
 
 
 def told_targets(split: Split) -> str:
