@@ -16,7 +16,6 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -75,23 +74,26 @@ def prepare_help(command: Any, ctx: Any) -> None:
             each.help = re.sub(r"(?<=\w)-(?=\w)", WHOLE, getattr(each, "help", None) or "")
 
 
-def write_help(write: Callable[[Any, Any], None], command: Any, ctx: Any, formatter: Any) -> None:
-    """Write a command's help page; no name is broken at its hyphen."""
-    prepare_help(command, ctx)
-    write(ctx, formatter)
-    formatter.buffer = [text.replace(WHOLE, "-") for text in formatter.buffer]
+class Typed:
+    """What commands and groups of commands do alike, each before the class of typer that comes after it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; texts are left as they were typed."""
+        leave_as_typed(self, ctx)
+        return super().parse_args(ctx, args)  # type: ignore[misc]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page; no name is broken at its hyphen."""
+        prepare_help(self, ctx)
+        super().format_help(ctx, formatter)  # type: ignore[misc]
+        formatter.buffer = [text.replace(WHOLE, "-") for text in formatter.buffer]
 
 
-class Command(TyperCommand):
+class Command(Typed, TyperCommand):
     """A command that refuses an empty text for every option and argument.
 
     An empty text is what an unset shell variable leaves, and as a path it would be the current folder.
     """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line."""
-        leave_as_typed(self, ctx)
-        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, if no value is empty."""
@@ -106,26 +108,13 @@ class Command(TyperCommand):
         with errors.running():
             return super().invoke(ctx)
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help page."""
-        write_help(super().format_help, self, ctx, formatter)
-
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The options and the arguments by their names."""
         return ["[OPTIONS]", *(str(each.metavar) for each in self.params if each.param_type_name == "argument")]
 
 
-class Group(TyperGroup):
+class Group(Typed, TyperGroup):
     """A group of commands."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line."""
-        leave_as_typed(self, ctx)
-        return super().parse_args(ctx, args)
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help page."""
-        write_help(super().format_help, self, ctx, formatter)
 
 
 class CommandGroup(Group):
