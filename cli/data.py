@@ -257,7 +257,7 @@ def _content_rows(dataset: Dataset) -> list[tuple[str, str]]:
     sizes = ", ".join(f"{len(split):,} {title}" for title, split in dataset.splits().items())
     kind = f"{dataset.train.images.dtype}, {shape}"
     return [
-        ("images", sizes),
+        ("images" if dataset.image_shape else "examples", sizes),
         ("each", kind),
         ("targets" if dataset.task == "regression" else "classes", _told_targets(dataset)),
         *dataset.facts,

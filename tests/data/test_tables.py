@@ -19,6 +19,7 @@ from gpunet.data.reader import read_parts, read_table
 from gpunet.errors import DataError, MissingExtra, UsageError
 
 pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
 pytestmark = pytest.mark.host
 
 RNG = np.random.default_rng(0)
@@ -78,6 +79,7 @@ def content(raw: bytes, tmp_path: Path, name: str = "a.csv") -> dict[str, list[A
         (b"#a,b\n1,2\n3,4\n", {"a": [1, 3], "b": [2, 4]}),
         (gzip.compress(b"a,b\n1,2\n3,4\n", mtime=0), {"a": [1, 3], "b": [2, 4]}),
         (b",b,\n0,1,2\n1,3,4\n", {"": [0, 1], "b": [1, 3], "column 2": [2, 4]}),
+        (b",,\n0,1,2\n1,3,4\n", {"0": [0, 1], "1": [1, 3], "2": [2, 4]}),
         (b"a,a\n1,2\n3,4\n", {"a": [1, 3], "a (2)": [2, 4]}),
         (b"a,b\nx,1\ny,2\n", {"a": ["x", "y"], "b": [1, 2]}),
         (b'"x","y"\n"r1",1,2\n"r2",3,4\n', {"": ["r1", "r2"], "x": [1, 3], "y": [2, 4]}),
@@ -88,6 +90,21 @@ def content(raw: bytes, tmp_path: Path, name: str = "a.csv") -> dict[str, list[A
 )  # fmt: skip
 def test_text_of_any_sort(tmp_path: Path, raw: bytes, expected: dict[str, list[Any]]) -> None:
     assert content(raw, tmp_path) == expected
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_windows_1252_in_a_large_file(tmp_path: Path, late: bool) -> None:
+    """Whether the first cell that is not UTF-8 stands among the bytes that are looked at, or behind them."""
+    path, rows = tmp_path / "a.csv", 40_000
+    lines = [f"{number},Ulm,," for number in range(rows)]
+    lines[-1 if late else 0] = f"{0 if not late else rows - 1},Köln,,"
+    path.write_bytes("\n".join(["x,town,none,", *lines, ""]).encode("cp1252"))
+    table = read_table(path)
+    assert table["x"].values.tolist() == list(range(rows))
+    assert sorted(table["town"].texts) == ["Köln", "Ulm"]
+    assert "Windows-1252" in str(table.facts)
+    parts = [part["town"] for part in read_parts(path, {"x": "number", "town": "text"})]
+    assert {text for part in parts for text in part.texts} == {"Köln", "Ulm"}
 
 
 def test_missing_cells_and_times(tmp_path: Path) -> None:
@@ -136,8 +153,6 @@ def test_files_in_parts(tmp_path: Path, kind: str) -> None:
     table = pa.table({"x": [1.5, 2, None], "k": ["a", None, "b"], "other": [1, 2, 3]})
     path = tmp_path / f"a.{kind}"
     if kind == "parquet":
-        import pyarrow.parquet as parquet
-
         parquet.write_table(table, path)
     elif kind == "feather":
         import pyarrow.feather as feather
@@ -230,6 +245,16 @@ def test_an_index_is_no_feature_and_no_target(tmp_path: Path) -> None:
         assert "index" in told(data)
     path = write(tmp_path / "b.csv", ["", "x"], [[i, i * 0.5] for i in range(30)])
     refused(path, "--target")
+    shuffled = [[i * 7 % 30, i * i * 0.5, i % 2] for i in range(30)]  # as a shuffled frame is written
+    data = load_dataset(write(tmp_path / "d.csv", ["", "x", "y"], shuffled))
+    assert data.preparation.column_names == ("x",)
+    arrow = pa.table({"x": [row[1] for row in shuffled], "y": [row[2] for row in shuffled],
+                      "__index_level_0__": [row[0] for row in shuffled]})  # fmt: skip
+    parquet.write_table(arrow, tmp_path / "d.parquet")
+    data = load_dataset(tmp_path / "d.parquet")
+    assert data.preparation.column_names == ("x",)
+    assert "index: __index_level_0__" in told(data)
+    assert load_dataset(tmp_path / "d.parquet", features="__index_level_0__").features == 1
     ids = write(tmp_path / "c.csv", ["id", "x", "y"], [[i, i * i * 0.5, i % 2] for i in range(30)])
     assert "id, which counts the rows" in told(load_dataset(ids))
 
