@@ -332,6 +332,16 @@ def test_select_classes():
         refused(lambda wrong=wrong: whole.select_classes(wrong), error=UsageError)
 
 
+def test_classes_are_numbered_by_their_names():
+    data = Dataset.from_arrays(PIXELS[:4], ["cat", "dog", "cat", "cat"], PIXELS[:2], ["dog", "cat"])
+    again = data.with_classes(["dog", "bird", "cat"])
+    assert again.class_names == ["dog", "bird", "cat"]
+    assert again.classes == 3
+    assert again.train.targets.tolist() == [2, 0, 2, 2]
+    assert again.test.targets.tolist() == [0, 2]
+    refused(lambda: data.with_classes(["dog", "bird"]), "the class cat, which is none of the network's")
+
+
 def test_checksum_is_of_the_content():
     first = Dataset.from_arrays(PIXELS, LABELS).checksum
     assert first == Dataset.from_arrays(PIXELS.copy(), LABELS.astype(np.uint8)).checksum
@@ -342,8 +352,10 @@ def test_checksum_is_of_the_content():
         Dataset.from_arrays(PIXELS, LABELS[::-1]),
         Dataset.from_arrays(PIXELS.astype(np.float32), LABELS),
         Dataset.from_arrays(PIXELS, LABELS, PIXELS, LABELS),
+        Dataset.from_arrays(PIXELS, LABELS, weights=np.ones(12)),
+        Dataset.from_arrays(PIXELS, LABELS, weights=np.arange(12)),
     ]
-    assert len({first, *(other.checksum for other in others)}) == 5
+    assert len({first, *(other.checksum for other in others)}) == 7
 
 
 # ---- data sets by name

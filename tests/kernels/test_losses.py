@@ -82,6 +82,16 @@ def test_extremes_give_finite_numbers_of_the_dtype(backend: gn.Backend, name: st
     assert control[at.NONFINITE] == -1
 
 
+def test_probabilities_of_any_logits(backend: gn.Backend) -> None:
+    logits = np.array([[1e4, 0.0, -1e4], [-1e4, -1e4, -1e4]], np.float32)
+    given = backend.to_device(logits), backend.xp
+    with backend.use():
+        softmax = backend.to_host(LOSSES.make("softmax-cross-entropy").probabilities(*given))
+        sigmoid = backend.to_host(LOSSES.make("binary-cross-entropy").probabilities(*given))
+    np.testing.assert_allclose(softmax, [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
+    np.testing.assert_array_equal(sigmoid, [[1, 0.5, 0], [0, 0, 0]])
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_an_output_that_is_not_finite_is_noted_with_its_step(name: str, bad: float) -> None:

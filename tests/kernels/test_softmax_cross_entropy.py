@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import gpunet as gn
+from gpunet.kernels import cross_entropy
 
 
 def reference(logits: np.ndarray, q: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, np.ndarray]:
@@ -127,6 +130,18 @@ def test_class_weights(backend: gn.Backend, rng: np.random.Generator) -> None:
     both, _ = on(backend, logits, labels, class_weights=weights, label_smoothing=0.1)
     smooth = 0.9 * np.eye(3)[labels] + 0.1 / 3
     assert both == pytest.approx(reference(logits, smooth, weights[labels])[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("few", [32, 2])
+def test_pieces_of_rows_have_their_own_weights(few: int, rng: np.random.Generator, monkeypatch: Any) -> None:
+    for name, value in {"FEW_CLASSES": few, "BLOCK_ROWS": 4, "PIECE": 12}.items():
+        monkeypatch.setattr(cross_entropy, name, value)
+    logits, labels = rng.standard_normal((10, 3)), rng.integers(0, 3, 10)
+    for weights in (None, np.array([0.5, 1.0, 4.0])):
+        loss, gradient = gn.softmax_cross_entropy(logits, labels, class_weights=weights)
+        wanted_loss, wanted = reference(logits, np.eye(3)[labels], None if weights is None else weights[labels])
+        assert loss == pytest.approx(wanted_loss, rel=1e-12)
+        np.testing.assert_allclose(gradient, wanted, atol=1e-14)
 
 
 def test_smoothing_at_extreme_logits_is_finite(backend: gn.Backend) -> None:

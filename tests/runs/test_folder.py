@@ -20,6 +20,7 @@ from gpunet.network import container
 from gpunet.runs.config import describe
 from gpunet.runs.folder import Recorder, RunFolder
 from gpunet.runs.recipes import settings_for
+from gpunet.runs.recording import Recording
 from gpunet.runs.settings import Settings, build_dataset, build_model, build_trainer
 
 OPTIONS = ("--device", "cpu", "--hidden", "8", "--iterations", "120", "--log-every", "20", "--validation", "300")
@@ -374,6 +375,14 @@ def test_without_tensorboard_there_is_a_sentence(monkeypatch, tmp_path):
 
 
 # --- from a script
+
+
+def test_what_is_kept_of_a_run_comes_back_from_its_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(json.dumps(Recording(20, 7.5, 3, ("csv", "jsonl:log.jsonl")).to_dict()))
+    there = os.path.abspath("log.jsonl")
+    monkeypatch.chdir(tmp_path.parent)
+    assert Recording.from_dict(told, tmp_path) == Recording(20, 7.5, 3, ("csv", f"jsonl:{there}"))
 
 
 def test_a_script_keeps_a_run(tmp_path, rng):

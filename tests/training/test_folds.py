@@ -42,6 +42,11 @@ def test_each_example_is_held_out_once_and_classes_are_spread(count: int, seed: 
     assert [fold.checksum for fold in whole.folds(count, seed)] == [fold.checksum for fold in folds]
 
 
+def test_another_seed_draws_other_folds() -> None:
+    first, second = data().folds(5, 0)[0], data().folds(5, 1)[0]
+    assert numbers(first.validation) != numbers(second.validation)
+
+
 def test_the_validation_split_goes_back_first() -> None:
     held = data().hold_out(30)
     assert sorted(n for fold in held.folds(4) for n in numbers(fold.validation)) == list(range(103))

@@ -94,7 +94,7 @@ def test_there_are_as_many_class_weights_as_classes(rng: np.random.Generator) ->
         trained(gn.get_backend("cpu"), gn.Dataset.from_arrays(x, y), loss=gn.SoftmaxCrossEntropy(0.0, [1, 2]))
 
 
-@pytest.mark.parametrize("weights", [None, COUNTS], ids=["none", "weights"])
+@pytest.mark.parametrize("weights", [None, COUNTS, np.eye(10)[3]], ids=["none", "weights", "of one alone"])
 def test_a_batch_has_the_same_loss_on_the_device(backend: gn.Backend, rng: np.random.Generator, weights: Any) -> None:
     found = []
 
