@@ -37,7 +37,7 @@ def command(json: bool = typer.Option(False, "--json", help="One line of JSON pe
 
 def _rows(report: DeviceReport) -> list[tuple[str, str]]:
     """Label and text of the lines about one device."""
-    from gpunet.backend import readable
+    from gpunet.wording import readable
 
     facts = report.facts
     lines = []

@@ -7,16 +7,16 @@ import sys
 import threading
 from typing import Any
 
-from gpunet.backend import Backend, readable
+from gpunet.backend import Backend
 from gpunet.cli import display
 from gpunet.data.dataset import Dataset
 from gpunet.network.evaluation import CONFUSION_CLASSES
 from gpunet.runs.logs import as_json
 from gpunet.runs.recipes import Losses
 from gpunet.runs.settings import RECIPES, Settings, layer_sizes
-from gpunet.terminal import duration
 from gpunet.training.memory import training_bytes
 from gpunet.training.trainer import Trainer
+from gpunet.wording import duration, readable
 
 
 def header(settings: Settings, data: Dataset, backend: Backend, losses: Losses | None = None) -> list[tuple[str, str]]:

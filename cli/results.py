@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.terminal import figure
+from gpunet.wording import figure
 
 
 def result_line(result: dict[str, Any]) -> str:

@@ -24,12 +24,12 @@ from gpunet.runs.logs import as_json
 from gpunet.runs.recipes import Losses
 from gpunet.runs.settings import Settings
 from gpunet.runs.several import Several
-from gpunet.terminal import figure
 from gpunet.training.callbacks import Callback
 from gpunet.training.progress import ProgressRows
 from gpunet.training.records import Record, ResultRecord, TrainingResult
 from gpunet.training.together import steps_together
 from gpunet.training.trainer import Trainer
+from gpunet.wording import figure
 
 #: What of an estimate is for all networks together.
 OF_ALL = ("memory_bytes", "train_seconds")

@@ -24,7 +24,7 @@ from gpunet.sweeps.engines import CLUSTERS, cluster_of
 from gpunet.sweeps.search import PRUNERS
 from gpunet.sweeps.sweep import SEARCHES, Sweep, shown
 from gpunet.sweeps.trials import Result, Row
-from gpunet.terminal import duration, figure
+from gpunet.wording import duration, figure
 
 
 class Board:

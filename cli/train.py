@@ -27,11 +27,11 @@ from gpunet.runs.initial import begin_from
 from gpunet.runs.logs import LOGS, as_json
 from gpunet.runs.recording import Recording
 from gpunet.runs.settings import build_dataset, build_model, build_trainer, load_whole
-from gpunet.terminal import figure
 from gpunet.training.callbacks import Callback
 from gpunet.training.progress import ProgressBar
 from gpunet.training.records import Record, ResultRecord, StepRecord
 from gpunet.training.trainer import Trainer
+from gpunet.wording import figure
 
 KEEPING = "Keeping the run"
 SEVERAL = "Several networks"

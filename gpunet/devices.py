@@ -10,17 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import (
-    Fault,
-    cuda_version,
-    cupy_wheels,
-    device_count,
-    explain,
-    get_backend,
-    import_cupy,
-    two_wheels,
-    versions,
-)
+from gpunet.backend import get_backend
+from gpunet.cuda.faults import Fault, cuda_version, cupy_wheels, explain, two_wheels, versions
+from gpunet.cuda.opening import device_count, import_cupy
 from gpunet.errors import DeviceError, GpunetError
 from gpunet.kernels import threads
 

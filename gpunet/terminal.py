@@ -1,4 +1,4 @@
-"""What a stream can show, and numbers as people read them."""
+"""What a stream can show: whether it is a terminal or a notebook, can be redrawn, has the characters."""
 
 from __future__ import annotations
 
@@ -6,18 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 from typing import Any
-
-
-def figure(value: float) -> str:
-    """A loss or a metric in figures that stay legible: 0.1234, 43,210.5."""
-    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.6g}"
-
-
-def duration(seconds: float) -> str:
-    """0:07, 12:34 or 1:02:03."""
-    whole = max(0, round(seconds))
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def is_terminal(stream: Any) -> bool:

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import backend as backends
-from gpunet.backend import as_numpy, explain, queue_of, readable
+from gpunet.backend import as_numpy
+from gpunet.cuda import faults
+from gpunet.cuda.faults import explain
+from gpunet.cuda.queues import queue_of
 from gpunet.devices import older_wheel
+from gpunet.wording import readable
 
 
 def fake_cupy(
@@ -136,21 +139,21 @@ def test_two_wheels(tmp_path: pathlib.Path) -> None:
 
 
 def test_one_wheel_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "cupy_wheels", lambda: {"cupy-cuda13x": "14.0.0"})
-    assert backends.two_wheels() is None
-    monkeypatch.setattr(backends, "cupy_wheels", dict)
-    assert backends.two_wheels() is None
+    monkeypatch.setattr(faults, "cupy_wheels", lambda: {"cupy-cuda13x": "14.0.0"})
+    assert faults.two_wheels() is None
+    monkeypatch.setattr(faults, "cupy_wheels", dict)
+    assert faults.two_wheels() is None
 
 
 def test_names_of_wheels(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "cupy", "CuPy_cuda11x", "cupy-rocm-7-0", "cupyx", "cupy-xarray")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert sorted(backends.cupy_wheels()) == ["cupy", "cupy-cuda11x", "cupy-rocm-7-0"]
+    assert sorted(faults.cupy_wheels()) == ["cupy", "cupy-cuda11x", "cupy-rocm-7-0"]
 
 
 @pytest.fixture
 def one_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "cupy_wheels", lambda: {"cupy-cuda13x": "14.0.0"})
+    monkeypatch.setattr(faults, "cupy_wheels", lambda: {"cupy-cuda13x": "14.0.0"})
 
 
 INSUFFICIENT = RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version")
@@ -216,7 +219,7 @@ def test_every_known_fault_has_its_remedy(error: Exception, cause: str, remedy: 
 
 
 def test_two_wheels_explain_a_strange_failure_but_not_a_missing_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "cupy_wheels", lambda: {"cupy-cuda12x": "13.6.0", "cupy-cuda13x": "14.0.0"})
+    monkeypatch.setattr(faults, "cupy_wheels", lambda: {"cupy-cuda12x": "13.6.0", "cupy-cuda13x": "14.0.0"})
     assert "several CuPy packages" in explain(RuntimeError("libnvrtc.so.12"), fake_cupy()).cause
     assert "several CuPy packages" in explain(RuntimeError("undefined symbol"), fake_cupy()).cause
     assert "no CUDA device" in explain(RuntimeError("cudaErrorNoDevice"), fake_cupy()).cause

@@ -17,7 +17,7 @@ import gpunet as gn
 pytestmark = pytest.mark.host
 
 #: The only place that imports by a text: CuPy, which is optional.
-BY_TEXT = {Path("backend.py")}
+BY_TEXT = {Path("cuda/opening.py")}
 
 
 @pytest.fixture(scope="module")

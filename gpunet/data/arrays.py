@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import as_numpy, import_cupy
+from gpunet.backend import as_numpy
+from gpunet.cuda.opening import import_cupy
 from gpunet.data import stored
 from gpunet.data.stored import MappedArray, StoredRows
 from gpunet.errors import DataError

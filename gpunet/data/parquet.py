@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import readable
 from gpunet.data.columns import Column, Table, from_arrow, import_arrow
 from gpunet.data.download import Progress, cache_dir
 from gpunet.data.preparation import Preparation
 from gpunet.data.reader import PARQUET, suffix_of, unreadable
 from gpunet.data.stored import MappedArray, StoredRows
 from gpunet.errors import DataError
+from gpunet.wording import readable
 
 #: Tables of so many bytes, at 8 a cell, are not read whole.
 LARGE = 1 << 31

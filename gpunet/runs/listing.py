@@ -16,7 +16,7 @@ from gpunet.network.metrics import METRICS
 from gpunet.runs.folder import RunFolder
 from gpunet.runs.history import History
 from gpunet.runs.labels import ELSEWHERE, text
-from gpunet.terminal import duration, figure
+from gpunet.wording import duration, figure
 
 
 @dataclass(frozen=True)

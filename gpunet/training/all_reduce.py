@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from gpunet.backend import first_line
 from gpunet.errors import DeviceError
 from gpunet.kernels.build import Ready
+from gpunet.wording import first_line
 
 
 class AllReduce:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import readable
 from gpunet.data.stored import StoredRows, memory, thrashes
 from gpunet.kernels.random import generator
 from gpunet.network.evaluation import dtype_of_targets
 from gpunet.training.recipe import Recipe
+from gpunet.wording import readable
 
 #: Bytes of a chunk of rows that lie behind each other, and chunks whose rows are mixed. An order depends on both.
 CHUNK, MIX = 1 << 20, 256

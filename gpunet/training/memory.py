@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from gpunet.backend import readable
 from gpunet.errors import OutOfMemory
 from gpunet.kernels.fused import splits
 from gpunet.training.batches import epochs_in_ring
 from gpunet.training.graph import LaunchMode
+from gpunet.wording import readable
 
 
 def training_bytes(

@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gpunet.keywords import checked
-from gpunet.terminal import can_redraw, display, duration, encodes, figure, is_terminal
+from gpunet.terminal import can_redraw, display, encodes, is_terminal
 from gpunet.training.callbacks import Callback
 from gpunet.training.records import Record, StepRecord
+from gpunet.wording import duration, figure
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 #: Seconds between two drawings at least, and at most where drawing is slow.

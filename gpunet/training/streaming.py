@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunet.backend import readable
 from gpunet.data.stored import StoredRows
 from gpunet.network.evaluation import dtype_of_targets
 from gpunet.training.batches import Order, Resident, Share, dtype_of_inputs, lies_on, order_of
@@ -20,6 +19,7 @@ from gpunet.training.graph import LaunchMode
 from gpunet.training.memory import training_bytes
 from gpunet.training.ranks import Ranks
 from gpunet.training.recipe import Recipe
+from gpunet.wording import readable
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from command_line import environment, gpunet, process
 
-from gpunet.backend import device_count, import_cupy
+from gpunet.cuda.opening import device_count, import_cupy
 from gpunet.errors import DeviceError
 from gpunet.runs.folder import RunFolder
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.terminal import duration
 from gpunet.training.progress import Losses, sparkline
+from gpunet.wording import duration
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

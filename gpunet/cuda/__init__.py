@@ -1,0 +1,1 @@
+"""What CUDA needs of the host: CuPy and devices, faults and their remedies, queues, graphs, staging of copies."""
