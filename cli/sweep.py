@@ -20,9 +20,10 @@ from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.runs.settings import Settings, read_file
 from gpunet.sweeps import grids
-from gpunet.sweeps.engines import CLUSTERS, cluster_of
+from gpunet.sweeps.clusters import CLUSTERS, cluster_of
+from gpunet.sweeps.plan import shown
 from gpunet.sweeps.search import PRUNERS
-from gpunet.sweeps.sweep import SEARCHES, Sweep, shown
+from gpunet.sweeps.sweep import SEARCHES, Sweep
 from gpunet.sweeps.trials import Result, Row
 from gpunet.wording import duration, figure
 

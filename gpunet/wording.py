@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def figure(value: float) -> str:
     """A loss or a metric in figures that stay legible: 0.1234, 43,210.5."""
@@ -28,3 +30,8 @@ def first_line(error: BaseException) -> str:
     """What an error says, as a sentence can hold it: its first line, or its type where it says nothing."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:200].rstrip(".")
+
+
+def sentence(error: Any) -> str:
+    """All that an error says, on one line and with a full stop."""
+    return " ".join(str(error).split()).rstrip(".") + "."

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import functools
-import hashlib
 import io
 import json
 import math
@@ -18,13 +17,14 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend import get_backend
+from gpunet.checks import whole
 from gpunet.data.dataset import Dataset
 from gpunet.errors import CheckpointError, DataError, UsageError
 from gpunet.files import Lock, write_atomic
@@ -32,34 +32,17 @@ from gpunet.keywords import checked
 from gpunet.network.evaluation import evaluate
 from gpunet.network.metrics import Metric
 from gpunet.network.mlp import MLP
-from gpunet.runs.recipes import settings_for
-from gpunet.runs.settings import FIELDS, Settings, build_dataset, build_model, check_keys, layered
+from gpunet.runs.settings import Settings, build_model
 from gpunet.sweeps import grids, lines
-from gpunet.sweeps.engines import Processes, cluster_of, in_parallel, run_on
+from gpunet.sweeps.clusters import cluster_of
+from gpunet.sweeps.engines import Processes, in_parallel, run_on
+from gpunet.sweeps.plan import Plan
+from gpunet.sweeps.running import Call, in_turn, room, sharing, side_by_side
 from gpunet.sweeps.search import Search
-from gpunet.sweeps.trials import (
-    OF_THE_DATA,
-    Call,
-    Result,
-    Row,
-    Trial,
-    data_text,
-    dataset,
-    fit,
-    in_turn,
-    room,
-    sharing,
-    side_by_side,
-)
+from gpunet.sweeps.trials import Result, Row, Trial
 
 #: How combinations are chosen.
 SEARCHES = ("grid", "random", "optuna")
-#: The share of the training examples that is held out to choose by, where the data has no validation split.
-HELD_OUT = 0.1
-#: Settings that say where and how a run is done and not what comes out of it (but for rounding).
-_ELSEWHERE = ("data_dir", "device", "graph", "threads", "distributed", "log_every", "recipe")
-#: Settings that `build_dataset` holds against the data.
-_CHECKED_WITH_DATA = ("batch_size", "class_weights", "loss", "label_smoothing", "early_stopping", "validate_every")
 
 
 @checked
@@ -99,21 +82,8 @@ class Sweep:
         out: str | os.PathLike[str] | None = None,
         progress: Any = None,
     ) -> None:
-        checked = grids.check(check_keys(dict(grid or {})))
-        base = settings if isinstance(settings, Settings) else _with_recipe(settings or {}, checked, data, progress)
-        if base.distributed is not None or "distributed" in checked:
-            raise UsageError("distributed: each run of a sweep is trained by one process; leave it out.")
-        if "seed" in checked:
-            if seeds != 1:
-                raise UsageError("the grid names the seeds; leave out the number of seeds.")
-            seeds = checked.pop("seed")  # type: ignore[assignment]
-        if isinstance(seeds, grids.Range):
-            raise UsageError("the seeds cannot be a range; say how many, or list them.")
-        self.seeds = _seeds(base.seed, seeds)
-        self.own_data = data
-        self.varying = [name for name, values in checked.items() if isinstance(values, grids.Range) or len(values) > 1]
-        self._base, self._grid = base, checked
-        self._known: dict[Any, tuple[Settings, str, str]] = {}
+        plan = self._plan = Plan(settings, grid, seeds, data, progress)
+        self.seeds, self.varying = plan.seeds, plan.varying
         if out is None:
             out = tempfile.mkdtemp(prefix="gpunet-sweep-")
             weakref.finalize(self, shutil.rmtree, out, ignore_errors=True)  # goes when the sweep does
@@ -126,8 +96,8 @@ class Sweep:
             self._begin_search(count, pruner, progress)
         else:
             drawn = kind == "random"
-            chosen = list(grids.draws(checked, count, base.seed) if drawn else grids.combinations(checked))
-            self.trials = self._trials(chosen, progress)
+            chosen = list(grids.draws(plan.grid, count, plan.base.seed) if drawn else grids.combinations(plan.grid))
+            self.trials = plan.trials(chosen, progress)
             self.examples, self.total = self.trials, len(self.trials)
             self._make_folder()
             self._read()
@@ -141,20 +111,17 @@ class Sweep:
         if not self.varying:
             raise UsageError("there is nothing to search: give several values or a range for an option.")
         self.total = count
-        # Each value once, so that what cannot be used is said before anything runs.
-        members = {name: _members(values) for name, values in self._grid.items()}
-        first = {name: values[0] for name, values in members.items()}
-        others = [{**first, name: value} for name in self.varying for value in members[name]]
-        self.examples = self._trials([first, *others], progress)
+        # So that what cannot be used is said before anything runs.
+        self.examples = self._plan.trials(self._plan.each_value(), progress)
         self.trials = []
         self._make_folder()
-        about = self._told(self.examples[0].settings, without=self._grid)
+        about = self._plan.told(self.examples[0].settings, without=self._plan.grid)
         judge = self.judge
         self.search = Search(
             self.folder,
-            self._grid,
-            [about, next(iter(self._known.values()))[1], self.judged],
-            self._base.seed,
+            self._plan.grid,
+            [about, self._plan.checksum, self.judged],
+            self._plan.base.seed,
             pruner,
             judge is not None and judge.higher_is_better,
         )
@@ -165,7 +132,7 @@ class Sweep:
 
     def _take(self, number: int, combination: dict[str, Any]) -> Trial:
         """The trial of what was asked for."""
-        (trial,) = self._trials([combination])
+        (trial,) = self._plan.trials([combination])
         if trial.key not in self._numbers:
             self.trials.append(trial)
         self._numbers.setdefault(trial.key, []).append(number)
@@ -196,55 +163,6 @@ class Sweep:
                 self.search.tell(number, result.value(self.judged), bool(result.pruned))
 
     # --- what there is to do ---------------------------------------------------------------------------
-
-    def _trials(self, chosen: list[dict[str, Any]], progress: Any = None) -> list[Trial]:
-        trials: dict[str, Trial] = {}
-        for combination in chosen:
-            changed = self._base.with_changes(**combination)
-            # Whether settings fit their data is asked once for each data set, before anything runs.
-            about = tuple(getattr(changed, name) for name in (*OF_THE_DATA, *_CHECKED_WITH_DATA))
-            if about not in self._known:
-                self._known[about] = self._with_validation(changed, progress)
-            of_data, checksum, _ = self._known[about]
-            changed = changed.with_changes(validation=of_data.validation).resolved()
-            varied = {name: shown(getattr(changed, name)) for name in self.varying}
-            for seed in self.seeds:
-                seeded = changed.with_changes(seed=seed)
-                key = self._key(seeded, checksum)
-                trials.setdefault(key, Trial(seeded, varied, key))
-        return list(trials.values())
-
-    def _with_validation(self, settings: Settings, progress: Any) -> tuple[Settings, str, str]:
-        """The settings with examples held out to choose by, and the checksum and the task of their data."""
-        if settings.validation == "none":
-            raise UsageError("a sweep chooses by its validation examples; leave out --validation none.")
-        data = self._data(settings, progress, check=False)
-        if data.validation is None:
-            settings = settings.with_changes(validation=HELD_OUT)
-        data = self._data(settings, progress)
-        return settings, data.checksum, data.task
-
-    def _data(self, settings: Settings, progress: Any = None, check: bool = True) -> Dataset:
-        if self.own_data is not None:
-            return fit(self.own_data, settings)
-        if not check:  # early stopping needs the validation examples that are still to be held out
-            settings = settings.with_changes(early_stopping=None, validate_every=None)
-        return build_dataset(settings, progress)
-
-    def _key(self, settings: Settings, checksum: str) -> str:
-        text = json.dumps([self._told(settings), checksum], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def _told(self, settings: Settings, without: Collection[str] = ()) -> dict[str, Any]:
-        """The settings that say what comes out of a run, as JSON can hold them; only what differs from the defaults,
-        so that an option that a later version brings changes no key."""
-        return {
-            name: value
-            for name, value in settings.to_dict().items()
-            if getattr(settings, name) != FIELDS[name].default
-            and (name not in _ELSEWHERE or name in self.varying)
-            and name not in without
-        }
 
     @property
     def missing(self) -> list[Trial]:
@@ -287,7 +205,7 @@ class Sweep:
         result = Result.from_dict(told)
         if parameters:
             # The model first: a result that is written down has its model.
-            data = self._cached_data(trial.settings)
+            data = self._plan.data(trial.settings)
             model = build_model(trial.settings, data, get_backend("cpu"))
             model.preparation = data.preparation
             for index, values in enumerate(parameters):
@@ -300,9 +218,6 @@ class Sweep:
     def model_path(self, trial: Trial) -> Path:
         """Where the model of a trial is kept."""
         return self.folder / "models" / f"{trial.key}.safetensors"
-
-    def _cached_data(self, settings: Settings) -> Dataset:
-        return fit(self.own_data, settings) if self.own_data is not None else dataset(data_text(settings))
 
     # --- running ---------------------------------------------------------------------------------------
 
@@ -317,7 +232,7 @@ class Sweep:
     def room(self) -> int:
         """How many of the missing trials fit side by side on their CUDA device; 1 on the CPU or on several devices."""
         devices = {self.device(trial) for trial in self._ahead}
-        return room(self._ahead, devices.pop(), self.own_data, self.left) if len(devices) == 1 else 1
+        return room(self._ahead, devices.pop(), self._plan.own_data, self.left) if len(devices) == 1 else 1
 
     def run(self, jobs: int = 1, backend: str = "loky", together: int = 1) -> Iterator[Result]:
         """Run the missing trials and yield each result as it comes, after it was written to the folder.
@@ -338,7 +253,7 @@ class Sweep:
             MissingExtra: joblib is not installed, or what the backend needs.
             GpunetError: the cluster is gone, or gave a trial up after its workers were lost.
         """
-        jobs, together = _count("jobs", jobs), _count("together", together)
+        jobs, together = whole("jobs", jobs), whole("together", together)
         if jobs > 1 and together > 1:
             raise UsageError("several jobs are several processes, and together is several networks in one; give one.")
         cluster, address = cluster_of(backend)
@@ -352,21 +267,21 @@ class Sweep:
                 raise UsageError(f"CUDA cannot be used in workers of the backend {backend}; take loky, or --jobs 1.")
         trials: dict[str, Trial] = {}
         calls = self._calls(trials)
-        lock = Lock(self.folder)
-        outputs: Any
-        files = contextlib.ExitStack()
-        if jobs > 1 and backend in ("loky", "multiprocessing"):
-            folder = tempfile.TemporaryDirectory(prefix="gpunet-", ignore_cleanup_errors=True)
-            calls = sharing(calls, files.enter_context(folder))
-        if together > 1:
-            outputs = side_by_side(calls, together)
-        elif jobs > 1 and self.search is not None:
-            outputs = run_on(lambda: Processes(jobs), calls, jobs)
-        elif cluster is not None:
-            outputs = run_on(lambda: cluster(jobs, address), calls, jobs)
-        else:
-            outputs = in_turn(calls) if jobs == 1 and backend == "loky" else in_parallel(calls, jobs, backend)
-        with files, contextlib.closing(outputs), _released(lock):
+        with contextlib.ExitStack() as held:
+            held.callback(Lock(self.folder).release)
+            if jobs > 1 and backend in ("loky", "multiprocessing"):
+                folder = tempfile.TemporaryDirectory(prefix="gpunet-", ignore_cleanup_errors=True)
+                calls = sharing(calls, held.enter_context(folder))
+            outputs: Any
+            if together > 1:
+                outputs = side_by_side(calls, together)
+            elif jobs > 1 and self.search is not None:
+                outputs = run_on(lambda: Processes(jobs), calls, jobs)
+            elif cluster is not None:
+                outputs = run_on(lambda: cluster(jobs, address), calls, jobs)
+            else:
+                outputs = in_turn(calls) if jobs == 1 and backend == "loky" else in_parallel(calls, jobs, backend)
+            held.callback(outputs.close)
             try:
                 for key, outcome, parameters in outputs:
                     if "fatal" in outcome:
@@ -385,7 +300,7 @@ class Sweep:
             reporter = None
             if self.search is not None and self.search.running(number := self._numbers[trial.key][0]):
                 reporter = self.search.reporter(number, None if self.judge is None else self.judge.key)
-            yield Call(trial.key, trial.settings.to_dict(), self.device(trial), self.own_data, reporter)
+            yield Call(trial.key, trial.settings.to_dict(), self.device(trial), self._plan.own_data, reporter)
 
     # --- choosing --------------------------------------------------------------------------------------
 
@@ -399,10 +314,10 @@ class Sweep:
     @property
     def judge(self) -> Metric | None:
         """What the settings are chosen by: the metric that they name, else the first of the task; None for the loss."""
-        judge = self._base.judged_by()
-        if judge is not None or self._base.metric is not None:
+        judge = self._plan.base.judged_by()
+        if judge is not None or self._plan.base.metric is not None:
             return judge
-        return self._base.measured(next(iter(self._known.values()))[2])[0]
+        return self._plan.base.measured(self._plan.task)[0]
 
     @property
     def judged(self) -> str:
@@ -463,7 +378,7 @@ class Sweep:
         found = []
         for trial in (trial for row in rows for trial in row.trials):
             if trial.key not in self.tests:
-                data = self._cached_data(trial.settings)
+                data = self._plan.data(trial.settings)
                 if data.test is None:
                     continue
                 result = self.results.get(trial.key)
@@ -511,23 +426,6 @@ def sweep(
     return Sweep(settings, grid, **options).run(jobs, backend, together)
 
 
-def shown(value: Any) -> str:
-    """A setting's value as a table shows it, which is how the command line takes it."""
-    if value is None or value == ():
-        return "none"
-    if isinstance(value, tuple):
-        return ",".join(shown(member) for member in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _with_recipe(given: Mapping[str, Any], grid: Mapping[str, Any], data: Dataset | None, progress: Any) -> Settings:
-    """What the runs have in common, on top of the recipe for their data."""
-    if "recipe" in grid and len(grid["recipe"]) > 1:
-        raise UsageError("recipe: the runs of a sweep have one recipe in common; make a sweep of each.")
-    alike = {name: each[0] for name, each in grid.items() if not isinstance(each, grids.Range) and len(each) == 1}
-    return settings_for(layered(given, alike), data=data, progress=progress)
-
-
 def _search(search: str, trials: int | None, random: int | None) -> tuple[str, int]:
     """How combinations are chosen, and how many of them."""
     if search not in SEARCHES:
@@ -535,39 +433,11 @@ def _search(search: str, trials: int | None, random: int | None) -> tuple[str, i
     if random is not None:
         if search == "optuna" or trials is not None:
             raise UsageError("random draws so many combinations by itself; leave out search and trials.")
-        return "random", _count("random", random)
+        return "random", whole("random", random)
     if search == "grid":
         if trials is not None:
             raise UsageError("a grid is tried as a whole; say search random or optuna for a number of trials.")
         return search, 0
     if trials is None:
         raise UsageError(f"a search by {search} needs a number of trials.")
-    return search, _count("trials", trials)
-
-
-def _members(values: list[Any] | grids.Range) -> list[Any]:
-    return [values.low, values.high] if isinstance(values, grids.Range) else values
-
-
-def _seeds(first: int, seeds: int | Iterable[int]) -> list[int]:
-    if isinstance(seeds, int):
-        return [first + i for i in range(_count("seeds", seeds))]
-    read = FIELDS["seed"].metadata["reader"]
-    return [read("--seed", seed) for seed in seeds]
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}.")
-    return value
-
-
-# --- files -------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _released(lock: Lock) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        lock.release()
+    return search, whole("trials", trials)

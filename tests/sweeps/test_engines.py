@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.sweeps import engines
+from gpunet.sweeps import clusters
 from gpunet.sweeps.sweep import Sweep, sweep
 
 pytestmark = [
@@ -172,7 +172,7 @@ def test_a_bad_address_is_a_sentence(backend: str, sentence: str, monkeypatch: p
         pytest.importorskip(package, reason="the package of the cluster is not installed")
     if package == "ray":
         monkeypatch.setattr("ray.is_initialized", lambda: False)  # whatever other tests began
-    monkeypatch.setattr(engines, "PATIENCE", 1.0)
+    monkeypatch.setattr(clusters, "PATIENCE", 1.0)
     words = ["sweep", "--lr", "0.1,0.2", "--iterations", "5", "--backend", backend]
     found = command_line.gpunet(*words, code=2).stderr
     assert sentence in found

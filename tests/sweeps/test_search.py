@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.sweeps import search, trials
+from gpunet.sweeps import running, search
 from gpunet.sweeps.sweep import Sweep
 
 optuna = pytest.importorskip("optuna")
@@ -89,14 +89,14 @@ def test_left_at_any_result_and_taken_up(data: gn.Dataset, twelve: list[Any], tm
 def test_a_trial_that_was_asked_for_is_not_lost(
     data: gn.Dataset, twelve: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, left = trials.made, iter([True] * 7)
+    made, left = running.made, iter([True] * 7)
 
     def ended(*rest: Any) -> Any:
         if next(left, False):
             return made(*rest)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trials, "made", ended)
+    monkeypatch.setattr(running, "made", ended)
     plan = Sweep(SMALL, GRID, search="optuna", trials=12, data=data, out=tmp_path)
     found: list[Any] = []
 
@@ -107,7 +107,7 @@ def test_a_trial_that_was_asked_for_is_not_lost(
     with pytest.raises(KeyboardInterrupt):
         go_on()
     assert states(plan) == [*("PRUNED" if each.get("pruned") else "COMPLETE" for each in found), "RUNNING"]
-    monkeypatch.setattr(trials, "made", made)
+    monkeypatch.setattr(running, "made", made)
     again = Sweep(SMALL, GRID, search="optuna", trials=12, data=data, out=tmp_path)
     assert [*found, *told(again.run())] == twelve
 
