@@ -440,7 +440,7 @@ def train(model: MLP, data: Any, *, progress: bool = False, **options: Unpack[Tr
     With `progress` a bar is drawn on standard error, if that is a terminal, or in a notebook (see `ProgressBar`).
 
     Trainings in several Python threads run side by side. A process that is forked while one of them trains may wait for
-    ever for a lock of the BLAS: start processes by spawn.
+    ever, for a module that the thread was importing or for a lock of the BLAS: start processes by spawn.
 
     In an interactive session Ctrl-C, and a notebook's stop, end the training with a warning, and what was trained so
     far is the result; a script is ended by it as ever.
