@@ -110,7 +110,7 @@ def run(command: Callable[[], Any]) -> int:
         report(str(stopped), error=False)
         return stopped.exit_code
     except MemoryError as error:
-        report(f"not enough memory: {error or 'an array does not fit'}; use a smaller network, batch or data set.")
+        report(f"not enough memory: {str(error) or 'an array does not fit'}; use a smaller network, batch or data set.")
     except OSError as error:
         report(describe_os_error(error))
         _forget_output()  # where the disk is full, what is left of the output cannot be written at exit either

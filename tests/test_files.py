@@ -6,10 +6,13 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import gpunet as gn
 from gpunet import files
 from gpunet.errors import UnwritableFile, one_line
+from gpunet.network.prediction import Writer
 
 pytestmark = pytest.mark.host
 
@@ -42,6 +45,22 @@ def test_lines_are_on_the_disk_when_they_are_synced(tmp_path: Path, events: list
         file.write("buffered")
         files.sync(file)
     assert events == ["file of 8 bytes"]
+
+
+def test_predictions_are_on_the_disk_before_they_have_their_name(tmp_path: Path, events: list[str]) -> None:
+    with Writer(tmp_path / "a.csv", gn.MLP([2, 3])):
+        pass
+    assert events == ["file of 0 bytes", "rename"]
+
+
+def test_records_are_on_the_disk_before_a_checkpoint_counts_them(tmp_path: Path, events: list[str]) -> None:
+    data = gn.Dataset.from_arrays(np.eye(6, dtype=np.float32), np.arange(6) % 2)
+    trainer = gn.Trainer(gn.MLP([6, 2]), data, iterations=10, batch_size=3, log_every=10)
+    gn.RunFolder.start(tmp_path / "run", trainer)
+    events.clear()
+    list(trainer.steps())
+    step, _ = (tmp_path / "run" / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    assert events[0] == f"file of {len(step)} bytes"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be replaced there")

@@ -15,6 +15,7 @@ import command_line
 import pytest
 
 import gpunet as gn
+from gpunet.cli import errors
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 #: `gpunet` with any end.
@@ -200,6 +201,25 @@ def test_interrupted_while_it_starts(module, number, code):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
     assert (done.returncode, done.stderr) == (code, "Stopped.\n")
     assert done.stdout == ""
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(("ended", "code", "words"), [
+    (gn.UsageError("so not."), 2, "Error: so not.\n"),
+    (gn.DataError("so not."), 1, "Error: so not.\n"),
+    (BrokenPipeError(), 1, ""),
+    (MemoryError(), 1, "Error: not enough memory: an array does not fit"),
+    (OSError(28, "No space left on device", "a"), 1, "Error: a cannot be used (No space left on device)"),
+    (ValueError("one"), 1, "Error: unexpected ValueError: one - this is a fault in gpunet"),
+    (KeyboardInterrupt(), 130, "Stopped.\n"),
+    (errors.Terminated(), 143, "Stopped.\n"),
+], ids=lambda each: type(each).__name__ if isinstance(each, BaseException) else "")  # fmt: skip
+def test_what_ends_a_command_has_its_code_and_sentence(ended, code, words, capsys):
+    def command() -> None:
+        raise ended
+
+    assert errors.run(command) == code
+    assert capsys.readouterr().err[: len(words) or None] == words
 
 
 @pytest.mark.host

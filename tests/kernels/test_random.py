@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gpunet.kernels.random import PURPOSES, Stream, generator, purpose
-from gpunet.training.batches import Order
+from gpunet.training import batches
+from gpunet.training.batches import ChunkOrder, Order
 
 #: (seed, purpose, index, counter) and the first 64-bit numbers of that stream.
 STREAMS = {
@@ -51,6 +52,13 @@ def test_what_is_drawn_for_weights_and_orders() -> None:
     ]  # fmt: skip
     assert generator(0, "weights", 1).uniform(-1, 1, 2).tolist() == [0.8943174714196178, -0.15716715225438738]
     assert generator(0, "order", counter=1).permutation(12).tolist() == [2, 7, 3, 1, 6, 5, 0, 8, 11, 4, 9, 10]
+
+
+def test_the_order_in_chunks_is_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MIX", 2)
+    order = ChunkOrder(12, 0, 2)
+    assert order.permutation(1).tolist() == [10, 11, 9, 8, 0, 6, 7, 1, 4, 3, 5, 2]
+    assert order.permutation(2).tolist() == [6, 7, 3, 2, 8, 10, 9, 11, 1, 5, 0, 4]
 
 
 def test_no_two_purposes_share_a_stream(backend: object) -> None:

@@ -36,6 +36,8 @@ def test_a_window_begins_at_a_multiple_of_its_length(backend: gn.Backend, step: 
     assert (again, base) == (128, 64)
     # The same bits as of a run that came here without a pause.
     np.testing.assert_array_equal(table, window(backend, 64)[2])
+    # Adam's correction of its mean, at steps that are counted from 1.
+    np.testing.assert_allclose(table[:, 2], table[:, 1] / (1 - 0.9 ** np.arange(65, 129)), rtol=1e-12)
 
 
 @pytest.mark.usefixtures("small_windows")
