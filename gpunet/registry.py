@@ -10,11 +10,10 @@ import functools
 import inspect
 import math
 import re
-import reprlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Generic, TypeVar, cast
 
-from gpunet.errors import UsageError
+from gpunet.errors import UsageError, shown
 from gpunet.extensions import found, load
 from gpunet.keywords import checked, suggestion
 
@@ -126,7 +125,7 @@ class Registry(MutableMapping[str, E], Generic[E, T]):
             raise UsageError(f"{name!r} is no name for a table: use a text without spaces, colons, commas and '='.")
         held: Any = entry
         if not isinstance(held, self.base) and not callable(held):
-            raise UsageError(f"{name}: {reprlib.repr(entry)} is no {self.what}; derive it from {self.base.__name__}.")
+            raise UsageError(f"{name}: {shown(entry)} is no {self.what}; derive it from {self.base.__name__}.")
         self._entries[name] = entry
         self._points.pop(name, None)
 
@@ -200,7 +199,7 @@ class Registry(MutableMapping[str, E], Generic[E, T]):
         except (TypeError, ValueError, OverflowError) as error:
             raise UsageError(f"{self.what} {name}: {error}") from error
         if not isinstance(made, self.base):
-            raise UsageError(f"{self.what} {name} makes {reprlib.repr(made)}, which is no {self.base.__name__}.")
+            raise UsageError(f"{self.what} {name} makes {shown(made)}, which is no {self.base.__name__}.")
         return made
 
     def parameters(self, entry: str | E | type[T]) -> dict[str, inspect.Parameter]:
@@ -250,7 +249,7 @@ class Registry(MutableMapping[str, E], Generic[E, T]):
     def unknown(self, given: Any) -> str:
         """The sentence for what is not in the table, with what may have been meant and all that there is."""
         hint = suggestion(given, self, self.synonyms) if isinstance(given, str) else ""
-        return f"unknown {self.what} {reprlib.repr(given)}; {hint}choose one of {', '.join(self)}."
+        return f"unknown {self.what} {shown(given)}; {hint}choose one of {', '.join(self)}."
 
     def _check_keys(self, name: str, entry: Any, given: Iterable[str], hidden: Collection[str] = ()) -> None:
         known = self.parameters(entry)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from gpunet.backend import as_numpy
 from gpunet.data.arrays import natural
 from gpunet.data.columns import TEXT, Table, as_table, is_table, some
 from gpunet.data.columns import Column as TableColumn
-from gpunet.errors import DataError, UsageError, one_line
+from gpunet.errors import DataError, UsageError, one_line, shown
 from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH, Encoding
 from gpunet.notebook import changed
 
@@ -208,7 +207,7 @@ class Preparation:
             raise UsageError(f"{wanted}; give its inputs, as in data.test.inputs.")
         rows = x if hasattr(x, "ndim") and hasattr(x, "shape") else as_numpy(x)
         if rows.ndim == 0:
-            raise UsageError(f"examples are needed, an array of (n, features), and this is {reprlib.repr(x)}.")
+            raise UsageError(f"examples are needed, an array of (n, features), and this is {shown(x)}.")
         return rows
 
     def apply(self, table: Table) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from gpunet.data.arrays import as_flags, as_labels, as_values
 from gpunet.data.split import Split
 from gpunet.data.stored import selected
-from gpunet.errors import DataError, UsageError
+from gpunet.errors import DataError, UsageError, shown
 from gpunet.kernels.losses import LOSSES, loss_step
 from gpunet.keywords import checked
 from gpunet.network.metrics import CLASSIFICATION, MULTI_LABEL, Answers, Measurement, chosen, counts, mean, metric_of
@@ -131,7 +130,7 @@ def evaluate(
         raise DataError("there is no such split to evaluate; the data set has none.")
     if not (hasattr(split, "images") and hasattr(split, "labels")):
         wanted = "a split, such as data.test or gn.Split(inputs, labels), is needed"
-        raise UsageError(f"{wanted} to evaluate a model, not {reprlib.repr(split)}.")
+        raise UsageError(f"{wanted} to evaluate a model, not {shown(split)}.")
     images, classes = split.images, max(model.outputs, 2)
     if len(split.labels) == 0:
         raise DataError("there are no examples to evaluate.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import MissingExtra, UsageError
+from gpunet.errors import MissingExtra, UsageError, one_line
 from gpunet.kernels.activations import ACTIVATIONS
 
 
@@ -73,14 +73,17 @@ def read_module(module: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
             activations.append(None)
             dropout.append(0.0)
         elif not arrays:
-            raise UsageError(f"the module begins with {each!r}; an MLP begins with a Linear layer.")
+            raise UsageError(
+                f"the module begins with {one_line(each, 90)}; an MLP begins with a Linear layer, in a Sequential. Of another "
+                "module take the weights alone: MLP.from_weights(module.state_dict(), activation=...)."
+            )
         elif kind == "Dropout" and not dropout[-1]:
             activations[-1] = activations[-1] or "identity"
             dropout[-1] = float(each.p)
         elif activations[-1] is None:
             activations[-1] = _activation(each)
         elif kind != "Identity":
-            raise UsageError(f"the module has {each!r} behind a layer that has its {activations[-1]} already.")
+            raise UsageError(f"the module has {one_line(each, 90)} behind a layer that has its {activations[-1]} already.")
     if not arrays:
         raise UsageError("the module has no Linear layer.")
     if activations[-1] not in (None, "identity") or dropout[-1]:
@@ -136,7 +139,7 @@ def _flat(module: Any) -> Iterator[Any]:
     if type(module).__name__ != "Sequential":
         yield module
         return
-    for each in module.children():
+    for each in module:  # `children` leaves out a module that is there a second time, as a shared activation is
         yield from _flat(each)
 
 
@@ -151,7 +154,7 @@ def _activation(module: Any) -> str:
             return name
     known = ", ".join(sorted({kind for kind, _ in forms.values()}))
     reason = f"only {found[0][1]} has a form here" if found else f"there are Linear, Dropout and {known}"
-    raise UsageError(f"the module has {module!r}, which is no layer of an MLP; {reason}.")
+    raise UsageError(f"the module has {one_line(module, 90)}, which is no layer of an MLP; {reason}.")
 
 
 def _array(value: Any) -> np.ndarray:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import reprlib
 import sys
 import time
 import warnings
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 import gpunet.readers as read
-from gpunet.errors import TrainingDiverged, UsageError
+from gpunet.errors import TrainingDiverged, UsageError, shown
 from gpunet.kernels.losses import LOSSES, Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD
 from gpunet.kernels.threads import Threads
@@ -88,7 +87,7 @@ class Trainer:
     ) -> None:
         for given, has, wanted in ((model, "layers", MODEL_WANTED), (data, "train", DATA_WANTED)):
             if not hasattr(given, has):
-                raise UsageError(f"{wanted}, not {reprlib.repr(given)}.")
+                raise UsageError(f"{wanted}, not {shown(given)}.")
         self.model = model
         self.data = data
         self.backend = model.backend

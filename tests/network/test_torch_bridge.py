@@ -88,6 +88,14 @@ def test_what_is_read_of_a_module(torch: Any) -> None:
     ).activations] == ["softplus"]  # fmt: skip
 
 
+def test_a_module_may_be_there_more_than_once(torch: Any, rng: np.random.Generator) -> None:
+    act, square = torch.nn.Tanh(), torch.nn.Linear(4, 4)
+    module = torch.nn.Sequential(square, act, square, act, torch.nn.Linear(4, 2)).double()
+    model, x = gn.MLP.from_torch(module), rng.normal(size=(9, 4))
+    assert model.description == "4-4-4-2 tanh"
+    close(model.forward(x), module(torch.from_numpy(x)).detach().numpy())
+
+
 def test_modules_that_are_no_network_are_told(torch: Any) -> None:
     nn = torch.nn
     linear = nn.Linear(3, 3)
@@ -95,13 +103,15 @@ def test_modules_that_are_no_network_are_told(torch: Any) -> None:
         (nn.Sequential(linear, nn.LeakyReLU(0.2), linear), r"LeakyReLU\(.*0.2\), which is no layer of an MLP; only"),
         (nn.Sequential(linear, nn.BatchNorm1d(3), linear), "BatchNorm1d.*; there are Linear, Dropout and ELU, GELU"),
         (nn.Sequential(nn.ReLU(), linear), "begins with ReLU"),
+        (nn.ModuleDict({"a": linear}), r"begins with ModuleDict\( .*take the weights alone: MLP.from_weights"),
         (nn.Sequential(linear, nn.ReLU(), nn.Tanh(), linear), "Tanh.* behind a layer that has its relu already"),
         (nn.Sequential(linear, nn.Sigmoid()), r"ends with sigmoid; an MLP ends with a Linear layer.*module\[:-1\]"),
         (nn.Sequential(linear, nn.Softmax(1)), "Softmax"),
         (nn.Sequential(), "no Linear layer"),
     ]:
-        with pytest.raises(gn.UsageError, match=sentence):
+        with pytest.raises(gn.UsageError, match=sentence) as caught:
             gn.MLP.from_torch(module)
+        assert "\n" not in str(caught.value)
     mine = gn.activation("mine", np.sin, np.cos, "sin(x)", "cos(x)")
     with pytest.raises(gn.UsageError, match="torch has no activation mine"):
         gn.MLP([3, 2, 2], mine).to_torch()
