@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import UsageError
+from gpunet.errors import UsageError, shown
+
+
+def needs(value: Any, attribute: str, wanted: str) -> None:
+    """Refuse a value of another kind than is wanted, which shows in an attribute that it lacks.
+
+    Raises:
+        UsageError: it lacks it; the sentence begins with `wanted`.
+    """
+    if not hasattr(value, attribute):
+        raise UsageError(f"{wanted}, not {shown(value)}.")
 
 
 def number(owner: str, name: str, value: Any, low: float, high: float = math.inf, *, above: bool = False) -> float:

@@ -13,7 +13,7 @@ def one_line(value: Any, length: int = 60) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value of any kind as a sentence can hold it: its repr on one line, with its middle left out where it is long."""
+    """A value of any kind as a sentence can hold it: its repr on one line, shortened where it is long."""
     return one_line(reprlib.repr(value), 200)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
@@ -12,6 +13,9 @@ from typing import Any, TypeVar
 from gpunet.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: Arguments that the caller does not give himself.
+OWNERS = "self", "cls"
 
 #: Other names of options and arguments that people use, by the name that is right, as in a table's synonyms.
 SYNONYMS = {
@@ -55,7 +59,8 @@ def _plain(name: str) -> str:
 
 
 def checked(target: F) -> F:
-    """Decorates a function or a class: an argument by a name that it does not have is refused in a sentence.
+    """Decorates a function or a class: an argument by a name that it does not have, and more arguments by position than
+    it has, are refused in a sentence.
 
     Raises:
         UsageError: when it is called with such an argument.
@@ -69,15 +74,21 @@ def checked(target: F) -> F:
 def _checked(function: Any) -> Any:
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    if code.co_flags & inspect.CO_VARKEYWORDS:
-        return function
+    any_name = code.co_flags & inspect.CO_VARKEYWORDS
+    most = math.inf if code.co_flags & inspect.CO_VARARGS else code.co_argcount
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        for name in kwargs:
+        whose = type(args[0]).__name__ if function.__name__ == "__init__" else None
+        if len(args) > most:
+            first = [name for name in names[: code.co_argcount] if name not in OWNERS]
+            raise UsageError(
+                f"{whose or function.__name__} takes {', '.join(first) or 'nothing'} by position, and not "
+                f"{len(args) - code.co_argcount + len(first)} values; give all others by name."
+            )
+        for name in () if any_name else kwargs:
             if name not in names:
-                whose = type(args[0]).__name__ if function.__name__ == "__init__" else None
-                raise UsageError(unknown(name, [each for each in names if each not in ("self", "cls")], whose))
+                raise UsageError(unknown(name, [each for each in names if each not in OWNERS], whose))
         return function(*args, **kwargs)
 
     return call

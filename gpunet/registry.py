@@ -248,7 +248,8 @@ class Registry(MutableMapping[str, E], Generic[E, T]):
 
     def unknown(self, given: Any) -> str:
         """The sentence for what is not in the table, with what may have been meant and all that there is."""
-        hint = suggestion(given, self, self.synonyms) if isinstance(given, str) else ""
+        own = f"derive one from {self.base.__name__}, or "
+        hint = suggestion(given, self, self.synonyms) if isinstance(given, str) else own
         return f"unknown {self.what} {shown(given)}; {hint}choose one of {', '.join(self)}."
 
     def _check_keys(self, name: str, entry: Any, given: Iterable[str], hidden: Collection[str] = ()) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 import types
@@ -181,6 +182,40 @@ X, Y = DATA.train.inputs, DATA.train.labels
         (lambda: MODEL.forward(3.0), "examples are needed, an array of (n, features), and this is 3.0."),
         (lambda: gn.evaluate(MODEL, (X, Y)), "a split, such as data.test or gn.Split(inputs, labels), is needed to"),
         (lambda: gn.evaluate(MODEL, DATA), "to evaluate a model, not Dataset("),
+        (
+            lambda: gn.train(MODEL, X, Y),
+            "train takes model, data by position, and not 3 values; give all others by name",
+        ),
+        (lambda: gn.Trainer(MODEL, X, Y), "Trainer takes model, data by position, and not 3 values"),
+        (
+            lambda: gn.MLP(6, 4, 3),
+            "MLP takes sizes, activation by position, and not 3 values; give all others by name.",
+        ),
+        (lambda: gn.evaluate(MODEL, X, Y), "a split, such as data.test or gn.Split(inputs, labels), is needed to"),
+        (lambda: gn.train(MODEL, DATA, loss=lambda z, t: z), "derive one from Loss, or choose one of softmax-cross"),
+        (
+            lambda: gn.evaluate(MODEL, DATA.train, metrics=[np.mean]),
+            "derive one from Metric, or choose one of accuracy",
+        ),
+        (lambda: gn.MLP([6, 4, 3], activation=np.tanh), "derive one from Activation, or choose one of relu"),
+        (lambda: MODEL.set_parameter("w1", 0), "there is no parameter 'w1'; the model has W1, b1."),
+        (lambda: MODEL.set_parameter(2, 0), "there is no parameter 2; the model has W1, b1."),
+        (lambda: gn.plot_history(MODEL), "the result of a training, or a list or a dict of results, is needed to draw"),
+        (
+            lambda: gn.plot_confusion(MODEL),
+            "an Evaluation, as gn.evaluate gives, or a matrix of counts is needed, not <M",
+        ),
+        (lambda: gn.show(X), "the data must be a Dataset, as gn.Dataset.from_arrays(inputs, labels)"),
+        (lambda: gn.find_learning_rate(MODEL, (X, Y)), "the data must be a Dataset, as gn.Dataset.from_arrays"),
+        (
+            lambda: gn.cross_validate(MODEL, DATA),
+            "make must be a function that gives a trainer of its data set, not <MLP",
+        ),
+        (lambda: gn.train_ensemble(lambda data, seed: None, (X, Y)), "the data must be a Dataset"),
+        (
+            lambda: gn.train_together([MODEL]),
+            "what is trained together must be Trainers, as gn.Trainer(model, data), not",
+        ),
         (lambda: gn.MLP([6, 4, 3], activation="swsh"), "unknown activation 'swsh'; did you mean silu? choose one of"),
     ],
 )
@@ -189,6 +224,19 @@ def test_calls_that_are_nearly_right_get_a_sentence(call: Any, sentence: str) ->
         call()
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("accuracy", "did you mean train_accuracy or validation_accuracy?"),
+        ("val_loss", "did you mean validation_loss?"),
+        ("train_acc", "did you mean train_accuracy?"),
+    ],
+)
+def test_a_metric_s_name_that_is_nearly_right(result: gn.TrainingResult, name: str, hint: str) -> None:
+    with pytest.raises(AttributeError, match=re.escape(hint)):
+        getattr(result, name)
 
 
 class Cell:

@@ -21,6 +21,9 @@ from gpunet.errors import DataError, UsageError
 from gpunet.keywords import checked
 from gpunet.notebook import Table
 
+#: The beginning of the sentence where something else is given.
+DATASET_WANTED = "the data must be a Dataset, as gn.Dataset.from_arrays(inputs, labels) makes one"
+
 
 @checked
 class Dataset:

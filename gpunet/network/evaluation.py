@@ -125,12 +125,12 @@ def evaluate(
         DataError: the split is None or empty, its labels are not as many as its images, or have no place among the
             model's outputs.
     """
-    loss = model.loss if loss is None else LOSSES.make(loss)
     if split is None:
         raise DataError("there is no such split to evaluate; the data set has none.")
     if not (hasattr(split, "images") and hasattr(split, "labels")):
         wanted = "a split, such as data.test or gn.Split(inputs, labels), is needed"
         raise UsageError(f"{wanted} to evaluate a model, not {shown(split)}.")
+    loss = model.loss if loss is None else LOSSES.make(loss)
     images, classes = split.images, max(model.outputs, 2)
     if len(split.labels) == 0:
         raise DataError("there are no examples to evaluate.")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.errors import UsageError
+from gpunet.keywords import suggestion
 from gpunet.registry import Entry, Registry
 
 CLASSIFICATION = "classification"
@@ -516,5 +517,6 @@ def metric_of(owner: Any, metrics: Mapping[str, Mapping[str, float] | None], nam
         for before in sorted(metrics, key=len, reverse=True):
             if name.startswith(before) and (key := name.removeprefix(before)) in known:
                 return (metrics[before] or {}).get(key)
-    there = f"; it has the metrics {', '.join(sorted(known))}" if known else ""
+    hint = suggestion(name, [before + key for before, found in metrics.items() for key in ("loss", *(found or ()))])
+    there = f"; {hint}it has the metrics {', '.join(sorted(known))}" if known else ""
     raise AttributeError(f"{type(owner).__name__} has no {name!r}{there}.")

@@ -19,7 +19,7 @@ from gpunet.backend import Backend, get_backend
 from gpunet.checks import number
 from gpunet.checks import seed as check_seed
 from gpunet.data.preparation import Preparation
-from gpunet.errors import CheckpointError, GpunetError, UsageError
+from gpunet.errors import CheckpointError, GpunetError, UsageError, shown
 from gpunet.kernels.activations import ACTIVATIONS, Activation
 from gpunet.kernels.build import Ready
 from gpunet.kernels.encoding import Encoding, encode
@@ -204,15 +204,19 @@ class MLP(Predictor):
         """How many numbers are trained."""
         return sum(int(array.size) for array in self.parameters)
 
-    def set_parameter(self, index: int, values: Any) -> None:
-        """Overwrite parameter `index` (of W1, b1, …) with values of its shape, from the host or the device.
+    def set_parameter(self, index: int | str, values: Any) -> None:
+        """Overwrite a parameter, by its place among W1, b1 … or by its name, with values of its shape, from the host or
+        the device.
 
         Raises:
-            UsageError: the shape is another.
+            UsageError: there is no such parameter, or its shape is another.
         """
-        target = self.parameters[index]
+        names = self.parameter_names
+        name = names[index] if isinstance(index, int) and -len(names) <= index < len(names) else index
+        if name not in names:
+            raise UsageError(f"there is no parameter {shown(index)}; the model has {', '.join(names)}.")
+        target = self.parameters[names.index(name)]
         if tuple(np.shape(values)) != target.shape:
-            name = self.parameter_names[index]
             raise UsageError(f"parameter {name} is of shape {target.shape}, not {tuple(np.shape(values))}.")
         with self.backend.use():
             target[...] = self.backend.to_device(values, self.dtype)
@@ -484,12 +488,10 @@ def _rate(rate: Any) -> float:
 
 def _one_each(value: Any, count: int, what: str) -> list[Any]:
     """A single value `count` times, or a sequence that has `count` of them."""
-    if isinstance(value, (str, Activation, Initializer, int, float, np.number, type)):
-        return [value] * count
     try:
-        values = list(value)
-    except TypeError:
-        raise UsageError(f"the {what} must be one, or a list with one for each layer, not {value!r}.") from None
+        values = [value] * count if isinstance(value, (str, Activation, Initializer, type)) else list(value)
+    except TypeError:  # which says what it is where it is used
+        return [value] * count
     if len(values) != count:
         raise UsageError(f"there are {len(values)} {what}s for {count} layers; give one, or one for each.")
     return values

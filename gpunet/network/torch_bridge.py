@@ -74,8 +74,8 @@ def read_module(module: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
             dropout.append(0.0)
         elif not arrays:
             raise UsageError(
-                f"the module begins with {one_line(each, 90)}; an MLP begins with a Linear layer, in a Sequential. Of another "
-                "module take the weights alone: MLP.from_weights(module.state_dict(), activation=...)."
+                f"the module begins with {one_line(each, 90)}; an MLP begins with a Linear layer, in a Sequential. Of "
+                "another module take the weights alone: MLP.from_weights(module.state_dict(), activation=...)."
             )
         elif kind == "Dropout" and not dropout[-1]:
             activations[-1] = activations[-1] or "identity"
@@ -83,7 +83,9 @@ def read_module(module: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
         elif activations[-1] is None:
             activations[-1] = _activation(each)
         elif kind != "Identity":
-            raise UsageError(f"the module has {one_line(each, 90)} behind a layer that has its {activations[-1]} already.")
+            raise UsageError(
+                f"the module has {one_line(each, 90)} behind a layer that has its {activations[-1]} already."
+            )
     if not arrays:
         raise UsageError("the module has no Linear layer.")
     if activations[-1] not in (None, "identity") or dropout[-1]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import DataError
+from gpunet.errors import DataError, UsageError, shown
 from gpunet.network.evaluation import CONFUSION_CLASSES, Evaluation
 from gpunet.pictures.mistakes import class_names
 from gpunet.pictures.picture import Canvas, Options, Picture, Subject, percent
@@ -43,6 +43,10 @@ class Confusion(Picture):
                 f"only answers that are classes, of {CONFUSION_CLASSES:,} at most, have a confusion matrix to draw."
             )
         self.matrix = np.asarray(matrix)
+        if self.matrix.ndim != 2:
+            raise UsageError(
+                f"an Evaluation, as gn.evaluate gives, or a matrix of counts is needed, not {shown(matrix)}."
+            )
         self.names = list(names or [str(index) for index in range(len(self.matrix))])
         right, count = int(np.trace(self.matrix)), int(self.matrix.sum())
         self.title = title or f"{right / max(count, 1):.1%} of {count:,} right"

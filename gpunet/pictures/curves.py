@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.checks import needs
 from gpunet.errors import DataError, UsageError
 from gpunet.network.metrics import METRICS
 from gpunet.pictures.panels import MARKS, Curve, panel
@@ -259,6 +260,9 @@ def as_histories(runs: Any, labels: Sequence[str] | None = None) -> list[History
     if isinstance(runs, History) or hasattr(runs, "history"):
         found = [History.of(runs)]
     else:
+        needs(
+            runs, "__iter__", "the result of a training, or a list or a dict of results, is needed to draw its curves"
+        )
         runs = list(runs)
         if not runs:
             raise DataError("there are no runs to draw.")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gpunet.checks import needs
+from gpunet.data.dataset import DATASET_WANTED
 from gpunet.keywords import checked
 from gpunet.pictures.confusion import Confusion
 from gpunet.pictures.curves import Curves, as_histories
@@ -111,4 +113,5 @@ def examples(
         UsageError: there is no such split or class.
         DataError: the examples are no pictures, or the class has none.
     """
+    needs(data, "splits", DATASET_WANTED)
     return Examples(data, split=split, of_class=of_class, count=count, seed=seed).figure()

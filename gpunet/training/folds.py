@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpunet.data.dataset import Dataset
+from gpunet.checks import needs
+from gpunet.data.dataset import DATASET_WANTED, Dataset
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.keywords import checked
 from gpunet.network.ensemble import Ensemble
@@ -74,6 +75,7 @@ def cross_validate(
         TrainingDiverged: one of them diverges.
         UsageError: there are not that many folds, or `make` gives something else than a trainer of its data set.
     """
+    _check_arguments(make, data)
     parts = data.folds(folds, seed)
     results: list[Any] = train_together(_checked([make(part) for part in parts], parts), progress=progress)
     for result in results:
@@ -177,6 +179,7 @@ def train_ensemble(
         TrainingDiverged: all of them diverge.
         UsageError: so many cannot be held out, or `make` gives something else than a trainer of its data set.
     """
+    _check_arguments(make, data)
     parts = 0 if validation is None else parts_of(data, validation)
     made = [data.fold(number, parts) for number in range(1, min(count, parts) + 1)] or [data]
     seen = [made[number % len(made)] for number in range(count)]
@@ -188,6 +191,11 @@ def train_ensemble(
     if all(isinstance(result, Exception) for result in results):
         raise results[0]  # type: ignore[misc]
     return EnsembleTraining(results, data, parts)
+
+
+def _check_arguments(make: Any, data: Any) -> None:
+    needs(make, "__call__", "make must be a function that gives a trainer of its data set")
+    needs(data, "train", DATASET_WANTED)
 
 
 def _checked(trainers: list[Any], parts: Sequence[Dataset]) -> list[Trainer]:

@@ -12,9 +12,11 @@ from typing import Any, cast
 import numpy as np
 
 import gpunet.readers as read
-from gpunet.data.dataset import Dataset
+from gpunet.checks import needs
+from gpunet.data.dataset import DATASET_WANTED, Dataset
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD
+from gpunet.keywords import checked
 from gpunet.training.schedules import Exponential
 from gpunet.training.trainer import Trainer
 
@@ -47,6 +49,7 @@ class RangeTest:
     suggestion: float | None
 
 
+@checked
 def find_learning_rate(
     model: Any,
     data: Any,
@@ -84,6 +87,7 @@ def find_learning_rate(
     count = read.whole(10)("steps", steps)
     optimizer = copy.copy(SGD() if optimizer is None else OPTIMIZERS.make(optimizer))
     optimizer.learning_rate = Exponential(low, every=1, factor=(high / low) ** (1 / (count - 1)))
+    needs(data, "train", DATASET_WANTED)
     # Without the other splits, which nobody looks at, and with a step that is not reached, after which they would be.
     alone = Dataset(
         data.name, data.train, class_names=data.class_names, image_shape=data.image_shape, preparation=data.preparation

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from gpunet.checks import needs
 from gpunet.errors import DeviceError, UsageError
 from gpunet.keywords import checked
 from gpunet.training.callbacks import as_callbacks
@@ -20,6 +21,8 @@ from gpunet.training.graph import Graphs
 from gpunet.training.progress import ProgressRows
 from gpunet.training.records import Record, TrainingResult
 from gpunet.training.trainer import Trainer
+
+TRAINER_WANTED = "what is trained together must be Trainers, as gn.Trainer(model, data)"
 
 
 class Course:
@@ -122,6 +125,7 @@ def steps_together(
     try:
         while True:
             for trainer in itertools.islice(waiting, None if at_once is None else at_once - len(courses)):
+                needs(trainer, "callbacks", TRAINER_WANTED)
                 if any(course.trainer.model is trainer.model for course in courses):
                     raise UsageError("two of the trainers change the same model; give each a model of its own.")
                 courses.append(Course(trainer))
@@ -174,6 +178,7 @@ def train_together(
     """
     rows = [ProgressRows(trainers)] if progress else []
     for trainer in trainers:
+        needs(trainer, "callbacks", TRAINER_WANTED)
         trainer.callbacks += as_callbacks([*callbacks, *rows])
     records: dict[int, list[Record]] = {id(trainer): [] for trainer in trainers}
     errors: dict[int, Exception] = {}

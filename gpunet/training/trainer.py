@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 import gpunet.readers as read
-from gpunet.errors import TrainingDiverged, UsageError, shown
+from gpunet.checks import needs
+from gpunet.data.dataset import DATASET_WANTED
+from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.kernels.losses import LOSSES, Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD
 from gpunet.kernels.threads import Threads
+from gpunet.keywords import checked
 from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.network.mlp import MLP
 from gpunet.training import state
@@ -39,12 +42,11 @@ from gpunet.version import __version__
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-MODEL_WANTED = "the model must be an MLP"
-DATA_WANTED = "the data must be a Dataset, as gn.Dataset.from_arrays(inputs, labels) makes one"
 #: Seconds after which several ranks ask each other, at the latest, whether to go on.
 LOOK = 0.5
 
 
+@checked
 class Trainer:
     """Trains a model on a data set, step by step.
 
@@ -85,9 +87,8 @@ class Trainer:
         checkpoint_seconds: float | None = None,
         **options: Unpack[Options],
     ) -> None:
-        for given, has, wanted in ((model, "layers", MODEL_WANTED), (data, "train", DATA_WANTED)):
-            if not hasattr(given, has):
-                raise UsageError(f"{wanted}, not {shown(given)}.")
+        needs(model, "layers", "the model must be an MLP")
+        needs(data, "train", DATASET_WANTED)
         self.model = model
         self.data = data
         self.backend = model.backend
@@ -425,6 +426,7 @@ def _own(schedule: Schedule) -> Schedule:
         return copy.copy(schedule)
 
 
+@checked
 def training_steps(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> Iterator[Record]:
     """Train step by step: the records of `Trainer(model, data, **options)`, the result record last.
 
@@ -433,6 +435,7 @@ def training_steps(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> 
     return Trainer(model, data, **options).steps()
 
 
+@checked
 def train(model: MLP, data: Any, *, progress: bool = False, **options: Unpack[TrainerOptions]) -> TrainingResult:
     """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` and `Recipe` for the options.
 

@@ -203,7 +203,11 @@ def test_layers_may_have_activations_of_their_own() -> None:
         ([4, 3, 2], {"activation": "rely"}, "unknown activation 'rely'"),
         ([4, 3, 2], {"activation": ["relu", "tanh"]}, "2 activations for 1 layers"),
         ([4, 3, 2], {"activation": 3}, "unknown activation 3"),
-        ([4, 3, 2], {"activation": np.tanh}, "the activation must be one, or a list with one for each layer"),
+        (
+            [4, 3, 2],
+            {"activation": np.tanh},
+            "unknown activation <ufunc 'tanh'>; derive one from Activation, or choose one of relu",
+        ),
         ([4, 3, 2], {"initializer": 3}, "unknown initializer 3"),
         ([4, 3, 2], {"loss": 7}, "unknown loss 7"),
         (5, {}, "sizes must be a list of widths"),

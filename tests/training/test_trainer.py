@@ -353,7 +353,7 @@ def test_soft_targets(backend: gn.Backend) -> None:
         ([6, 3], {"epochs": 0}, "epochs 0: a finite number above 0 is needed"),
         ([6, 3], {"log_every": 2.5}, "log_every 2.5: this is no whole number"),
         ([6, 3], {"optimizer": "adamax"}, "unknown optimizer 'adamax'"),
-        ([6, 3], {"optimizer": 0.1}, "unknown optimizer 0.1; choose one of sgd"),
+        ([6, 3], {"optimizer": 0.1}, "unknown optimizer 0.1; derive one from Optimizer, or choose one of sgd"),
         ([6, 3], {"loss": "entropy"}, "unknown loss 'entropy'"),
         ([6, 3], {"graph": "maybe"}, "graph maybe: unknown way to run steps; choose one of auto, on, off"),
         ([6, 3], {"seed": -1}, "seed -1: at least 0 is needed"),
