@@ -28,6 +28,8 @@ SYNONYMS = {
     "learning_rate": "lr rate step-size eta", "initial": "lr learning-rate rate", "initializer": "init",
     "sizes": "layers hidden widths hidden-layer-sizes", "activation": "activations nonlinearity", "backend": "device",
     "device": "backend", "stddev": "std sigma", "weight_decay": "wd decay l2", "images": "inputs x",
+    "hidden_layer_sizes": "layers sizes widths neurons units", "solver": "optimizer", "random_state": "seed",
+    "max_iter": "epochs", "n_iter_no_change": "patience", "alpha": "l2", "learning_rate_init": "lr eta",
     "labels": "targets y classes", "weights": "sample-weight sample-weights",
 }  # fmt: skip
 

@@ -23,6 +23,7 @@ from gpunet.data.split import Split
 from gpunet.errors import UsageError
 from gpunet.kernels.losses import Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD, Momentum, Nesterov, Optimizer
+from gpunet.keywords import checked
 from gpunet.network.mlp import MLP
 from gpunet.sklearn.adam import EarlyAdam
 from gpunet.sklearn.arrays import backend_for, check_examples, check_pairs, check_weights, like, on_cuda
@@ -94,6 +95,7 @@ class Memory(NamedTuple):
     rate: float
 
 
+@checked
 class BaseMLP(BaseEstimator):
     """The base of the estimators; see `MLPClassifier` and `MLPRegressor`."""
 
@@ -399,10 +401,15 @@ class BaseMLP(BaseEstimator):
     def _rate(self, given: dict[str, Any], count: int, batch: int, seen: int, memory: Memory | None) -> Schedule:
         """The learning rate of each step; `learning_rate` is for sgd alone, as in scikit-learn."""
         initial, kind = given["learning_rate_init"], given["learning_rate"]
-        if isinstance(self.schedule, Schedule):
-            return self.schedule
         if self.schedule is not None:
-            return SCHEDULES.make(self.schedule, initial=initial)
+            made = isinstance(self.schedule, Schedule)
+            schedule: Schedule = self.schedule if made else SCHEDULES.make(self.schedule, initial=initial)
+            if schedule.watches_validation:
+                raise UsageError(
+                    f"the schedule {schedule.name} watches validations, which a fit has none of; take solver='sgd' and "
+                    "learning_rate='adaptive', which lowers the rate where the loss no longer falls."
+                )
+            return schedule
         if self.solver == "sgd" and kind == "invscaling":
             return InverseScaling(
                 initial, given["power_t"], examples=count, batch=batch, seen=seen, fresh=memory is None

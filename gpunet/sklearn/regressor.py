@@ -13,6 +13,7 @@ import gpunet.readers as read
 from gpunet.data.preparation import Preparation, Targets
 from gpunet.errors import UsageError
 from gpunet.kernels.losses import LOSSES as TABLE
+from gpunet.keywords import checked
 from gpunet.network.mlp import MLP
 from gpunet.sklearn.base import BaseMLP, Task
 from gpunet.sklearn.losses import HalfPoissonDeviance, HalfSquaredError
@@ -21,6 +22,7 @@ from gpunet.sklearn.losses import HalfPoissonDeviance, HalfSquaredError
 LOSSES = {"squared_error": (HalfSquaredError, "identity"), "poisson": (HalfPoissonDeviance, "exp")}
 
 
+@checked
 class MLPRegressor(RegressorMixin, BaseMLP):
     """A multi-layer perceptron that answers numbers, with the parameters of scikit-learn's MLPRegressor.
 

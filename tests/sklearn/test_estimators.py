@@ -348,13 +348,20 @@ def test_pickled_and_dumped_it_is_the_same(tmp_path: Path) -> None:
         ({"beta_2": 1}, "beta_2 1: beta2 must be a number of at least 0 and below 1"),
         ({"epsilon": 0}, "epsilon 0: epsilon must be a number above 0"),
         ({"early_stopping": True, "validation_fraction": 0.001}, "fewer than two examples"),
-        ({"schedule": "reduce-on-plateau"}, "needs a validation split"),
+        ({"schedule": "reduce-on-plateau"}, "take solver='sgd' and learning_rate='adaptive'"),
     ],
     ids=str,
 )
 def test_what_cannot_be_used_is_told_in_a_sentence(parameters: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         ours.MLPClassifier(**parameters).fit(DIGITS, CLASSES)
+
+
+def test_a_parameter_that_is_not_there_is_refused_with_what_was_meant() -> None:
+    with pytest.raises(ValueError, match=r"MLPClassifier has no argument optimizer; did you mean solver\?"):
+        ours.MLPClassifier(optimizer="adamw")
+    with pytest.raises(ValueError, match="MLPRegressor has no argument hiden_layer_sizes; did you mean hidden_layer"):
+        ours.MLPRegressor(hiden_layer_sizes=(3,))
 
 
 def test_other_sentences() -> None:
