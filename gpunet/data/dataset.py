@@ -13,8 +13,9 @@ import numpy as np
 
 from gpunet.data.arrays import as_named, choose_task, to_numpy
 from gpunet.data.columns import some
+from gpunet.data.fitting import Pictures, fit_targets
 from gpunet.data.photos import look_centred
-from gpunet.data.preparation import Pictures, Preparation, fit_targets
+from gpunet.data.preparation import Preparation
 from gpunet.data.split import Split, joined, told_targets
 from gpunet.data.stored import StoredRows
 from gpunet.errors import DataError, UsageError

@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import itertools
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -27,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.data import parquet, stored
+from gpunet.data import filenames, parquet, stored
 from gpunet.data.arrays import natural
 from gpunet.data.columns import Table, as_table, is_table, some
 from gpunet.data.dataset import Dataset, assemble
@@ -43,19 +41,6 @@ from gpunet.errors import DataError, UsageError
 from gpunet.files import expand
 from gpunet.registry import Registry
 
-SPLIT_NAMES = {
-    "train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-}  # fmt: skip
-#: Suffixes of pictures.
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-#: Suffixes of files that hold pickles, which can run any program when they are opened.
-PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".p")
-_INPUTS = ("x", "images", "image", "imgs", "inputs", "features", "data")
-_TARGETS = ("y", "labels", "label", "targets", "target", "classes")
-_NO_IDX = (".npz", ".npy", ".csv", ".tsv", ".txt", ".part", ".md", ".json", ".parquet", ".zip", *PICTURES, *PICKLES)
-
-Pairs = dict[str, dict[Any, Any]]
 #: The tables that were read, by where they were found: a name, a table for each split, and what was left aside.
 Tables = dict[Path, tuple[str, dict[str, Table], list[tuple[str, str]]]]
 _READ: ContextVar[Tables | None] = ContextVar("read", default=None)
@@ -132,8 +117,8 @@ def may_be_tables(path: Path) -> bool:
         except (OSError, zipfile.BadZipFile):
             return False  # reading it says what is wrong
     if not path.is_dir():
-        return any(map(is_table_file, matching(path) or [path]))
-    names = [p for p in path.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX"]
+        return any(map(is_table_file, filenames.matching(path) or [path]))
+    names = filenames.entries(path)
     if len(names) == 1 and names[0].is_dir():
         return may_be_tables(names[0])
     return any(is_table_file(p) for p in names)
@@ -157,7 +142,7 @@ class _Finder:
             return self.zip(path)
         if is_table_file(path):
             return self.tables(path.name, {"train": self.table([path])}, [])
-        if kind in PICKLES:
+        if kind in filenames.PICKLES:
             raise _pickled(path)
         if kind.removeprefix(".") in READERS:
             return self.read(path, READERS[kind.removeprefix(".")])
@@ -165,7 +150,7 @@ class _Finder:
             raise DataError(
                 f"{path} is one array; give the folder that holds the inputs and the targets, as X.npy and y.npy."
             )
-        if _role(path.name)[1] or "idx" in path.name:
+        if filenames.role_of(path.name)[1] or "idx" in path.name:
             raise DataError(f"{path} is one idx file of a data set; give the folder that holds its images and labels.")
         raise DataError(
             f"{path} is no data set: give a table (.csv, .tsv, .parquet, .feather), .npz or .zip, or a folder with idx "
@@ -173,28 +158,28 @@ class _Finder:
         )
 
     def folder(self, path: Path, name: str) -> Dataset:
-        names = sorted(p for p in path.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX")
+        names = filenames.entries(path)
         files, folders = [p for p in names if p.is_file()], [p for p in names if p.is_dir()]
-        idx = [p for p in files if not p.name.lower().removesuffix(".gz").endswith(_NO_IDX)]
+        idx = [p for p in files if not p.name.lower().removesuffix(".gz").endswith(filenames.NO_IDX)]
         ways = (
-            (_pairs(idx), self.idx),
-            (_pairs([p for p in files if p.suffix.lower() == ".npy"]), self.npy),
-            (_pairs([p for p in files if p.suffix.lower() == ".npz"]), self.npy),
+            (filenames.pairs_among(idx), self.idx),
+            (filenames.pairs_among([p for p in files if p.suffix.lower() == ".npy"]), self.npy),
+            (filenames.pairs_among([p for p in files if p.suffix.lower() == ".npz"]), self.npy),
         )
         for pairs, read in ways:
             if pairs:
-                return read(name, path, pairs, _aside(names, pairs))
+                return read(name, path, pairs, filenames.left_aside(names, pairs))
         if len(archives := [p for p in files if p.suffix.lower() == ".npz"]) == 1:
-            return self.npz(archives[0], _aside(names, {"train": {"file": archives[0]}}))
-        if tables := _tables(files):
+            return self.npz(archives[0], filenames.left_aside(names, {"train": {"file": archives[0]}}))
+        if tables := filenames.tables_among(files):
             joined = {split: _joined([self.table([p]) for p in parts]) for split, parts in tables.items()}
             used = {split: dict(enumerate(parts)) for split, parts in tables.items()}
-            return self.tables(name, joined, _aside(names, used))
-        if len(folders) == 1 and not any(_pictures(folders[0])) and any(folders[0].iterdir()):
+            return self.tables(name, joined, filenames.left_aside(names, used))
+        if len(folders) == 1 and not any(filenames.pictures_in(folders[0])) and any(folders[0].iterdir()):
             return self.folder(folders[0], name)
         if folders:
             return self.pictures(path, name, folders, files)
-        if pickles := [p for p in files if p.suffix.lower() in PICKLES]:
+        if pickles := [p for p in files if p.suffix.lower() in filenames.PICKLES]:
             raise _pickled(pickles[0])
         if len(archives := [p for p in files if p.suffix.lower() == ".zip"]) == 1:
             return self.zip(archives[0])
@@ -252,12 +237,12 @@ class _Finder:
 
     # ---- arrays
 
-    def idx(self, name: str, folder: Path, found: Pairs, aside: list[tuple[str, str]]) -> Dataset:
+    def idx(self, name: str, folder: Path, found: filenames.Pairs, aside: list[tuple[str, str]]) -> Dataset:
         pairs = {}
         if "train" not in found:
-            raise DataError(f"{folder} has {some(_names(found))} but no train-images file to go with it.")
+            raise DataError(f"{folder} has {some(filenames.names_of(found))} but no train-images file to go with it.")
         for split, files in found.items():
-            inputs, targets = _both(folder, split, files)
+            inputs, targets = filenames.both_of(folder, split, files)
             images, labels = self.behind([inputs], self.arrays_in([inputs])), read_idx(targets)
             if len(images) != len(labels):
                 raise DataError(
@@ -271,12 +256,14 @@ class _Finder:
             aside = [*aside, ("pictures", "turned upright: EMNIST's files hold them transposed")]
         return self.arrays(name, pairs, aside, folder)
 
-    def npy(self, name: str, folder: Path, found: Pairs, aside: list[tuple[str, str]]) -> Dataset:
+    def npy(self, name: str, folder: Path, found: filenames.Pairs, aside: list[tuple[str, str]]) -> Dataset:
         pairs = {}
         if "train" not in found:
-            raise DataError(f"{folder} has {some(_names(found))} but no training arrays, such as X_train.npy.")
+            raise DataError(
+                f"{folder} has {some(filenames.names_of(found))} but no training arrays, such as X_train.npy."
+            )
         for split, files in found.items():
-            inputs, targets = _both(folder, split, files)
+            inputs, targets = filenames.both_of(folder, split, files)
             pairs[split] = (self.behind([inputs], self.arrays_in([inputs])), _read_array(targets))
         return self.arrays(name, pairs, aside, folder)
 
@@ -306,17 +293,17 @@ class _Finder:
     def pattern(self, pattern: Path) -> Dataset:
         """The arrays in the files that a pattern matches, and the targets to them: in files of those names, or in
         those that the option target matches."""
-        files = matching(pattern)
+        files = filenames.matching(pattern)
         facts = [("files", f"{len(files)} that {pattern.name} matches, in the order of their names")]
         if all(map(is_table_file, files)):
             return self.tables(pattern.name, self.parquet(pattern, files), facts)
-        others = [matching(expand(each)) for each in self.options.target or ()]
+        others = [filenames.matching(expand(each)) for each in self.options.target or ()]
         found: dict[str, dict[str, list[Path]]] = {}
         for path in files:
-            split, role = _role(path.name)
+            split, role = filenames.role_of(path.name)
             found.setdefault(split, {}).setdefault("inputs" if others else role or "", []).append(path)
         for path in itertools.chain(*others):
-            found.setdefault(_role(path.name)[0], {}).setdefault("targets", []).append(path)
+            found.setdefault(filenames.role_of(path.name)[0], {}).setdefault("targets", []).append(path)
         pairs = {}
         for split, roles in found.items():
             inputs, targets = roles.get("inputs", []), roles.get("targets", [])
@@ -344,14 +331,14 @@ class _Finder:
             raise DataError(f"{pattern} matches {others[0].name}; of tables, several files have to be Parquet.")
         splits: dict[str, list[Path]] = {}
         for path in files:
-            splits.setdefault(_role(path.name)[0], []).append(path)
+            splits.setdefault(filenames.role_of(path.name)[0], []).append(path)
         if "train" not in splits:
             raise DataError(f"{pattern} matches no training tables, such as train-0.parquet.")
         return {split: self.table(paths, several=True) for split, paths in splits.items()}
 
     def npz(self, path: Path, aside: list[tuple[str, str]] | None = None) -> Dataset:
         keys = npz_names(path)
-        found = _pairs(keys)
+        found = filenames.pairs_among(keys)
         if not all(set(roles) == {"inputs", "targets"} for roles in found.values()) or "train" not in found:
             raise DataError(
                 f"{path} has the arrays {', '.join(keys) or '(none)'}; needed are images and labels, or x_train, "
@@ -403,18 +390,22 @@ class _Finder:
     # ---- pictures
 
     def pictures(self, root: Path, name: str, folders: list[Path], files: list[Path]) -> Dataset:
-        aside = _aside(files, {})
-        named = {SPLIT_NAMES[p.name.lower()]: p for p in folders if p.name.lower() in SPLIT_NAMES}
+        aside = filenames.left_aside(files, {})
+        named = {filenames.SPLIT_NAMES[p.name.lower()]: p for p in folders if p.name.lower() in filenames.SPLIT_NAMES}
         if "train" in named:
             aside += [("left aside", f"{p.name}/") for p in folders if p not in named.values()]
         else:
             named = {"train": root}
         by_class: dict[str, dict[str, list[Path]]] = {}
         for split, folder in named.items():
-            if split != "train" and (loose := list(_pictures(folder))) and not _has_folders(folder):
+            if (
+                split != "train"
+                and (loose := list(filenames.pictures_in(folder)))
+                and not filenames.has_folders(folder)
+            ):
                 aside.append(("left aside", f"{folder.name}/, whose {len(loose):,} pictures have no classes"))
                 continue
-            by_class[split] = _images_by_class(folder)
+            by_class[split] = filenames.images_by_class(folder)
         given = self.preparation
         names = sorted(by_class["train"], key=natural)
         if given is not None and given.class_names is not None:
@@ -448,70 +439,6 @@ class _Finder:
         )
 
 
-# ---- what files are called
-
-
-def _role(name: str) -> tuple[str, str | None]:
-    """The split that a file's (or an array's) name says, train unless another, and "inputs", "targets" or None."""
-    stem = re.sub(r"(\.gz|\.npy|\.npz|\.csv|\.tsv|\.parquet|[-_.]?idx\d?([-_.]ubyte)?)+$", "", name.lower())
-    words = re.split(r"[-_. ]+", re.sub(r"^([xy])(train|test|val|valid|validation)$", r"\1_\2", stem))
-    split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "train")
-    roles = ["inputs" if word in _INPUTS else "targets" for word in words if word in (*_INPUTS, *_TARGETS)]
-    return split, roles[-1] if roles else None
-
-
-def _pairs(names: list[Any]) -> Pairs:
-    """Split -> role -> file (or array), of those whose names say their role; {} where nothing does."""
-    found: Pairs = {}
-    for each in names:
-        split, role = _role(each if isinstance(each, str) else each.name)
-        if role is not None:
-            # A file beside its .gz: the names are sorted, so the unpacked one comes first and counts.
-            found.setdefault(split, {}).setdefault(role, each)
-    return {split: found[split] for split in ("train", "validation", "test") if split in found}
-
-
-def _names(found: Pairs) -> list[str]:
-    return [path.name for roles in found.values() for path in roles.values()]
-
-
-def _both(folder: Path, split: str, files: dict[str, Path]) -> tuple[Path, Path]:
-    if len(files) < 2:
-        there = next(iter(files.values())).name
-        lacking = "labels" if "inputs" in files else "images"
-        raise DataError(f"{folder} has {there} but no {split}-{lacking} file to go with it.")
-    return files["inputs"], files["targets"]
-
-
-def _aside(names: list[Path], used: Pairs) -> list[tuple[str, str]]:
-    """The fact that names what of a folder was not read."""
-    taken = {str(path) for roles in used.values() for path in roles.values()}
-    left = [p.name + ("/" if p.is_dir() else "") for p in names if str(p) not in taken]
-    return [("left aside", some(left))] if left else []
-
-
-def _tables(files: list[Path]) -> dict[str, list[Path]]:
-    """The tables among files by split, inputs before targets, or {} where there is no telling which is which."""
-    tables = [path for path in files if is_table_file(path)]
-    found: dict[str, list[Path]] = {}
-    for path in tables:
-        words = re.split(r"[-_. ]", path.name.lower())
-        named = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
-        split, role = _role(path.name)
-        if named is None and role is None:
-            continue
-        found.setdefault(split, [])
-        if role == "targets":
-            found[split].append(path)
-        elif not any(_role(p.name)[1] != "targets" for p in found[split]):
-            found[split].insert(0, path)
-    found = {split: parts for split, parts in found.items() if _role(parts[0].name)[1] != "targets"}
-    if "train" in found:
-        return {split: found[split] for split in ("train", "validation", "test") if split in found}
-    sure = [path for path in tables if suffix_of(path) not in (".txt", ".data")]  # which may be anything
-    return {"train": sure} if len(sure) == 1 else {}
-
-
 def _joined(tables: list[Table]) -> Table:
     """Tables of the same rows side by side, such as X_train.csv and y_train.csv."""
     first = tables[0]
@@ -530,23 +457,6 @@ def _joined(tables: list[Table]) -> Table:
     return first
 
 
-def _pictures(folder: Path) -> Any:
-    return (p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith("."))
-
-
-def _has_folders(folder: Path) -> bool:
-    return any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir())
-
-
-def _images_by_class(folder: Path) -> dict[str, list[Path]]:
-    classes: dict[str, list[Path]] = {}
-    for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX"))):
-        classes[sub.name] = sorted(_pictures(sub))
-        if not classes[sub.name]:
-            raise DataError(f"The class folder {sub} has no images ({', '.join(PICTURES)}).")
-    return classes
-
-
 # ---- arrays in files
 
 
@@ -554,16 +464,6 @@ def _pickled(path: Path) -> DataError:
     return DataError(
         f"{path} is a pickle, which can run any program when it is opened, and is never read; write its arrays with "
         "numpy.savez(file, images=..., labels=...) where you trust it."
-    )
-
-
-def matching(pattern: Path) -> list[Path]:
-    """The files that a pattern such as shards/*.npy matches, in the natural order of their names; none without one."""
-    if not glob.has_magic(str(pattern)):
-        return []
-    found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]
-    return sorted(
-        (path for path in found if path.is_file()), key=lambda path: [*map(natural, re.split(r"(\d+)", str(path)))]
     )
 
 

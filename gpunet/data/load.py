@@ -11,7 +11,8 @@ from gpunet.data.catalog import DATASETS, TableEntry
 from gpunet.data.columns import as_table, is_table
 from gpunet.data.dataset import Dataset
 from gpunet.data.download import Progress
-from gpunet.data.folders import load_path, matching
+from gpunet.data.filenames import matching
+from gpunet.data.folders import load_path
 from gpunet.data.options import DataOptions
 from gpunet.data.preparation import Preparation
 from gpunet.data.tables import apply_tables, load_tables

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.data.preparation import Pictures
+from gpunet.data.fitting import Pictures
 from gpunet.errors import DataError, MissingExtra
 
 #: Pictures of more pixels are refused; a small file can claim any number of them.

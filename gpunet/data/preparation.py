@@ -10,112 +10,32 @@ in its file, so nothing is ever fitted anew to the data at hand.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend import as_numpy
-from gpunet.data.arrays import natural
 from gpunet.data.columns import TEXT, Table, as_table, is_table, some
 from gpunet.data.columns import Column as TableColumn
+from gpunet.data.fitting import (
+    UNKNOWN,
+    Category,
+    Number,
+    Pictures,
+    Targets,
+    column_from_dict,
+    column_to_dict,
+    fit_targets,
+)
 from gpunet.errors import DataError, UsageError, one_line, shown
-from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH, Encoding
+from gpunet.kernels.encoding import Encoding
 from gpunet.notebook import changed
 
 TASKS = ("classification", "multi-label", "regression")
 #: How columns of numbers can be scaled; "pixels" takes bytes from 0 to 255 as a picture's.
 SCALES = ("auto", "standard", "robust", "minmax", "none", "pixels")
-#: What a category that training never saw, or a missing one without a most frequent value, is numbered.
-UNKNOWN = -1
-
-
-@dataclass(frozen=True)
-class Number:
-    """A column of numbers, and what the network reads of it: (x - shift) / scale.
-
-    Attributes:
-        name: the column's name.
-        origin: what is taken off in float64 before a number becomes float32; 0 unless it would lose its digits.
-        fill: what a missing value is taken for, after `origin` was taken off.
-        shift, scale: as above, after `origin` was taken off.
-        method: how shift and scale were fitted (see `fit_number`); after "robust" z is bent to z / sqrt(1 + (z / 3)^2),
-            so that no value lies beyond 3.
-        flag: whether one more feature is 1 where the value is missing.
-        bins: how many bins the piecewise-linear encoding was to have at most; 0 for none.
-        edges: of its bins, ascending; () for none.
-    """
-
-    name: str
-    origin: float = 0.0
-    fill: float = 0.0
-    shift: float = 0.0
-    scale: float = 1.0
-    method: str = "none"
-    flag: bool = False
-    bins: int = 0
-    edges: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Category:
-    """A column of categories; the network reads a feature for each of them, 1 for the row's own and 0 else.
-
-    Attributes:
-        name: the column's name.
-        values: the categories of the training split; another one is none of them, and all features are 0.
-        fill: the number of the category that a missing one is taken for, the most frequent.
-        flag: whether one more feature is 1 where the value is missing.
-    """
-
-    name: str
-    values: tuple[str, ...]
-    fill: int = 0
-    flag: bool = False
-
-
-@dataclass(frozen=True)
-class Targets:
-    """The targets of a regression: the network computes (y - shift) / scale.
-
-    Attributes:
-        names: of the target columns.
-        shift, scale: one for each target, in its units.
-        low, high: the range of the training targets, to which predictions are clipped, or () for no limit.
-    """
-
-    names: tuple[str, ...]
-    shift: tuple[float, ...]
-    scale: tuple[float, ...]
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-
-    @property
-    def as_they_are(self) -> bool:
-        """Whether the network computes the targets themselves, without limits."""
-        return not (any(self.shift) or any(unit != 1 for unit in self.scale) or self.low)
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """What a picture is made into before the network sees it.
-
-    Attributes:
-        rows, columns: its size in pixels.
-        colour: whether its three colours are kept; otherwise it is grey.
-        centred: whether the ink is found, turned light on dark, scaled to a box and centred, as in MNIST.
-        ground: the grey, 0 to 255, on which transparent pictures are laid.
-        inverted: whether dark is turned light, because the training pictures are dark on light.
-    """
-
-    rows: int
-    columns: int
-    colour: bool = False
-    centred: bool = False
-    ground: int = 255
-    inverted: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -151,7 +71,7 @@ class Preparation:
         told = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         told = {name: value for name, value in told.items() if value is not None}
         if self.columns is not None:
-            told["columns"] = [_column_to_dict(column) for column in self.columns]
+            told["columns"] = [column_to_dict(column) for column in self.columns]
         for name in ("targets", "pictures"):
             if name in told:
                 told[name] = dataclasses.asdict(told[name])
@@ -170,7 +90,7 @@ class Preparation:
                 if facts.get(name) is not None:
                     facts[name] = tuple(int(v) if name == "image_shape" else str(v) for v in facts[name])
             if facts.get("columns") is not None:
-                facts["columns"] = tuple(map(_column_from_dict, facts["columns"]))
+                facts["columns"] = tuple(map(column_from_dict, facts["columns"]))
             if facts.get("targets") is not None:
                 facts["targets"] = Targets(**{name: tuple(values) for name, values in facts["targets"].items()})
             if facts.get("pictures") is not None:
@@ -299,7 +219,7 @@ class Preparation:
         if self.columns is None:
             return None
         features = sorted(
-            (feature for source, column in enumerate(self.columns) for feature in _features(source, column)),
+            (feature for source, column in enumerate(self.columns) for feature in column.features(source)),
             key=lambda feature: (feature[1], feature[7]),
         )
         if not features:
@@ -314,7 +234,7 @@ class Preparation:
         """How many features the network reads of so many input columns."""
         if self.columns is None:
             return columns
-        return sum(len(_features(source, column)) for source, column in enumerate(self.columns))
+        return sum(len(column.features(source)) for source, column in enumerate(self.columns))
 
     # --- targets -------------------------------------------------------------------------------------
 
@@ -356,7 +276,7 @@ class Preparation:
         """
         changes: dict[str, Any] = {}
         if self.columns is not None:
-            changes["columns"] = tuple(_fitted(column, inputs[:, at]) for at, column in enumerate(self.columns))
+            changes["columns"] = tuple(column.refitted(inputs[:, at]) for at, column in enumerate(self.columns))
         if self.targets is not None:
             changes["targets"] = fit_targets(self.targets.names, targets, clip=bool(self.targets.low))
         return dataclasses.replace(self, **changes)
@@ -395,132 +315,3 @@ def _codes(column: TableColumn, category: Category) -> np.ndarray:
     index = {text: number for number, text in enumerate(category.values)}
     numbers = np.array([*(index.get(text, UNKNOWN) for text in column.texts), np.nan], np.float32)
     return numbers[column.values]
-
-
-def _column_to_dict(column: Number | Category) -> dict[str, Any]:
-    told = dataclasses.asdict(column)
-    return {"kind": type(column).__name__.lower(), **told}
-
-
-def _column_from_dict(told: Mapping[str, Any]) -> Number | Category:
-    facts = dict(told)
-    kind = facts.pop("kind")
-    if kind == "category":
-        return Category(str(facts["name"]), tuple(map(str, facts["values"])), int(facts["fill"]), bool(facts["flag"]))
-    if kind != "number":
-        raise ValueError(f"a column of kind {kind!r}")
-    numbers = {name: float(facts[name]) for name in ("origin", "fill", "shift", "scale")}
-    edges = tuple(map(float, facts["edges"]))
-    return Number(
-        str(facts["name"]), method=str(facts["method"]), flag=bool(facts["flag"]), bins=int(facts["bins"]),
-        edges=edges, **numbers,
-    )  # fmt: skip
-
-
-def _features(source: int, column: Number | Category) -> list[tuple[Any, ...]]:
-    """(source, kind, fill, shift, factor, low, high, block) of each feature that a column becomes."""
-    infinity = np.inf
-    made: list[tuple[Any, ...]] = []
-    if isinstance(column, Number):
-        kind = SMOOTH if column.method == "robust" else LINEAR
-        made.append((source, kind, column.fill, column.shift, 1 / column.scale, -infinity, infinity, 0))
-        edges = column.edges
-        for bin_, (left, right) in enumerate(itertools.pairwise(edges)):
-            low = -infinity if bin_ == 0 else 0.0
-            high = infinity if bin_ == len(edges) - 2 else 1.0
-            made.append((source, LINEAR, column.fill, left, 1 / (right - left), low, high, 1))
-    else:
-        for number in range(len(column.values)):
-            made.append((source, EQUAL, float(column.fill), float(number), 1.0, -infinity, infinity, 2))
-    if column.flag:
-        made.append((source, MISSING, 0.0, 0.0, 1.0, -infinity, infinity, 3))
-    return made
-
-
-# --- fitting -----------------------------------------------------------------------------------------
-
-
-def fit_number(
-    name: str, values: np.ndarray, method: str, *, origin: float | None = None, flag: bool = False, bins: int = 0
-) -> Number:
-    """A column of numbers, fitted on its training values.
-
-    Args:
-        name: the column's name.
-        values: (n,) float64; NaN is missing.
-        method: "standard" (mean and standard deviation), "robust" (median and interquartile range, or half the range
-            where that is 0, smoothly clipped), "minmax" (to 0 and 1) or "none".
-        origin: what was taken off the values already; by default it is chosen here, and they are whole.
-        flag: whether missing values get a feature of their own, if there are any.
-        bins: how many bins the piecewise-linear encoding has at most, cut at quantiles (Gorishniy et al. 2022, "On
-            embeddings for numerical features in tabular deep learning"); 0 for none.
-    """
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return Number(name, origin or 0.0, method=method, bins=bins)
-    median = float(np.median(known))
-    spread = float(known.max() - known.min())
-    # float32 has 24 bits: where the numbers lie far from 0 and close together, a near origin keeps their digits.
-    if origin is None:
-        origin = median if spread and max(abs(known.max()), abs(known.min())) > 4096 * spread else 0.0
-        known, median = known - origin, median - origin
-    shift, unit = 0.0, 1.0
-    if method == "standard":
-        shift, unit = float(known.mean()), float(known.std())
-    elif method == "minmax":
-        shift, unit = float(known.min()), spread
-    elif method == "robust":
-        low, high = np.quantile(known, (0.25, 0.75))
-        shift, unit = median, float(high - low) or spread / 2
-    edges: tuple[float, ...] = ()
-    if bins:
-        cuts = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)).astype(np.float32))
-        edges = tuple(map(float, cuts)) if len(cuts) >= 3 else ()
-    missing = bool(np.isnan(values).any())
-    return Number(name, origin, median, shift, unit or 1.0, method, flag and missing, bins, edges)
-
-
-def _fitted(column: Number | Category, values: np.ndarray) -> Number | Category:
-    if isinstance(column, Number):
-        wide = values.astype(np.float64)
-        return fit_number(column.name, wide, column.method, origin=column.origin, flag=column.flag, bins=column.bins)
-    codes = values[values >= 0].astype(np.int64)  # what is missing is NaN, and not among them
-    counts = np.bincount(codes, minlength=len(column.values))
-    fill = int(counts.argmax()) if len(codes) else UNKNOWN
-    return dataclasses.replace(column, fill=fill, flag=column.flag and bool(np.isnan(values).any()))
-
-
-def fit_category(name: str, codes: np.ndarray, values: Sequence[str], *, flag: bool = False) -> tuple[Category, Any]:
-    """A column of categories, fitted on its training rows.
-
-    Args:
-        name: the column's name.
-        codes: (n,) integers into `values`; -1 is missing.
-        values: the categories; those without a row are left out.
-        flag: whether missing values get a feature of their own, if there are any.
-
-    Returns:
-        The column, and the new number of each old one (UNKNOWN for those left out).
-    """
-    counts = np.bincount(codes[codes >= 0], minlength=len(values))
-    order = sorted(np.flatnonzero(counts).tolist(), key=lambda code: natural(values[code]))
-    renumbered = np.full(len(values) + 1, UNKNOWN)  # one more, for -1
-    renumbered[order] = np.arange(len(order))
-    fill = int(np.argmax(counts[order])) if order else UNKNOWN
-    missing = bool((codes < 0).any())
-    return Category(name, tuple(values[code] for code in order), fill, flag and missing), renumbered
-
-
-def fit_targets(names: Sequence[str], values: np.ndarray, *, clip: bool = False) -> Targets:
-    """Shift and scale of a regression's targets, fitted on the training split.
-
-    Args:
-        names: one for each target.
-        values: (n, k), in the targets' units.
-        clip: whether predictions are clipped to the range of the training targets.
-    """
-    wide = np.asarray(values, np.float64)
-    shift, scale = wide.mean(axis=0), wide.std(axis=0)
-    scale[~(scale > 0)] = 1  # the same in all rows
-    low, high = (wide.min(axis=0), wide.max(axis=0)) if clip else ((), ())
-    return Targets(tuple(names), *(tuple(map(float, each)) for each in (shift, scale, low, high)))

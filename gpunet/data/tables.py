@@ -13,18 +13,10 @@ import numpy as np
 from gpunet.data.arrays import as_weights, natural
 from gpunet.data.columns import BOOLEAN, NUMBER, TEXT, Column, Table, some
 from gpunet.data.dataset import Dataset
+from gpunet.data.fitting import Category, Number, fit_category, fit_number, fit_targets
 from gpunet.data.options import TEST, DataOptions
 from gpunet.data.parquet import StoredTable
-from gpunet.data.preparation import (
-    Category,
-    Number,
-    Preparation,
-    are_bytes,
-    fit_category,
-    fit_number,
-    fit_targets,
-    numbers_of,
-)
+from gpunet.data.preparation import Preparation, are_bytes, numbers_of
 from gpunet.data.roles import PIXEL, Roles, choose_roles, one_column, task_of_targets
 from gpunet.data.split import Split
 from gpunet.data.stored import StoredRows

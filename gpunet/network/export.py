@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.data.preparation import Targets
+from gpunet.data.fitting import Targets
 from gpunet.errors import MissingExtra, UsageError
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.encoding import EQUAL, MISSING, SMOOTH, Encoding

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from gpunet.data.columns import import_arrow
+from gpunet.data.fitting import Number, Pictures
 from gpunet.data.idx import read_idx
 from gpunet.data.npy import read_npy
 from gpunet.data.photos import load_picture
-from gpunet.data.preparation import Number, Pictures
 from gpunet.data.reader import is_table_file, read_parts
 from gpunet.errors import DataError, UnwritableFile, UsageError
 from gpunet.network.predictor import Predictor

@@ -15,8 +15,8 @@ from typing import Any
 from gpunet.backend import get_backend
 from gpunet.data.catalog import DATASETS, TableEntry
 from gpunet.data.dataset import Dataset
+from gpunet.data.fitting import Number
 from gpunet.data.folders import may_be_tables, read_once
-from gpunet.data.preparation import Number
 from gpunet.errors import TrainingDiverged
 from gpunet.files import expand
 from gpunet.runs.settings import (

@@ -10,7 +10,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 
 import gpunet.readers as read
-from gpunet.data.preparation import Preparation, Targets
+from gpunet.data.fitting import Targets
+from gpunet.data.preparation import Preparation
 from gpunet.errors import UsageError
 from gpunet.kernels.losses import LOSSES as TABLE
 from gpunet.keywords import checked

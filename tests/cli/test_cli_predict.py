@@ -15,7 +15,7 @@ from command_line import gpunet
 
 import gpunet as gn
 from gpunet.data import idx, reader
-from gpunet.data.preparation import Pictures
+from gpunet.data.fitting import Pictures
 from gpunet.network.prediction import Writer, answer, parts_of
 
 pytestmark = pytest.mark.host

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from gpunet.data.columns import as_table
+from gpunet.data.fitting import Category, Number
 from gpunet.data.load import load_dataset
-from gpunet.data.preparation import Category, Number
 from gpunet.data.reader import read_parts, read_table
 from gpunet.errors import DataError, MissingExtra, UsageError
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.data.preparation import Category, Number, Preparation, fit_number
+from gpunet.data.fitting import Category, Number, fit_number
+from gpunet.data.preparation import Preparation
 from gpunet.kernels.encoding import encode
 
 COLUMNS = (

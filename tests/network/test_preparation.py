@@ -10,16 +10,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.data.preparation import (
-    Category,
-    Number,
-    Pictures,
-    Preparation,
-    Targets,
-    fit_category,
-    fit_number,
-    fit_targets,
-)  # fmt: skip
+from gpunet.data.fitting import Category, Number, Pictures, Targets, fit_category, fit_number, fit_targets
+from gpunet.data.preparation import Preparation  # fmt: skip
 from gpunet.data.split import Split
 from gpunet.errors import CheckpointError, DataError, UsageError
 from gpunet.network import container

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import gpunet as gn
-from gpunet.data.preparation import Category, Preparation, fit_number
+from gpunet.data.fitting import Category, fit_number
+from gpunet.data.preparation import Preparation
 
 
 def table(task: str, count: int = 400) -> gn.Dataset:

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.data.fitting import Category, Number, Pictures
 from gpunet.data.photos import SAMPLE
-from gpunet.data.preparation import Category, Number, Pictures
 from gpunet.errors import UsageError
 from gpunet.kernels.encoding import EQUAL, LINEAR, MISSING, SMOOTH
 from gpunet.keywords import checked
