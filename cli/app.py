@@ -78,9 +78,14 @@ class Typed:
     """What commands and groups of commands do alike, each before the class of typer that comes after it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line; texts are left as they were typed."""
+        """Read the command line; texts are left as they were typed, and an error knows its command."""
         leave_as_typed(self, ctx)
-        return super().parse_args(ctx, args)  # type: ignore[misc]
+        try:
+            return super().parse_args(ctx, args)  # type: ignore[misc]
+        except Exception as error:
+            if getattr(error, "ctx", ctx) is None:  # the parser does not say it of an option without its value
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page; no name is broken at its hyphen."""

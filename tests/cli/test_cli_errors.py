@@ -114,6 +114,14 @@ def test_an_argument_that_is_not_taken(arguments, hint):
     )
 
 
+@pytest.mark.parametrize(("arguments", "command"), [
+    ("train --lr", "gpunet train"), ("train --json=3", "gpunet train"), ("data get --to", "gpunet data get"),
+    ("--version=3", "gpunet"),
+])  # fmt: skip
+def test_an_option_without_its_value_or_with_one_too_many_names_the_command(arguments, command):
+    assert gpunet(*arguments.split(), code=2).stderr.endswith(f"; see {command} --help.\n")
+
+
 def test_an_error_is_a_sentence_beside_json_too():
     done = gpunet("train", "--json", "--lr", "nan")
     check(done, 2, "--lr nan")
