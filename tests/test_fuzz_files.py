@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import gpunet
-from hypothesis import HealthCheck, given, settings
+from fuzzing import tries
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 import gpunet as gn
@@ -22,7 +23,7 @@ from gpunet.runs.settings import FIELDS
 
 pytestmark = pytest.mark.host
 
-EXAMPLES = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+EXAMPLES = tries(30, suppress_health_check=list(HealthCheck), database=None)
 #: A run so small that each example costs little.
 OPTIONS = (
     "--data", "mnist-5k", "--device", "cpu", "--hidden", "2", "--iterations", "30", "--batch-size", "10",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzzing import tries
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpunet as gn
@@ -264,7 +265,7 @@ def test_a_wrong_checksum_in_a_picture_is_damage(pictures):
     assert len(gn.load_dataset(folder).train) == 4
 
 
-@settings(max_examples=100)
+@tries(100)
 @given(st.data())
 def test_damaged_pictures_are_a_sentence_or_the_same_pixels(pictures, data):
     folder, whole = pictures

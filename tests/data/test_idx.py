@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import tries
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -19,9 +20,7 @@ from gpunet.errors import DataError, UsageError
 pytestmark = pytest.mark.host
 
 TYPES = [dtype.newbyteorder("=") for dtype in ELEMENT_TYPES.values()]
-QUICK = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+QUICK = tries(60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 IMAGES = struct.pack(">BBBBIII", 0, 0, 8, 3, 2, 3, 4) + bytes(range(24))
 
 

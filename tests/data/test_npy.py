@@ -7,7 +7,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzzing import tries
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpunet as gn
@@ -16,7 +17,7 @@ from gpunet.data import npy
 pytestmark = pytest.mark.host
 
 #: How often hypothesis tries; each takes milliseconds.
-EXAMPLES = settings(max_examples=150)
+EXAMPLES = tries(150)
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 #: What a header may hold instead of what it should; most of these once left the loader as errors of their own.
 ODD = [

@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 import pytest
+from fuzzing import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -145,7 +146,7 @@ names = st.sampled_from(
 lines = st.dictionaries(names, values | st.sampled_from(["step", "result"]) | st.integers(0, 9)).map(json.dumps)
 
 
-@settings(max_examples=200, deadline=None)
+@tries(200)
 @given(st.lists(lines | st.text(max_size=5), max_size=6))
 def test_whatever_stands_in_a_file_is_a_history_or_a_sentence(written):
     text = "\n".join(written)

@@ -99,10 +99,13 @@ def test_a_run_is_not_written_over_without_force(copy):
     assert "--force" in refused.stderr
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
     (copy / "notes.txt").write_text("mine")
+    (copy / "tensorboard").mkdir()
+    (copy / "tensorboard" / "events.out.tfevents.1").write_bytes(b"")
     gpunet("train", "--device", "cpu", "--hidden", "4", "--iterations", "5", "--out", copy, "--force", "-q")
     assert (copy / "notes.txt").read_text() == "mine"
     assert not (copy / "best.safetensors").exists()
     assert not list(copy.glob("checkpoint-*"))
+    assert not list((copy / "tensorboard").iterdir())
     assert gn.MLP.load(copy).sizes == [784, 4, 10]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import tries
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 import gpunet as gn
@@ -158,7 +159,7 @@ _anything = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@tries(200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(list(FIELDS)) | st.text(max_size=5), _anything, max_size=3) | _anything)
 def test_whatever_a_file_holds_is_taken_or_refused_in_one_sentence(document: Any):
     refusal = None

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzzing import tries
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpunet as gn
@@ -16,7 +17,7 @@ from gpunet.sweeps.sweep import Sweep
 
 pytestmark = pytest.mark.host
 
-EXAMPLES = settings(max_examples=80)
+EXAMPLES = tries(80)
 DATA = gn.Dataset.from_arrays(np.eye(40, 4), np.arange(40) % 2, np.eye(10, 4), np.arange(10) % 2)
 SETTINGS = {"hidden": "2", "iterations": 5, "batch_size": 5, "device": "cpu"}
 GRID = {"lr": "0.1,0.2"}

@@ -120,10 +120,11 @@ def test_clipping_the_norm_keeps_the_direction(gradient: np.ndarray, limit: floa
         np.testing.assert_array_equal(clipped, gradient)
 
 
-def test_no_step_is_longer_than_clipping_allows(backend: gn.Backend) -> None:
+@pytest.mark.parametrize("l2", [0.0, 10.0])
+def test_no_step_is_longer_than_clipping_allows(backend: gn.Backend, l2: float) -> None:
     rate, limit = 0.5, 0.01
     model = gn.MLP([5, 8, 2], backend=backend, initializer="he-normal")
-    options = {"iterations": 10, "batch_size": 50, "log_every": 1, "clip_norm": limit}
+    options = {"iterations": 10, "batch_size": 50, "log_every": 1, "clip_norm": limit, "l2": l2}
     before = model.backend.to_host(model.flat).copy()
     lengths = []
     for record in gn.training_steps(model, blobs(), optimizer=gn.SGD(rate), **options):
