@@ -113,6 +113,9 @@ def test_predictions_are_clipped_where_the_preparation_says_so() -> None:
     model.set_parameter(0, [[1.0]])
     model.preparation = Preparation(task="regression", targets=targets)
     np.testing.assert_allclose(model.predict([[-9.0], [0.5], [9.0]]), [1.0, 2.5, 3.0])
+    found = gn.evaluate(model, gn.Split(np.array([[9.0]]), np.array([7.0]), task="regression"))
+    assert found.truth.tolist() == [7.0]  # what is right is not clipped
+    assert found.rmse == pytest.approx(4.0)
 
 
 def test_the_columns_of_a_table_are_encoded_in_training_and_prediction(backend: gn.Backend, tmp_path: Path) -> None:

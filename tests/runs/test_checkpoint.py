@@ -293,6 +293,20 @@ def test_a_checkpoint_of_the_end_gives_the_same_result(tmp_path, rng, backend):
     assert host(again.model).tobytes() == host(trainer.model).tobytes()
 
 
+def test_a_trainer_goes_back_to_a_state_of_its_own(rng, backend):
+    trainer = trainer_for("full batch", small_data(rng), backend, callbacks=[keep := Keep()], checkpoint_every=11)
+    records, end = untimed(trainer.steps()), host(trainer.model).tobytes()
+    state = keep.states[0]
+    trainer.restore(*state)
+    with backend.use():
+        trainer.model.flat[...] = np.nan
+    with pytest.raises(gn.TrainingDiverged):
+        list(trainer.steps())
+    trainer.restore(*state)
+    assert untimed(trainer.steps()) == [record for record in records if record.get("iteration", 99) > 11]
+    assert host(trainer.model).tobytes() == end
+
+
 class Keep(Callback):
     """Keeps every state in memory, and what was told before it."""
 
