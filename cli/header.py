@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from typing import Any
 
 from gpunet.backend import Backend
 from gpunet.cli import display
@@ -16,7 +15,7 @@ from gpunet.runs.recipes import Losses
 from gpunet.runs.settings import RECIPES, Settings, layer_sizes
 from gpunet.training.memory import training_bytes
 from gpunet.training.trainer import Trainer
-from gpunet.wording import duration, readable
+from gpunet.wording import duration, readable, typed
 
 
 def header(settings: Settings, data: Dataset, backend: Backend, losses: Losses | None = None) -> list[tuple[str, str]]:
@@ -46,7 +45,7 @@ def header(settings: Settings, data: Dataset, backend: Backend, losses: Losses |
         *([("encoding", encoding(settings, losses))] if losses else []),
     ]
     limits = ("dropout", "l2", "l1", "weight_decay", "label_smoothing", "max_norm", "clip_norm", "early_stopping")
-    told = [f"{name.replace('_', ' ')} {shown(getattr(settings, name))}" for name in limits if getattr(settings, name)]
+    told = [f"{name.replace('_', ' ')} {typed(getattr(settings, name))}" for name in limits if getattr(settings, name)]
     rows += [("regularised", ", ".join(told))] if told else []
     if data.task == "classification" and data.classes > CONFUSION_CLASSES:
         rows.append(("confusions", f"not counted: of more than {CONFUSION_CLASSES:,} classes there are too many pairs"))
@@ -65,17 +64,6 @@ def encoding(settings: Settings, losses: Losses) -> str:
 def counted(number: float, what: str) -> str:
     """1 iteration, 5,000 iterations, 2.5 epochs."""
     return f"{number:,g} {what}" + ("" if number == 1 else "s") if number < 1e6 else f"{number:,.0f} {what}s"
-
-
-def shown(value: Any) -> str:
-    """A setting's value as it is typed."""
-    return (
-        ",".join(map(str, value))
-        if isinstance(value, tuple)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
 
 
 def parameter_count(sizes: list[int]) -> int:

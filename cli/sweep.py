@@ -21,11 +21,10 @@ from gpunet.files import check_place
 from gpunet.runs.settings import Settings, read_file
 from gpunet.sweeps import grids
 from gpunet.sweeps.clusters import CLUSTERS, cluster_of
-from gpunet.sweeps.plan import shown
 from gpunet.sweeps.search import PRUNERS
 from gpunet.sweeps.sweep import SEARCHES, Sweep
 from gpunet.sweeps.trials import Result, Row
-from gpunet.wording import duration, figure
+from gpunet.wording import duration, figure, typed
 
 
 class Board:
@@ -347,7 +346,7 @@ def _header(sweep: Sweep, jobs: int, backend: str, remark: str) -> list[tuple[st
     if sweep.varying:
         found.append(("varying", ", ".join(name.replace("_", " ") for name in sweep.varying)))
     held = first.validation
-    found.append(("data", f"{first.data}, validation {'of its own' if held == 'auto' else f'held out: {shown(held)}'}"))
+    found.append(("data", f"{first.data}, validation {'of its own' if held == 'auto' else f'held out: {typed(held)}'}"))
     where = remark or (f"{jobs} at a time" + (f" ({backend})" if jobs > 1 or backend != "loky" else ""))
     found.append(("runs", where))
     return found

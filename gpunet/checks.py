@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import UsageError, shown
+from gpunet.errors import UsageError
+from gpunet.wording import shown
 
 
 def needs(value: Any, attribute: str, wanted: str) -> None:

@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
-from typing import Any
-
-
-def one_line(value: Any, length: int = 60) -> str:
-    """A value out of a file as a sentence can hold it: on one line, and never long."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
-    return " ".join(text.split())[:length]
-
-
-def shown(value: Any) -> str:
-    """A value of any kind as a sentence can hold it: its repr on one line, shortened where it is long."""
-    return one_line(reprlib.repr(value), 200)
-
 
 class GpunetError(Exception):
     """Base of every error that gpunet raises on purpose; its text is one sentence for the user.

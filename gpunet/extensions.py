@@ -11,7 +11,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from gpunet.errors import UsageError, one_line
+from gpunet.errors import UsageError
+from gpunet.wording import one_line
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -13,9 +13,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Generic, TypeVar, cast
 
-from gpunet.errors import UsageError, shown
+from gpunet.errors import UsageError
 from gpunet.extensions import found, load
 from gpunet.keywords import checked, suggestion
+from gpunet.wording import shown
 
 E = TypeVar("E")
 T = TypeVar("T")

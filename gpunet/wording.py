@@ -1,7 +1,8 @@
-"""Numbers and errors as a sentence or a table holds them."""
+"""Numbers, values and errors as a sentence or a table holds them."""
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 
@@ -35,3 +36,23 @@ def first_line(error: BaseException) -> str:
 def sentence(error: Any) -> str:
     """All that an error says, on one line and with a full stop."""
     return " ".join(str(error).split()).rstrip(".") + "."
+
+
+def one_line(value: Any, length: int = 60) -> str:
+    """A value out of a file as a sentence can hold it: on one line, and never long."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
+    return " ".join(text.split())[:length]
+
+
+def shown(value: Any) -> str:
+    """A value of any kind as a sentence can hold it: its repr on one line, shortened where it is long."""
+    return one_line(reprlib.repr(value), 200)
+
+
+def typed(value: Any) -> str:
+    """A setting's value as the command line takes it."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(typed(member) for member in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -11,8 +11,9 @@ import pytest
 
 import gpunet as gn
 from gpunet import files
-from gpunet.errors import UnwritableFile, one_line
+from gpunet.errors import UnwritableFile
 from gpunet.network.prediction import Writer
+from gpunet.wording import one_line
 
 pytestmark = pytest.mark.host
 

@@ -29,9 +29,10 @@ from gpunet.data.fitting import (
     column_to_dict,
     fit_targets,
 )
-from gpunet.errors import DataError, UsageError, one_line, shown
+from gpunet.errors import DataError, UsageError
 from gpunet.kernels.encoding import Encoding
 from gpunet.notebook import changed
+from gpunet.wording import one_line, shown
 
 TASKS = ("classification", "multi-label", "regression")
 #: How columns of numbers can be scaled; "pixels" takes bytes from 0 to 255 as a picture's.

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import CheckpointError, one_line
+from gpunet.errors import CheckpointError
 from gpunet.files import write_atomic
 from gpunet.version import __version__
+from gpunet.wording import one_line
 
 MODEL = "gpunet model"
 ENSEMBLE = "gpunet ensemble"

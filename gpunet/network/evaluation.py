@@ -12,7 +12,7 @@ import numpy as np
 from gpunet.data.arrays import as_flags, as_labels, as_values
 from gpunet.data.split import Split
 from gpunet.data.stored import selected
-from gpunet.errors import DataError, UsageError, shown
+from gpunet.errors import DataError, UsageError
 from gpunet.kernels.losses import LOSSES, loss_step
 from gpunet.keywords import checked
 from gpunet.network.metrics import CLASSIFICATION, MULTI_LABEL, Answers, Measurement, chosen, counts, mean, metric_of
@@ -20,6 +20,7 @@ from gpunet.network.metrics import true_classes as true_classes
 from gpunet.network.mlp import CHUNK
 from gpunet.network.predictor import Predictor
 from gpunet.notebook import Table
+from gpunet.wording import shown
 
 #: Logits that are held at a time; bounds the memory of an evaluation with very many classes.
 LOGITS = 1 << 20

@@ -19,7 +19,7 @@ from gpunet.backend import Backend, get_backend
 from gpunet.checks import number
 from gpunet.checks import seed as check_seed
 from gpunet.data.preparation import Preparation
-from gpunet.errors import CheckpointError, GpunetError, UsageError, shown
+from gpunet.errors import CheckpointError, GpunetError, UsageError
 from gpunet.kernels.activations import ACTIVATIONS, Activation
 from gpunet.kernels.build import Ready
 from gpunet.kernels.encoding import Encoding, encode
@@ -33,6 +33,7 @@ from gpunet.network.layers import Dense
 from gpunet.network.predictor import Predictor
 from gpunet.network.torch_bridge import read_module, read_weights, to_module
 from gpunet.notebook import Table
+from gpunet.wording import shown
 
 #: Examples per forward pass of `predict` and `evaluate`; bounds the memory that inference takes.
 CHUNK = 500

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import MissingExtra, UsageError, one_line
+from gpunet.errors import MissingExtra, UsageError
 from gpunet.kernels.activations import ACTIVATIONS
+from gpunet.wording import one_line
 
 
 def to_module(model: Any) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import DataError, UsageError, shown
+from gpunet.errors import DataError, UsageError
 from gpunet.network.evaluation import CONFUSION_CLASSES, Evaluation
 from gpunet.pictures.mistakes import class_names
 from gpunet.pictures.picture import Canvas, Options, Picture, Subject, percent
 from gpunet.pictures.sheets import LETTER, LONGEST
 from gpunet.pictures.style import BLUE, VERMILION, legible, legible_names, style
+from gpunet.wording import shown
 
 #: Pairs of classes that are listed where the matrix is too wide.
 PAIRS = 12

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunet.errors import CheckpointError, one_line
+from gpunet.errors import CheckpointError
 from gpunet.files import write_atomic
 from gpunet.kernels import threads
 from gpunet.version import __version__
+from gpunet.wording import one_line
 
 if TYPE_CHECKING:
     from gpunet.training.trainer import Trainer

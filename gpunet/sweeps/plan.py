@@ -15,6 +15,7 @@ from gpunet.runs.settings import FIELDS, Settings, build_dataset, check_keys, la
 from gpunet.sweeps import grids
 from gpunet.sweeps.running import OF_THE_DATA, data_text, dataset, fit
 from gpunet.sweeps.trials import Trial
+from gpunet.wording import typed
 
 #: The share of the training examples that is held out to choose by, where the data has no validation split.
 HELD_OUT = 0.1
@@ -103,7 +104,7 @@ class Plan:
                 self._known[about] = self._with_validation(changed, progress)
             of_data, checksum, _ = self._known[about]
             changed = changed.with_changes(validation=of_data.validation).resolved()
-            varied = {name: shown(getattr(changed, name)) for name in self.varying}
+            varied = {name: typed(getattr(changed, name)) for name in self.varying}
             for seed in self.seeds:
                 seeded = changed.with_changes(seed=seed)
                 key = self._key(seeded, checksum)
@@ -145,15 +146,6 @@ class Plan:
             and (name not in _ELSEWHERE or name in self.varying)
             and name not in without
         }
-
-
-def shown(value: Any) -> str:
-    """A setting's value as a table shows it, which is how the command line takes it."""
-    if value is None or value == ():
-        return "none"
-    if isinstance(value, tuple):
-        return ",".join(shown(member) for member in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _with_recipe(given: Mapping[str, Any], grid: Mapping[str, Any], data: Dataset | None, progress: Any) -> Settings:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.errors import CheckpointError, GpunetError, one_line
+from gpunet.errors import CheckpointError, GpunetError
 from gpunet.network.container import plain
 from gpunet.training.recipe import Recipe
+from gpunet.wording import one_line
 
 
 def identity(trainer: Any) -> dict[str, Any]:
