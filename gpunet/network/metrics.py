@@ -220,7 +220,7 @@ class _ByClass(Metric):
         if self.average == "micro":
             return float(self.of(hits.sum(), answered.sum(), true.sum()))
         seen = (answered + true > 0) if examples.ndim == 2 else np.ones(len(hits), bool)
-        return float(self.of(hits[seen], answered[seen], true[seen]).mean())
+        return _over_classes(self.of(hits[seen], answered[seen], true[seen]))
 
     def of(self, hits: Any, answered: Any, true: Any) -> Any:
         """The score of each class from how often it was answered rightly, answered, and right."""
@@ -246,6 +246,11 @@ def counts(
     return bincount(true[right], w[right]), bincount(answer, w), bincount(true, w)
 
 
+def _over_classes(scores: np.ndarray) -> float:
+    """The mean over the classes; 0 where no example weighs anything, so that there are none."""
+    return float(scores.mean()) if len(scores) else 0.0
+
+
 def _ratio(above: Any, below: Any) -> Any:
     """above / below, and 0 where that is 0 / 0."""
     below = np.asarray(below, np.float64)
@@ -262,7 +267,7 @@ class BalancedAccuracy(_ByClass):
 
     def total(self, examples: np.ndarray, weights: np.ndarray | None = None) -> float:
         hits, _, true = counts(examples, weights)
-        return float((hits[true > 0] / true[true > 0]).mean())
+        return _over_classes(hits[true > 0] / true[true > 0])
 
 
 class PrecisionMacro(_ByClass):
@@ -342,7 +347,8 @@ class RocAuc(Metric):
     def total(self, examples: tuple[np.ndarray, np.ndarray], weights: np.ndarray | None = None) -> float:
         scores, true = examples
         w = np.ones(len(true)) if weights is None else np.asarray(weights, np.float64)
-        areas = [_area(scores[:, k], true[:, k], w) for k in range(true.shape[1]) if 0 < true[:, k].sum() < len(true)]
+        some, each = true[w > 0].any(axis=0), true[w > 0].all(axis=0)
+        areas = [_area(scores[:, k], true[:, k], w) for k in np.flatnonzero(some & ~each)]
         return float(np.mean(areas)) if areas else math.nan
 
 

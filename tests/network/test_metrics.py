@@ -127,6 +127,17 @@ def test_what_cannot_be_ranked_or_explained() -> None:
     assert measured(["r2"], same + 1, same, "mse", "regression") == {"r2": 0.0}
 
 
+def test_examples_that_weigh_nothing_count_for_nothing() -> None:
+    logits, labels = np.eye(3)[[0, 1, 1, 2]], np.array([0, 0, 1, 2], np.int32)
+    names = ["balanced-accuracy", "precision-macro", "f1-macro", "f1-micro"]
+    told = "softmax-cross-entropy", "classification"
+    assert set(measured(names, logits, labels, *told, np.zeros(4)).values()) == {0.0}
+    for weights in (np.zeros(4), np.array([1.0, 1, 0, 0])):  # of nothing, and of one class alone
+        assert math.isnan(measured(["roc-auc"], logits, labels, *told, weights)["roc_auc"])
+    two = measured(["roc-auc"], logits, labels, *told, np.array([1.0, 0, 1, 0]))
+    assert two == measured(["roc-auc"], logits[[0, 2]], labels[[0, 2]], *told)
+
+
 def test_every_task_has_metrics_of_its_own_and_takes_no_others() -> None:
     assert [[metric.key for metric in chosen(task)] for task in TASKS] == [
         ["accuracy"], ["label_accuracy", "subset_accuracy"], ["r2", "rmse", "mae"],
