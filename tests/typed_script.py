@@ -48,6 +48,13 @@ if TYPE_CHECKING:
         """What a checker finds; it says so too where it no longer does."""
         gn.train(model, data, iteratoins=20)  # type: ignore[call-arg]
         gn.train(model, data, iterations="20")  # type: ignore[arg-type]
+        gn.train(model, (np.ones((2, 4)), np.ones(2)))  # type: ignore[arg-type]
+        gn.train(model, data, optimizer=0.1)  # type: ignore[arg-type]
+        gn.train(model, data, loss=softened)  # type: ignore[arg-type]
+        gn.train(model, data, callbacks=[20])  # type: ignore[list-item]
+        gn.train(model, data, metrics=[softened])  # type: ignore[list-item]
+        gn.evaluate(model, data)  # type: ignore[arg-type]
+        gn.show(model)  # type: ignore[arg-type]
         gn.SGD(lr=0.1)  # type: ignore[call-arg]
         print(data.test.imgs)  # type: ignore[union-attr]
         for record in gn.training_steps(model, data):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,9 +13,19 @@ from gpunet.data.arrays import as_flags, as_labels, as_values
 from gpunet.data.split import Split
 from gpunet.data.stored import selected
 from gpunet.errors import DataError, UsageError
-from gpunet.kernels.losses import LOSSES, loss_step
+from gpunet.kernels.losses import LOSSES, Loss, loss_step
 from gpunet.keywords import checked
-from gpunet.network.metrics import CLASSIFICATION, MULTI_LABEL, Answers, Measurement, chosen, counts, mean, metric_of
+from gpunet.network.metrics import (
+    CLASSIFICATION,
+    MULTI_LABEL,
+    Answers,
+    Measurement,
+    Metric,
+    chosen,
+    counts,
+    mean,
+    metric_of,
+)
 from gpunet.network.metrics import true_classes as true_classes
 from gpunet.network.mlp import CHUNK
 from gpunet.network.predictor import Predictor
@@ -24,6 +34,18 @@ from gpunet.wording import shown
 
 #: Logits that are held at a time; bounds the memory of an evaluation with very many classes.
 LOGITS = 1 << 20
+
+
+class Examples(Protocol):
+    """What can be evaluated: a `Split`, or whatever has inputs and targets under its names."""
+
+    @property
+    def images(self) -> Any:
+        """The inputs, (n, features)."""
+
+    @property
+    def labels(self) -> Any:
+        """The targets, (n,) or (n, outputs)."""
 
 
 #: Up to this many classes an evaluation has a confusion matrix, which takes 8 bytes for each pair of them: 32 MB.
@@ -101,11 +123,11 @@ class Evaluation:
 @checked
 def evaluate(
     model: Predictor,
-    split: Any,
-    loss: Any = None,
+    split: Examples,
+    loss: str | Loss | type[Loss] | None = None,
     progress: Callable[[int, int], None] | None = None,
     *,
-    metrics: Iterable[Any] = (),
+    metrics: Iterable[str | Metric | type[Metric]] = (),
     ranks: Any = None,
 ) -> Evaluation:
     """Evaluate a model on a split (anything with `.images` and `.labels`).

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.data.arrays import as_weights
-from gpunet.kernels.losses import LOSSES, loss_step
+from gpunet.kernels.losses import LOSSES, Loss, loss_step
 from gpunet.kernels.threads import Threads
 from gpunet.keywords import checked
 from gpunet.network.evaluation import dtype_of_targets, targets_of
@@ -19,7 +19,7 @@ from gpunet.network.mlp import MLP
 
 @checked
 def loss_and_gradients(
-    model: MLP, inputs: Any, targets: Any, loss: Any = None, weights: Any = None
+    model: MLP, inputs: Any, targets: Any, loss: str | Loss | type[Loss] | None = None, weights: Any = None
 ) -> tuple[Any, list[Any]]:
     """The loss of a batch and its gradient with respect to each parameter; nothing is trained, and nothing dropped.
 

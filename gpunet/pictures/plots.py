@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from gpunet.checks import needs
-from gpunet.data.dataset import DATASET_WANTED
+from gpunet.data.dataset import DATASET_WANTED, Dataset
+from gpunet.data.split import Split
 from gpunet.keywords import checked
+from gpunet.network.evaluation import Evaluation
+from gpunet.network.mlp import MLP
+from gpunet.network.predictor import Predictor
 from gpunet.pictures.confusion import Confusion
 from gpunet.pictures.curves import Curves, as_histories
 from gpunet.pictures.examples import Examples
@@ -56,7 +62,9 @@ def curves(
 
 
 @checked
-def confusion(evaluation: Any, class_names: Sequence[str] | None = None, *, title: str | None = None) -> Any:
+def confusion(
+    evaluation: Evaluation | np.ndarray, class_names: Sequence[str] | None = None, *, title: str | None = None
+) -> Any:
     """The confusion matrix: rows the true class, columns the answer; mistakes stand out by colour.
 
     Args:
@@ -68,7 +76,7 @@ def confusion(evaluation: Any, class_names: Sequence[str] | None = None, *, titl
     return Confusion(evaluation, class_names, title).figure()
 
 
-def weights(model: Any, *, units: int | None = None, title: str | None = None) -> Any:
+def weights(model: MLP, *, units: int | None = None, title: str | None = None) -> Any:
     """What the neurons of the first layer look for: the weights into each as a picture of the input's shape.
 
     Blue weights speak against the neuron, orange ones for it; all share one scale. Of more than `units` neurons
@@ -81,7 +89,7 @@ def weights(model: Any, *, units: int | None = None, title: str | None = None) -
     return Weights(model, units, title).figure()
 
 
-def mistakes(model: Any, split: Any, *, count: int | None = None, title: str | None = None) -> Any:
+def mistakes(model: Predictor, split: Split, *, count: int | None = None, title: str | None = None) -> Any:
     """The examples that a model gets wrong, those with the highest loss first, with the answer and its probability.
 
     Args:
@@ -97,7 +105,7 @@ def mistakes(model: Any, split: Any, *, count: int | None = None, title: str | N
 
 @checked
 def examples(
-    data: Any, *, split: str = "train", of_class: str | None = None, count: int | None = None, seed: int = 0
+    data: Dataset, *, split: str = "train", of_class: str | None = None, count: int | None = None, seed: int = 0
 ) -> Any:
     """Examples of a data set drawn at random, as many of each class as there are to be had, in the order of classes.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from gpunet.data.dataset import Dataset
 from gpunet.data.preparation import Preparation
 from gpunet.data.split import Split
 from gpunet.errors import UsageError
+from gpunet.kernels.activations import Activation
 from gpunet.kernels.losses import Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD, Momentum, Nesterov, Optimizer
 from gpunet.keywords import checked
@@ -114,18 +115,18 @@ class BaseMLP(BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        hidden_layer_sizes: int | Iterable[int] = (100,),
+        activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
-        solver: Any = "adam",
+        solver: str | Optimizer | type[Optimizer] = "adam",
         alpha: float = 0.0001,
-        batch_size: Any = "auto",
+        batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
         verbose: bool = False,
         warm_start: bool = False,
@@ -138,9 +139,9 @@ class BaseMLP(BaseEstimator):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        schedule: Any = None,
-        dropout: Any = 0.0,
-        device: Any = None,
+        schedule: str | Schedule | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        device: str | Backend | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -402,8 +403,8 @@ class BaseMLP(BaseEstimator):
         """The learning rate of each step; `learning_rate` is for sgd alone, as in scikit-learn."""
         initial, kind = given["learning_rate_init"], given["learning_rate"]
         if self.schedule is not None:
-            made = isinstance(self.schedule, Schedule)
-            schedule: Schedule = self.schedule if made else SCHEDULES.make(self.schedule, initial=initial)
+            first = {} if isinstance(self.schedule, Schedule) else {"initial": initial}
+            schedule = SCHEDULES.make(self.schedule, **first)
             if schedule.watches_validation:
                 raise UsageError(
                     f"the schedule {schedule.name} watches validations, which a fit has none of; take solver='sgd' and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,18 @@ from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 
 import gpunet.readers as read
+from gpunet.backend import Backend
 from gpunet.data.fitting import Targets
 from gpunet.data.preparation import Preparation
 from gpunet.errors import UsageError
+from gpunet.kernels.activations import Activation
 from gpunet.kernels.losses import LOSSES as TABLE
+from gpunet.kernels.optimizers import Optimizer
 from gpunet.keywords import checked
 from gpunet.network.mlp import MLP
 from gpunet.sklearn.base import BaseMLP, Task
 from gpunet.sklearn.losses import HalfPoissonDeviance, HalfSquaredError
+from gpunet.training.schedules import Schedule
 
 #: The losses under scikit-learn's names, and what it calls their outputs.
 LOSSES = {"squared_error": (HalfSquaredError, "identity"), "poisson": (HalfPoissonDeviance, "exp")}
@@ -41,18 +46,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def __init__(
         self,
         loss: str = "squared_error",
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        hidden_layer_sizes: int | Iterable[int] = (100,),
+        activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
-        solver: Any = "adam",
+        solver: str | Optimizer | type[Optimizer] = "adam",
         alpha: float = 0.0001,
-        batch_size: Any = "auto",
+        batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
         verbose: bool = False,
         warm_start: bool = False,
@@ -65,9 +70,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        schedule: Any = None,
-        dropout: Any = 0.0,
-        device: Any = None,
+        schedule: str | Schedule | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        device: str | Backend | None = None,
     ) -> None:
         # scikit-learn reads a class's parameters from its own signature, so they all stand here once more.
         super().__init__(

@@ -15,8 +15,9 @@ import gpunet.readers as read
 from gpunet.checks import needs
 from gpunet.data.dataset import DATASET_WANTED, Dataset
 from gpunet.errors import TrainingDiverged, UsageError
-from gpunet.kernels.optimizers import OPTIMIZERS, SGD
+from gpunet.kernels.optimizers import OPTIMIZERS, SGD, Optimizer
 from gpunet.keywords import checked
+from gpunet.network.mlp import MLP
 from gpunet.training.schedules import Exponential
 from gpunet.training.trainer import Trainer
 
@@ -51,10 +52,10 @@ class RangeTest:
 
 @checked
 def find_learning_rate(
-    model: Any,
-    data: Any,
+    model: MLP,
+    data: Dataset,
     *,
-    optimizer: Any = None,
+    optimizer: str | Optimizer | type[Optimizer] | None = None,
     lowest: float = 1e-6,
     highest: float = 10.0,
     steps: int = 200,

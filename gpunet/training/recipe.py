@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -18,10 +18,13 @@ import numpy as np
 import gpunet.readers as read
 from gpunet.data.stored import thrashes
 from gpunet.errors import UsageError
+from gpunet.kernels.losses import Loss
+from gpunet.kernels.optimizers import Optimizer
 from gpunet.kernels.tensor_cores import PRECISIONS
 from gpunet.keywords import SYNONYMS, checked, suggestion
 from gpunet.network.metrics import METRICS, Metric, chosen
 from gpunet.notebook import changed
+from gpunet.training.callbacks import Callback
 from gpunet.training.layer_rates import reader as read_layer_rates
 from gpunet.training.ranks import ENGINES
 
@@ -118,7 +121,7 @@ class Recipe:
         "What validations are judged by, by early stopping and a schedule that watches them, and what a sweep chooses "
         f"by: loss or a metric: {', '.join(METRICS)}.", shown="loss, and in a sweep the task's first metric",
         names=("loss", *METRICS), identity="metric")  # fmt: skip
-    metrics: Sequence[Any] = option((), metric_list, TRAINING, "NAME",
+    metrics: Sequence[str | Metric | type[Metric]] = option((), metric_list, TRAINING, "NAME",
         "Metrics to measure beside those of the task.", shown="accuracy for classes", names=METRICS)  # fmt: skip
     seed: int | None = option(None, read.optional(read.seed), TRAINING, "N",
         "Seed of the order of the examples.", shown="the model's", identity="seed of the order")  # fmt: skip
@@ -314,7 +317,7 @@ class Options(TypedDict, total=False):
     early_stopping: int | None
     validate_every: int | None
     metric: str | None
-    metrics: Sequence[Any]
+    metrics: Sequence[str | Metric | type[Metric]]
     seed: int | None
     shuffle: bool | str
     l2: float
@@ -334,8 +337,8 @@ class Options(TypedDict, total=False):
 class TrainerOptions(Options, total=False):
     """Everything that `train` takes by name, for type checkers; see `Trainer`."""
 
-    loss: Any
-    optimizer: Any
-    callbacks: Sequence[Any]
+    loss: str | Loss | type[Loss] | None
+    optimizer: str | Optimizer | type[Optimizer] | None
+    callbacks: Sequence[Callback | Callable[[Any], Any]]
     checkpoint_every: int | None
     checkpoint_seconds: float | None

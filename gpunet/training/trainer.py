@@ -11,23 +11,23 @@ import sys
 import time
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 import gpunet.readers as read
 from gpunet.checks import needs
-from gpunet.data.dataset import DATASET_WANTED
+from gpunet.data.dataset import DATASET_WANTED, Dataset
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.kernels.losses import LOSSES, Loss
-from gpunet.kernels.optimizers import OPTIMIZERS, SGD
+from gpunet.kernels.optimizers import OPTIMIZERS, SGD, Optimizer
 from gpunet.kernels.threads import Threads
 from gpunet.keywords import checked
 from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.network.mlp import MLP
 from gpunet.training import state
-from gpunet.training.callbacks import Timer, as_callbacks
+from gpunet.training.callbacks import Callback, Timer, as_callbacks
 from gpunet.training.graph import launch_mode
 from gpunet.training.memory import explaining
 from gpunet.training.progress import ProgressBar
@@ -78,11 +78,11 @@ class Trainer:
     def __init__(
         self,
         model: MLP,
-        data: Any,
+        data: Dataset,
         *,
-        loss: Any = None,
-        optimizer: Any = None,
-        callbacks: Sequence[Any] = (),
+        loss: str | Loss | type[Loss] | None = None,
+        optimizer: str | Optimizer | type[Optimizer] | None = None,
+        callbacks: Sequence[Callback | Callable[[Any], Any]] = (),
         checkpoint_every: int | None = None,
         checkpoint_seconds: float | None = None,
         **options: Unpack[Options],
@@ -392,7 +392,7 @@ class Trainer:
         )
 
 
-def _check_fit(model: MLP, data: Any, loss: Loss, schedule: Schedule) -> None:
+def _check_fit(model: MLP, data: Dataset, loss: Loss, schedule: Schedule) -> None:
     """Refuse data, a loss or a schedule that do not go together."""
     if schedule.watches_validation and data.validation is None:
         raise UsageError(
@@ -427,7 +427,7 @@ def _own(schedule: Schedule) -> Schedule:
 
 
 @checked
-def training_steps(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> Iterator[Record]:
+def training_steps(model: MLP, data: Dataset, **options: Unpack[TrainerOptions]) -> Iterator[Record]:
     """Train step by step: the records of `Trainer(model, data, **options)`, the result record last.
 
     A `Record` is a `StepRecord` or a `ResultRecord`; `record.event` says which, "step" or "result".
@@ -436,7 +436,7 @@ def training_steps(model: MLP, data: Any, **options: Unpack[TrainerOptions]) -> 
 
 
 @checked
-def train(model: MLP, data: Any, *, progress: bool = False, **options: Unpack[TrainerOptions]) -> TrainingResult:
+def train(model: MLP, data: Dataset, *, progress: bool = False, **options: Unpack[TrainerOptions]) -> TrainingResult:
     """Train to the end, or until a callback calls `Trainer.stop`; see `Trainer` and `Recipe` for the options.
 
     With `progress` a bar is drawn on standard error, if that is a terminal, or in a notebook (see `ProgressBar`).
