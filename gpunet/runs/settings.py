@@ -317,9 +317,8 @@ def check_keys(given: Any) -> dict[str, Any]:
         raise UsageError(f"settings are a table of names and values, not {read.shown(given)}.")
     for key, value in given.items():
         if key not in FIELDS and isinstance(value, Mapping):
-            raise UsageError(
-                f"[{key}] is a section; settings stand above all sections, or in a single one called [settings]."
-            )
+            section = f"[{read.shown(key)}] is a section"
+            raise UsageError(f"{section}; settings stand above all sections, or in a single one called [settings].")
         if key not in FIELDS:
             hint = suggestion(str(key), FIELDS, SYNONYMS).rstrip() or f"there are {', '.join(FIELDS)}."
             raise UsageError(f"unknown setting {read.shown(key)}; {hint}")

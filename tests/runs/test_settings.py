@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fuzzing import tries
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 import gpunet as gn
@@ -161,6 +161,7 @@ _anything = st.recursive(
 
 @tries(200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(list(FIELDS)) | st.text(max_size=5), _anything, max_size=3) | _anything)
+@example({"\n": {}})
 def test_whatever_a_file_holds_is_taken_or_refused_in_one_sentence(document: Any):
     refusal = None
     try:
