@@ -8,7 +8,7 @@ found out in `text.py` (its encoding) and `layout.py` (delimiter, decimal comma,
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ def read_parts(path: Path, types: Mapping[str, str]) -> Iterator[Table]:
 
     Args:
         path: the file.
-        types: the kind of each column that is wanted, "number" or "text"; others are not read.
+        types: the kind of each column that is wanted, "number" (a truth value or time among them) or "text"; others are
+            not read.
 
     Raises:
         DataError: the file cannot be read, is no table, or a column of numbers holds something else.
@@ -82,11 +83,14 @@ def read_parts(path: Path, types: Mapping[str, str]) -> Iterator[Table]:
     import pyarrow as pa
 
     text = Text(path)
-    names = text.layout.names
-    wanted = [name for name in names if name in types]
-    kinds = {name: pa.float64() if types[name] == "number" else pa.binary() for name in wanted}
-    options = text.options(names, wanted, kinds, PART)
-    stream = text.parse(lambda: import_arrow_csv().open_csv(text.open(), *options))
+    wanted = [name for name in text.layout.names if name in types]
+    kinds = {name: pa.binary() for name in wanted if types[name] == "text"}
+    first = _opened(text, wanted, kinds)
+    for each in first.schema:  # truth values and times are numbers too, which the first part tells
+        told = pa.types.is_boolean(each.type) or pa.types.is_temporal(each.type)
+        kinds.setdefault(each.name, each.type if told else pa.float64())
+    first.close()
+    stream = _opened(text, wanted, kinds)
     done = 0
     while True:
         batch = text.parse(lambda: next(stream, None))
@@ -95,6 +99,12 @@ def read_parts(path: Path, types: Mapping[str, str]) -> Iterator[Table]:
         columns = from_arrow(_as_texts(pa.Table.from_batches([batch]), []), str(path))
         yield Table(str(path), columns, functools.partial(_line, text, done))
         done += batch.num_rows
+
+
+def _opened(text: Text, wanted: Sequence[str], kinds: Mapping[str, Any]) -> Any:
+    """pyarrow's reader of a text in parts; of what has no kind the first part tells it."""
+    options = text.options(text.layout.names, wanted, kinds, PART)
+    return text.parse(lambda: import_arrow_csv().open_csv(text.open(), *options))
 
 
 def _as_texts(table: Any, facts: list[tuple[str, str]]) -> Any:

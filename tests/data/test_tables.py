@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import gzip
 import io
 import zipfile
@@ -150,7 +151,9 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("kind", ["parquet", "feather", "csv"])
 def test_files_in_parts(tmp_path: Path, kind: str) -> None:
-    table = pa.table({"x": [1.5, 2, None], "k": ["a", None, "b"], "other": [1, 2, 3]})
+    days = [datetime.date(2020, 1, 1), datetime.date(2020, 1, 3), None]
+    columns = {"x": [1.5, 2, None], "k": ["a", None, "b"], "yes": [True, None, False], "day": days, "other": [1, 2, 3]}
+    table = pa.table(columns)
     path = tmp_path / f"a.{kind}"
     if kind == "parquet":
         parquet.write_table(table, path)
@@ -159,13 +162,16 @@ def test_files_in_parts(tmp_path: Path, kind: str) -> None:
 
         feather.write_feather(table, str(path))
     else:
-        path.write_text("x,k,other\n1.5,a,1\n2,,2\n,b,3\n")
+        path.write_text("x,k,yes,day,other\n1.5,a,true,2020-01-01,1\n2,,,2020-01-03,2\n,b,false,,3\n")
     whole = read_table(path)
-    parts = list(read_parts(path, {"x": "number", "k": "text"}))
+    parts = list(read_parts(path, {"x": "number", "k": "text", "yes": "number", "day": "number"}))
     for made in (whole, parts[0]):
         assert made["x"].values[:2].tolist() == [1.5, 2]
         assert made["k"].missing.tolist() == [False, True, False]
-    assert parts[0].names == ["x", "k"]
+        assert made["yes"].kind == "boolean"
+        assert made["yes"].missing.tolist() == [False, True, False]
+        assert np.diff(made["day"].values[:2]) == 2
+    assert parts[0].names == ["x", "k", "yes", "day"]
     path.write_bytes(path.read_bytes()[:20])
     if kind != "csv":
         refused(path, "damaged")
