@@ -54,7 +54,8 @@ def trained(path: Path, epochs: int) -> tuple[float, float]:
     if data.task == "regression":
         apart = data.train.targets.mean(axis=0) - data.test.targets
         spread = data.test.targets.var(axis=0)
-        return result.test_r2, float(np.mean(1 - (apart**2).mean(axis=0) / np.where(spread > 0, spread, 1)))
+        ratio = (apart**2).mean(axis=0) / np.where(spread > 0, spread, np.nan)
+        return result.test_r2, float(np.mean(np.where(spread > 0, 1 - ratio, 0)))  # R2 is 0 where nothing differs
     most = int(data.train.class_counts().argmax())
     return result.test_accuracy, float((data.test.targets == most).mean())
 

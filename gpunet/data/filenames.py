@@ -21,6 +21,8 @@ SPLIT_NAMES = {
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 #: Suffixes of files that hold pickles, which can run any program when they are opened.
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".p")
+#: What systems leave in folders and archives, beside names that begin with a point.
+LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 #: Suffixes of what is no idx file, whose names may end in anything else.
 NO_IDX = (".npz", ".npy", ".csv", ".tsv", ".txt", ".part", ".md", ".json", ".parquet", ".zip", *PICTURES, *PICKLES)
 _INPUTS = ("x", "images", "image", "imgs", "inputs", "features", "data")
@@ -40,8 +42,8 @@ def role_of(name: str) -> tuple[str, str | None]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What is in a folder, sorted, without hidden files and what a Mac adds to archives."""
-    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name != "__MACOSX")
+    """What is in a folder, sorted, without hidden files and what systems leave there."""
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name not in LITTER)
 
 
 def matching(pattern: Path) -> list[Path]:
@@ -83,10 +85,14 @@ def both_of(folder: Path, split: str, files: dict[str, Path]) -> tuple[Path, Pat
     return files["inputs"], files["targets"]
 
 
-def left_aside(names: list[Path], used: Pairs) -> list[tuple[str, str]]:
-    """The fact that names what of a folder was not read."""
+def left_aside(names: list[Path], used: Pairs, root: Path | None = None) -> list[tuple[str, str]]:
+    """The fact that names what of a folder was not read, as seen from `root` where that is another one."""
     taken = {str(path) for roles in used.values() for path in roles.values()}
-    left = [p.name + ("/" if p.is_dir() else "") for p in names if str(p) not in taken]
+    left = [
+        (p.name if root is None else p.relative_to(root).as_posix()) + ("/" if p.is_dir() else "")
+        for p in names
+        if str(p) not in taken
+    ]
     return [("left aside", some(left))] if left else []
 
 
@@ -122,15 +128,21 @@ def has_folders(folder: Path) -> bool:
     return any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir())
 
 
-def images_by_class(folder: Path) -> dict[str, list[Path]]:
-    """The pictures in each folder of a folder, which is named as their class.
+def images_by_class(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """The pictures in each folder of a folder, which is named as their class, and what else there is.
 
     Raises:
         DataError: a folder has none.
     """
     classes: dict[str, list[Path]] = {}
-    for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX"))):
+    others: list[Path] = []
+    for sub in entries(folder):
+        if not sub.is_dir():
+            others.append(sub)
+            continue
         classes[sub.name] = sorted(pictures_in(sub))
-        if not classes[sub.name]:
+        seen = set(classes[sub.name])
+        others += [p for p in entries(sub) if p not in seen]
+        if not seen:
             raise DataError(f"The class folder {sub} has no images ({', '.join(PICTURES)}).")
-    return classes
+    return classes, others

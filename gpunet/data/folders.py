@@ -18,7 +18,7 @@ import contextlib
 import dataclasses
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,12 @@ class _Finder:
             "files or images."
         )
 
-    def folder(self, path: Path, name: str) -> Dataset:
+    def folder(self, path: Path, name: str, beside: Sequence[tuple[str, str]] = ()) -> Dataset:
+        """What is in a folder; `beside` is told of what lies beside it."""
+
+        def aside(used: filenames.Pairs) -> list[tuple[str, str]]:
+            return [*beside, *filenames.left_aside(names, used)]
+
         names = filenames.entries(path)
         files, folders = [p for p in names if p.is_file()], [p for p in names if p.is_dir()]
         idx = [p for p in files if not p.name.lower().removesuffix(".gz").endswith(filenames.NO_IDX)]
@@ -168,21 +173,21 @@ class _Finder:
         )
         for pairs, read in ways:
             if pairs:
-                return read(name, path, pairs, filenames.left_aside(names, pairs))
+                return read(name, path, pairs, aside(pairs))
         if len(archives := [p for p in files if p.suffix.lower() == ".npz"]) == 1:
-            return self.npz(archives[0], filenames.left_aside(names, {"train": {"file": archives[0]}}))
+            return self.npz(archives[0], aside({"train": {"file": archives[0]}}))
         if tables := filenames.tables_among(files):
             joined = {split: _joined([self.table([p]) for p in parts]) for split, parts in tables.items()}
             used = {split: dict(enumerate(parts)) for split, parts in tables.items()}
-            return self.tables(name, joined, filenames.left_aside(names, used))
+            return self.tables(name, joined, aside(used))
         if len(folders) == 1 and not any(filenames.pictures_in(folders[0])) and any(folders[0].iterdir()):
-            return self.folder(folders[0], name)
+            return self.folder(folders[0], name, aside({"": {"": folders[0]}}))
         if folders:
-            return self.pictures(path, name, folders, files)
+            return self.pictures(path, name, folders, files, beside)
         if pickles := [p for p in files if p.suffix.lower() in filenames.PICKLES]:
             raise _pickled(pickles[0])
         if len(archives := [p for p in files if p.suffix.lower() == ".zip"]) == 1:
-            return self.zip(archives[0])
+            return self.zip(archives[0], aside({"": {"": archives[0]}}))
         several = [p.name for p in files if is_table_file(p)]
         if len(several) > 1:
             raise DataError(
@@ -193,7 +198,7 @@ class _Finder:
             "train.csv, or one folder of images per class."
         )
 
-    def zip(self, path: Path) -> Dataset:
+    def zip(self, path: Path, beside: Sequence[tuple[str, str]] = ()) -> Dataset:
         """A folder or file packed as .zip; unpacked into a temporary folder while it is read."""
         import zipfile
         import zlib
@@ -208,7 +213,7 @@ class _Finder:
             except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
                 raise DataError(f"{path} is damaged or no .zip file: {str(error).rstrip('.')}.") from None
             try:
-                return self.folder(Path(folder), path.stem)
+                return self.folder(Path(folder), path.stem, beside)
             except DataError as error:
                 raise DataError(str(error).replace(f"{folder}", str(path))) from None
             finally:
@@ -336,7 +341,7 @@ class _Finder:
             raise DataError(f"{pattern} matches no training tables, such as train-0.parquet.")
         return {split: self.table(paths, several=True) for split, paths in splits.items()}
 
-    def npz(self, path: Path, aside: list[tuple[str, str]] | None = None) -> Dataset:
+    def npz(self, path: Path, aside: Sequence[tuple[str, str]] = ()) -> Dataset:
         keys = npz_names(path)
         found = filenames.pairs_among(keys)
         if not all(set(roles) == {"inputs", "targets"} for roles in found.values()) or "train" not in found:
@@ -345,7 +350,9 @@ class _Finder:
                 "y_train (and x_test, y_test)."
             )
         pairs = {split: tuple(read_npz(path, [roles["inputs"], roles["targets"]])) for split, roles in found.items()}
-        return self.arrays(path.name, pairs, aside or [], path)
+        used = {key for roles in found.values() for key in roles.values()}
+        left = [key for key in keys if key not in used]
+        return self.arrays(path.name, pairs, [*aside, *([("left aside", some(left))] if left else [])], path)
 
     def arrays(self, name: str, pairs: dict[str, Any], aside: list[tuple[str, str]], path: Path) -> Dataset:
         """The data set in arrays; classes numbered from 1 keep their numbers as names."""
@@ -368,7 +375,10 @@ class _Finder:
             aside = [*aside, ("classes", f"numbered from 1 to {len(class_names)}, as in the file")]
         if options.image_size is not None:
             pairs = {s: (_in_shape(path, images, options.image_size), labels) for s, (images, labels) in pairs.items()}
-        return assemble(name, pairs, class_names=class_names, task=task, facts=aside)
+        data = assemble(name, pairs, class_names=class_names, task=task, facts=aside)
+        how = "bytes, divided by 255" if data.train.scale != 1 else "numbers, as they are"
+        data.facts.insert(0, ("features", f"{data.features} {how}"))
+        return data
 
     def read(self, path: Path, reader: Callable[[Path], Any]) -> Dataset:
         """What a reader of `READERS` makes of a file."""
@@ -389,11 +399,13 @@ class _Finder:
 
     # ---- pictures
 
-    def pictures(self, root: Path, name: str, folders: list[Path], files: list[Path]) -> Dataset:
-        aside = filenames.left_aside(files, {})
+    def pictures(
+        self, root: Path, name: str, folders: list[Path], files: list[Path], beside: Sequence[tuple[str, str]]
+    ) -> Dataset:
+        aside, left = list(beside), list(files)
         named = {filenames.SPLIT_NAMES[p.name.lower()]: p for p in folders if p.name.lower() in filenames.SPLIT_NAMES}
         if "train" in named:
-            aside += [("left aside", f"{p.name}/") for p in folders if p not in named.values()]
+            left += [p for p in folders if p not in named.values()]
         else:
             named = {"train": root}
         by_class: dict[str, dict[str, list[Path]]] = {}
@@ -405,7 +417,8 @@ class _Finder:
             ):
                 aside.append(("left aside", f"{folder.name}/, whose {len(loose):,} pictures have no classes"))
                 continue
-            by_class[split] = filenames.images_by_class(folder)
+            by_class[split], others = filenames.images_by_class(folder)
+            left += [p for p in others if p not in left]
         given = self.preparation
         names = sorted(by_class["train"], key=natural)
         if given is not None and given.class_names is not None:
@@ -420,13 +433,15 @@ class _Finder:
             paths[split] = [(path, names.index(each)) for each in names for path in classes.get(each, [])]
         made = None if given is None else given.pictures
         if made is None:
-            made = fit_pictures([path for split in paths.values() for path, _ in split], self.options.image_size)
+            trained = [path for path, _ in paths["train"]]
+            held = [path for split, members in paths.items() if split != "train" for path, _ in members]
+            made = fit_pictures(trained, self.options.image_size, held)
         pairs = {}
         for split, members in paths.items():
             images = read_pictures([path for path, _ in members], made)
             pairs[split] = (images, np.array([label for _, label in members], np.int32))
         shape = (made.rows, made.columns, *((3,) if made.colour else ()))
-        told = f"{made.rows} x {made.columns}, {'in colour' if made.colour else 'grey'}"
+        told = f"{made.rows} x {made.columns}, {'in colour' if made.colour else 'grey'}, divided by 255"
         told += ", dark on light and turned light on dark" if made.inverted else ""
         return assemble(
             name,
@@ -435,7 +450,7 @@ class _Finder:
             class_names=names,
             image_shape=shape,
             preparation=Preparation(input_scale=1 / 255, pictures=made),
-            facts=[("pictures", told), *aside],
+            facts=[("pictures", told), *aside, *filenames.left_aside(left, {}, root)],
         )
 
 

@@ -36,12 +36,13 @@ MAX_BYTES = 8 << 30
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def fit_pictures(paths: Sequence[Path], size: tuple[int, int] | None = None) -> Pictures:
+def fit_pictures(paths: Sequence[Path], size: tuple[int, int] | None = None, others: Sequence[Path] = ()) -> Pictures:
     """What training pictures have in common.
 
     Args:
         paths: the training pictures, at least one.
         size: (rows, columns) that all are brought to; by default they are of one size already.
+        others: pictures for validation and testing, which are of that size too; nothing else is made of them.
 
     Raises:
         DataError: the pictures are of different sizes, too large, or one cannot be read.
@@ -50,7 +51,7 @@ def fit_pictures(paths: Sequence[Path], size: tuple[int, int] | None = None) -> 
     seen: list[float] = []
     first: tuple[int, int] | None = None
     colour = False
-    for path in paths:
+    for number, path in enumerate(paths if size is not None else (*paths, *others)):
         image = open_picture(path)
         if first is None:
             first = image.size
@@ -59,6 +60,8 @@ def fit_pictures(paths: Sequence[Path], size: tuple[int, int] | None = None) -> 
                 f"{path} is {image.size[0]} x {image.size[1]} pixels, the ones before are {first[0]} x {first[1]}; "
                 "bring all images to one size with --image-size ROWSxCOLUMNS."
             )
+        if number >= len(paths):
+            continue
         colour = colour or _is_coloured(image)
         if len(seen) < SAMPLE and _is_transparent(image):
             seen.append(_seen(image))

@@ -190,6 +190,43 @@ def test_images(image_folder):
         assert (data.test is not None) == test
 
 
+def test_what_pictures_have_in_common_is_that_of_training(tmp_path):
+    """Colours and a light ground of test pictures change nothing, and what is prepared so is told."""
+    image = pytest.importorskip("PIL.Image")
+    dark = np.zeros((9, 9), np.uint8)
+    dark[3:6, 3:6] = 250
+    for split, count in (("train", 3), ("test", 40)):
+        for number in range(count):
+            folder = tmp_path / split / "ab"[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = dark if split == "train" else np.dstack([255 - dark, 255 - dark, np.full_like(dark, 90)])
+            image.fromarray(pixels).save(folder / f"{number:02}.png")
+    data = load_dataset(tmp_path)
+    assert data.image_shape == (9, 9)
+    assert (data.preparation.pictures.colour, data.preparation.pictures.inverted) == (False, False)
+    assert data.test.inputs[0, 0] > 200
+    assert ("pictures", "9 x 9, grey, divided by 255") in data.facts
+    np.savez(tmp_path / "a.npz", images=PIXELS, labels=LABELS, dates=LABELS)
+    facts = load_dataset(tmp_path / "a.npz").facts
+    assert facts == [("features", "20 bytes, divided by 255"), ("left aside", "dates")]
+
+
+def test_all_that_is_left_aside_is_named(image_folder, tmp_path):
+    for name in ("notes.md", "train/list.csv", "train/cat/more/a.png", "test/9/about.txt", "train/9/Thumbs.db"):
+        path = image_folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    left = dict(load_dataset(image_folder).facts)["left aside"].split(", ")
+    assert sorted(left) == ["notes.md", "test/9/about.txt", "train/cat/more/", "train/list.csv"]
+    outer = tmp_path / "outer"
+    (outer / "inner").mkdir(parents=True)
+    (outer / "licence.txt").write_text("x")
+    np.savez(outer / "inner" / "a.npz", images=PIXELS, labels=LABELS)
+    (outer / "inner" / "read me").write_text("x")
+    data = load_dataset(outer)
+    assert [text for label, text in data.facts if label == "left aside"] == ["licence.txt", "read me"]
+
+
 def test_images_of_any_mode(tmp_path):
     image = pytest.importorskip("PIL.Image")
     grey = image.fromarray(PIXELS[0])

@@ -117,7 +117,8 @@ def test_several_files_by_a_pattern(tmp_path: Path, rng: np.random.Generator) ->
     data = gn.load_dataset(str(tmp_path / "[Xy]-*.npy"))
     np.testing.assert_array_equal(data.train.inputs[:], images)  # 2 before 10
     np.testing.assert_array_equal(data.train.targets, labels)
-    assert data.facts == [("files", "22 that [Xy]-*.npy matches, in the order of their names")]
+    files = ("files", "22 that [Xy]-*.npy matches, in the order of their names")
+    assert data.facts == [("features", "4 bytes, divided by 255"), files]
     same = gn.load_dataset(str(tmp_path / "part-*.npy"), target=str(tmp_path / "y-*.npy"))
     np.testing.assert_array_equal(same.train.inputs[:], images)
     with pytest.raises(gn.DataError, match=r"matches 0 files of train inputs, with 0 of targets to them; call them as"):
