@@ -17,6 +17,7 @@ import gpunet as gn
 from gpunet.network.metrics import METRICS
 from gpunet.notebook import Table
 from gpunet.runs.history import History
+from gpunet.training.rate_finder import RangeTest
 
 pytestmark = pytest.mark.host
 
@@ -55,6 +56,8 @@ def test_every_public_object_is_one_line(result: gn.TrainingResult, tmp_path: Pa
     assert repr(evaluation).endswith(", 60 examples)")
     assert repr(result).startswith("TrainingResult(validation_accuracy=0.")
     assert repr(result).endswith(" s)")
+    found = RangeTest(np.geomspace(1e-6, 10, 200), np.ones(200), np.ones(200), 0.034)
+    assert repr(found) == "RangeTest(suggestion=0.034, 200 rates from 1e-06 to 10)"
     record = result.history[0]
     assert repr(record).startswith("StepRecord(iteration=3, epoch=1, accuracy=0.")
     others = [DATA, DATA.train, DATA.preparation, result.record, record, History.of(result.history), model.backend]

@@ -145,11 +145,12 @@ class Dataset:
         labels: Any,
         test_images: Any = None,
         test_labels: Any = None,
-        validation: tuple[Any, Any] | int | float | None = None,
+        validation: tuple[Any, ...] | int | float | None = None,
         name: str = "arrays",
         *,
         task: str = "auto",
         weights: Any = None,
+        test_weights: Any = None,
         groups: Any = None,
         classes: int | None = None,
         class_names: Sequence[str] | None = None,
@@ -163,10 +164,12 @@ class Dataset:
             labels: the targets: class indices, texts, booleans, one-hot rows or shares of classes; rows of 0 and 1 of
                 several labels; numbers (n,) or (n, k) of a regression, which are standardised inside.
             test_images, test_labels: the same of the test split, or None.
-            validation: a pair (images, labels), or how many examples `hold_out` takes off the train ones.
+            validation: (images, labels) or (images, labels, weights), or how many examples `hold_out` takes off the
+                train ones.
             name: what the data set is called.
             task: "classification", "multi-label", "regression", or "auto" (see `choose_task`).
-            weights: a weight for each training example, or None.
+            weights: a weight for each training example, or None; the validation examples that are held out keep theirs.
+            test_weights: the same of the test examples, for their scores.
             groups: (n,) numbers or texts of what each training example belongs to, such as a person; examples of one
                 group are held out together, for validation and in folds.
             classes: the number of classes, where the train labels do not show all of them.
@@ -182,10 +185,14 @@ class Dataset:
             if test_images is None or test_labels is None:
                 raise UsageError("Test images and test labels go together; give both or none.")
             pairs["test"] = (test_images, test_labels)
+        weighing = {"train": weights, "test": test_weights}
+        if test_weights is not None and pairs["test"] is None:
+            raise UsageError("test_weights are of test images; give these too.")
         if isinstance(validation, (tuple, list)):
-            if len(validation) != 2:
-                raise UsageError("validation is a pair (images, labels), a number of examples or a fraction.")
+            if len(validation) not in (2, 3):
+                raise UsageError("validation is (images, labels), (images, labels, weights), a number or a fraction.")
             pairs["validation"] = (validation[0], validation[1])
+            weighing["validation"] = validation[2] if len(validation) == 3 else None
         if task == "auto":
             known = classes is not None or class_names is not None
             train = to_numpy(labels, "train labels")
@@ -193,7 +200,7 @@ class Dataset:
         if classes is None and class_names is not None and task != "regression":
             classes = len(class_names)
         dataset = assemble(
-            name, pairs, classes=classes, class_names=class_names, image_shape=image_shape, task=task, weights=weights
+            name, pairs, classes=classes, class_names=class_names, image_shape=image_shape, task=task, weights=weighing
         )
         if groups is not None:
             known_as = to_numpy(groups, "groups")
@@ -437,7 +444,7 @@ def assemble(
     class_names: Sequence[str] | None = None,
     image_shape: tuple[int, ...] | None = None,
     task: str = "classification",
-    weights: Any = None,
+    weights: Mapping[str, Any] | None = None,
     preparation: Preparation | None = None,
     facts: Sequence[tuple[str, str]] = (),
 ) -> Dataset:
@@ -445,7 +452,7 @@ def assemble(
 
     The number of classes, unless given, is the width of one-hot or soft labels in any of them, else the largest train
     label plus one: a test label beyond that is far more often damage than a class that training never shows. Labels
-    of text are numbered by the order of their names in the train split. `weights` are those of the train split.
+    of text are numbered by the order of their names in the train split. `weights` are those of the splits.
     """
     there = {title: pair for title, pair in pairs.items() if pair is not None}
     if task == "classification" and classes is None:
@@ -458,7 +465,7 @@ def assemble(
             if task == "classification" and _is_text(labels):
                 labels, class_names = as_named(labels, class_names, f"{title} labels")
                 classes = len(class_names)
-            mine = weights if title == "train" else None
+            mine = (weights or {}).get(title)
             splits[title] = Split(images, labels, classes=classes, name=title, task=task, weights=mine)
             classes = splits[title].classes
     return Dataset(

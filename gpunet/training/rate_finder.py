@@ -33,7 +33,7 @@ LEAST = 0.02
 DECIDED = ("iterations", "epochs", "log_every", "early_stopping", "validate_every", "callbacks")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RangeTest:
     """What `find_learning_rate` found.
 
@@ -48,6 +48,10 @@ class RangeTest:
     losses: np.ndarray
     smoothed: np.ndarray
     suggestion: float | None
+
+    def __repr__(self) -> str:
+        found = "none" if self.suggestion is None else f"{self.suggestion:.2g}"
+        return f"RangeTest(suggestion={found}, {len(self.rates)} rates from {self.rates[0]:g} to {self.rates[-1]:.2g})"
 
 
 @checked

@@ -461,5 +461,5 @@ def train(model: MLP, data: Dataset, *, progress: bool = False, **options: Unpac
         if not hasattr(sys, "ps1"):
             raise
         trainer.stopped = "interrupted"
-        warnings.warn(f"training was interrupted after {trainer.iteration:,} steps; this is its result.", stacklevel=2)
+        warnings.warn(f"training was interrupted after {trainer.iteration:,} steps; this is its result.", stacklevel=3)
     return trainer.gathered(records)

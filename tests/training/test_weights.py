@@ -38,6 +38,24 @@ def test_a_weight_is_as_good_as_so_many_copies(backend: gn.Backend, rng: np.rand
     assert weighted.train_accuracy == pytest.approx(repeated.train_accuracy, rel=1e-12)
 
 
+def test_every_split_is_judged_by_its_own_weights(backend: gn.Backend, rng: np.random.Generator) -> None:
+    x, y = examples(rng)
+    repeated = np.repeat(x, COUNTS, 0), np.repeat(y, COUNTS)
+    weighted = gn.Dataset.from_arrays(x, y, x, y, (x, y, COUNTS), test_weights=COUNTS)
+    copied = gn.Dataset.from_arrays(x, y, *repeated, repeated)
+    one, other = trained(backend, weighted).record.as_dict(), trained(backend, copied).record.as_dict()
+    for name in ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy", "train_loss"):
+        assert one[name] == pytest.approx(other[name], rel=1e-9)
+    assert one["test_loss"] != pytest.approx(one["train_loss"], rel=1e-3)
+
+
+def test_weights_of_a_test_split_that_is_not_there_are_refused(rng: np.random.Generator) -> None:
+    with pytest.raises(gn.UsageError, match="test_weights are of test images; give these too"):
+        gn.Dataset.from_arrays(*examples(rng), test_weights=COUNTS)
+    with pytest.raises(gn.UsageError, match=r"validation is \(images, labels\), "):
+        gn.Dataset.from_arrays(*examples(rng), validation=(1, 2, 3, 4))
+
+
 @pytest.mark.parametrize("batch_size", [4, "all"])
 def test_weights_count_by_their_ratio(backend: gn.Backend, rng: np.random.Generator, batch_size: Any) -> None:
     x, y = examples(rng)
