@@ -151,6 +151,15 @@ def test_getting_started_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.host
+def test_the_page_of_scripts_and_notebooks_runs(tmp_path, monkeypatch):
+    namespace = run_blocks("research.md", tmp_path, monkeypatch)
+    model, data = namespace["own"], namespace["data"]
+    assert gn.evaluate(model, data.test).loss < gn.evaluate(gn.MLP([8, 32, 2], seed=0), data.test).loss
+    assert namespace["result"].test_accuracy > 0.8
+    assert len(namespace["noise"].losses) == 200
+
+
+@pytest.mark.host
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_page_of_scikit_learn_runs(tmp_path, monkeypatch):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
