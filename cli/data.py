@@ -91,7 +91,7 @@ def list_command(json: bool = _JSON) -> None:
 @app.command("get", cls=Command)
 def get_command(
     name: str = _NAME,
-    to: Optional[str] = _TO,  # noqa: UP045 - typer on Python 3.10
+    to: Optional[str] = _TO,
     quiet: bool = _QUIET,
 ) -> None:
     """Fetch a data set and print the folder where it is; what is there already is kept.
@@ -122,7 +122,7 @@ def info_command(
         help="A data set by name, or a file or folder of your own.",
         autocompletion=_names,
     ),
-    data_dir: Optional[str] = _DATA_DIR,  # noqa: UP045
+    data_dir: Optional[str] = _DATA_DIR,
     json: bool = _JSON,
 ) -> None:
     """Show what is in a data set: sizes of the splits, classes and their counts, checksum, licence.
@@ -163,7 +163,7 @@ def info_command(
 @app.command("verify", cls=Command)
 def verify_command(
     name: str = _NAME,
-    data_dir: Optional[str] = _DATA_DIR,  # noqa: UP045
+    data_dir: Optional[str] = _DATA_DIR,
     json: bool = _JSON,
 ) -> None:
     """Compare the sha256 of each file of a data set with the published one; exit code 1 if one

@@ -12,7 +12,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import Opened, open_run
-from gpunet.cli.options import DEVICES, choices, number_option
+from gpunet.cli.options import DEVICES, choices, number_option, text_option
 from gpunet.errors import UsageError
 from gpunet.network.evaluation import CONFUSION_CLASSES, Evaluation
 from gpunet.network.prediction import class_names
@@ -26,27 +26,17 @@ WIDTH = 120
 
 def command(
     run: str = typer.Argument(..., metavar="RUN", help="Run folder or model file.", show_default=False),
-    data: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--data", metavar="NAME", help="Data set. [default: the run's own]", show_default=False
-    ),
-    data_dir: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--data-dir", metavar="DIR", help="Folder that holds the data set's files.", show_default=False
-    ),
-    split: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    data: Optional[str] = text_option("--data", metavar="NAME", help="Data set. [default: the run's own]"),
+    data_dir: Optional[str] = text_option("--data-dir", metavar="DIR", help="Folder that holds the data set's files."),
+    split: Optional[str] = text_option(
         "--split",
         metavar="NAME",
         help="train, validation or test. [default: test]",
-        show_default=False,
-        autocompletion=choices("train", "validation", "test"),
+        completion=choices("train", "validation", "test"),
     ),
     mistakes: int = number_option("--mistakes", least=0, default=10, help="How many of the worst mistakes to list."),
-    picture: Optional[str] = typer.Option(  # noqa: UP045
-        None,
-        "--picture",
-        metavar="FILE",
-        help="Draw the confusion matrix into a file (.png, .svg).",
-        show_default=False,
+    picture: Optional[str] = text_option(
+        "--picture", metavar="FILE", help="Draw the confusion matrix into a file (.png, .svg)."
     ),
     device: str = typer.Option(
         "cpu", "--device", metavar="NAME", help="Device to compute on.", autocompletion=choices(*DEVICES)

@@ -8,6 +8,7 @@ from typing import Optional
 import typer
 
 from gpunet.cli import display
+from gpunet.cli.options import text_option
 from gpunet.errors import UsageError
 
 
@@ -22,15 +23,11 @@ def command(
     pixels: bool = typer.Option(
         False, "--pixels", help="Take uint8 pixels, 0 to 255, and scale them in the graph. [default: float32, 0 to 1]"
     ),
-    data: Optional[str] = typer.Option(  # noqa: UP045
-        None,
-        "--data",
-        metavar="NAME|FOLDER",
-        help="Data set that a page shows examples of. [default: the run's own]",
-        show_default=False,
+    data: Optional[str] = text_option(
+        "--data", metavar="NAME|FOLDER", help="Data set that a page shows examples of. [default: the run's own]"
     ),
-    data_dir: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--data-dir", metavar="FOLDER", help="Folder that holds the data set's files.", show_default=False
+    data_dir: Optional[str] = text_option(
+        "--data-dir", metavar="FOLDER", help="Folder that holds the data set's files."
     ),
 ) -> None:
     """Write a trained network in another format.

@@ -9,7 +9,7 @@ import typer
 
 from gpunet.backend import get_backend
 from gpunet.cli import display
-from gpunet.cli.options import number_option, resolve, setting_options
+from gpunet.cli.options import number_option, resolve, setting_options, text_option
 from gpunet.data.folders import read_once
 from gpunet.errors import UsageError
 from gpunet.files import check_place
@@ -26,11 +26,11 @@ def command(
     lowest: float = typer.Option(1e-6, "--lowest", metavar="X", help="The rate to begin with."),
     highest: float = typer.Option(10.0, "--highest", metavar="X", help="The rate to end with."),
     steps: int = number_option("--steps", least=10, default=200, help="Iterations from the one to the other."),
-    config: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--config", metavar="FILE", help="Take settings from a TOML or JSON file first.", show_default=False
+    config: Optional[str] = text_option(
+        "--config", metavar="FILE", help="Take settings from a TOML or JSON file first."
     ),
-    out: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--out", "-o", metavar="FILE", help="Draw the picture into a file (.png, .svg, .pdf).", show_default=False
+    out: Optional[str] = text_option(
+        "--out", "-o", metavar="FILE", help="Draw the picture into a file (.png, .svg, .pdf)."
     ),
     json: bool = typer.Option(False, "--json", help="Write one line of JSON and nothing else."),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Write only the suggestion."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Optional, get_type_hints
 
 import typer
@@ -26,12 +26,7 @@ def setting_options(function: Callable[..., Any], names: Collection[str] = tuple
     `function(given, **others)` gets the settings that stood on the command line as the dict `given`, name to
     text as it was typed, and its own options by name; its own options come after those of the settings.
     """
-    hints = get_type_hints(function)
-    own = [
-        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.name != "given"
-    ]
+    own = own_parameters(function, "given")
 
     def command(**values: Any) -> Any:
         given = {name: values.pop(name) for name in names}
@@ -41,10 +36,36 @@ def setting_options(function: Callable[..., Any], names: Collection[str] = tuple
     # Arguments stand before options, whoever names them.
     first = [parameter for parameter in own if isinstance(parameter.default, ArgumentInfo)]
     parameters = [*first, *parameters, *(parameter for parameter in own if parameter not in first)]
+    return with_parameters(command, function, parameters)
+
+
+def own_parameters(function: Callable[..., Any], but: str) -> list[inspect.Parameter]:
+    """The parameters of a function that are options or arguments of a command already, which is all but one."""
+    hints = get_type_hints(function)
+    return [
+        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name != but
+    ]
+
+
+def with_parameters(
+    command: Callable[..., Any], function: Callable[..., Any], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., Any]:
+    """A command that has these parameters for typer, and the name and the help of `function`."""
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__, command.__name__ = function.__doc__, function.__name__
     return command
+
+
+def text_option(
+    *names: str, metavar: str, help: str, panel: str | None = None, completion: Callable[..., Any] | None = None
+) -> Any:
+    """An option of these names for a text, None where it is not given; the help says what it is then."""
+    return typer.Option(
+        None, *names, metavar=metavar, help=help, show_default=False, rich_help_panel=panel, autocompletion=completion
+    )
 
 
 def number_option(
@@ -89,7 +110,7 @@ def _parameter(name: str, field: Any) -> inspect.Parameter:
         show_default=False,
         autocompletion=_completion(details["names"]),
     )
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=Optional[str])  # noqa: UP045
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=Optional[str])
 
 
 def choices(*names: str) -> Callable[[str], list[str]]:

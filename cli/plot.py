@@ -9,13 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Optional, get_type_hints
+from typing import Any, Optional
 
 import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
-from gpunet.cli.options import DEVICES, choices, number_option
+from gpunet.cli.options import DEVICES, choices, number_option, own_parameters, text_option, with_parameters
 from gpunet.errors import UsageError
 from gpunet.files import check_place
 from gpunet.pictures.picture import Options, Subject
@@ -32,12 +32,7 @@ DATA = "Data, for pictures of a model's answers and --html"
 
 def picture_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command an option for every picture; `function(asked=..., **others)` gets the names of those asked for."""
-    hints = get_type_hints(function)
-    own = [
-        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.name != "asked"
-    ]
+    own = own_parameters(function, "asked")
 
     def command(**values: Any) -> Any:
         asked = {name: values.pop(name) for name in PICTURES}
@@ -53,10 +48,7 @@ def picture_options(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, kind in PICTURES.items()
     ]
     parameters = [own[0], *flags, *own[1:]]  # the argument first
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    command.__doc__, command.__name__ = function.__doc__, function.__name__
-    return command
+    return with_parameters(command, function, parameters)
 
 
 _RUNS = typer.Argument(
@@ -73,24 +65,22 @@ def command(
     asked: list[str] = [],  # noqa: B006
     log_scale: bool = typer.Option(False, "--log-scale", help="Logarithmic axis for the loss.", rich_help_panel=SHOWN),
     log: bool = typer.Option(False, "--log", hidden=True),  # what --log-scale was called
-    smooth: Optional[int] = number_option(  # noqa: UP045
+    smooth: Optional[int] = number_option(
         "--smooth", least=0, help="Mean over N logged batches on either side. [default: one for each 50]", panel=SHOWN
     ),
-    count: Optional[int] = number_option(  # noqa: UP045
+    count: Optional[int] = number_option(
         "--count",
         "-n",
         least=1,
         help="How many neurons or mistakes. [default: 64 and 24; in the terminal 12]",
         panel=SHOWN,
     ),
-    out: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    out: Optional[str] = text_option(
         "--out",
         "-o",
         metavar="PATH",
         help="Picture to write, .png, .svg or .pdf; several get their kinds into the name. [default: RUN/KIND.png]",
-        show_default=False,
-        rich_help_panel=OUTPUT,
+        panel=OUTPUT,
     ),
     terminal: bool = typer.Option(
         False,
@@ -99,38 +89,22 @@ def command(
         help="Draw here instead. [default: where matplotlib is not installed]",
         rich_help_panel=OUTPUT,
     ),
-    html: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    html: Optional[str] = text_option(
         "--html",
         metavar="FILE",
         help="One page (.html) with everything about a run, or comparing several; it needs no network.",
-        show_default=False,
-        rich_help_panel=OUTPUT,
+        panel=OUTPUT,
     ),
-    data: Optional[str] = typer.Option(  # noqa: UP045
-        None,
-        "--data",
-        metavar="NAME",
-        help="Data set. [default: the run's]",
-        show_default=False,
-        rich_help_panel=DATA,
+    data: Optional[str] = text_option("--data", metavar="NAME", help="Data set. [default: the run's]", panel=DATA),
+    data_dir: Optional[str] = text_option(
+        "--data-dir", metavar="DIR", help="Folder that holds the data set's files. [default: the run's]", panel=DATA
     ),
-    data_dir: Optional[str] = typer.Option(  # noqa: UP045
-        None,
-        "--data-dir",
-        metavar="DIR",
-        help="Folder that holds the data set's files. [default: the run's]",
-        show_default=False,
-        rich_help_panel=DATA,
-    ),
-    split: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    split: Optional[str] = text_option(
         "--split",
         metavar="SPLIT",
-        autocompletion=choices("train", "validation", "test"),
         help="Which part of it. [default: test, else validation, else train]",
-        show_default=False,
-        rich_help_panel=DATA,
+        panel=DATA,
+        completion=choices("train", "validation", "test"),
     ),
     device: str = typer.Option(
         "cpu",

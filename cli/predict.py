@@ -13,7 +13,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
-from gpunet.cli.options import DEVICES, choices, number_option
+from gpunet.cli.options import DEVICES, choices, number_option, text_option
 from gpunet.files import check_place
 from gpunet.network.prediction import Answers, Part, Writer, answer, class_names, parts_of
 
@@ -26,12 +26,8 @@ def command(
         help="Pictures (PNG, JPEG ...) or folders of them, tables (.csv, .parquet ...), idx or .npy files.",
         show_default=False,
     ),
-    out: Optional[str] = typer.Option(  # noqa: UP045
-        None,
-        "--out",
-        metavar="FILE",
-        help="Write the predictions into a table: .csv, .parquet, .jsonl or .npy.",
-        show_default=False,
+    out: Optional[str] = text_option(
+        "--out", metavar="FILE", help="Write the predictions into a table: .csv, .parquet, .jsonl or .npy."
     ),
     top: int = number_option(
         "--top", least=1, default=3, metavar="K", help="How many classes to name, the likeliest first."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Optional
 
 import typer
 
@@ -13,7 +12,7 @@ from gpunet.runs.logs import as_json
 
 
 def command(
-    folders: Optional[list[str]] = typer.Argument(  # noqa: B008, UP045
+    folders: list[str] | None = typer.Argument(  # noqa: B008
         None,
         metavar="FOLDER...",
         help="Runs, or folders with runs somewhere in them. [default: runs]",

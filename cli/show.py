@@ -8,7 +8,7 @@ import typer
 
 from gpunet.cli import display
 from gpunet.cli.opened import open_run
-from gpunet.cli.options import choices, number_option
+from gpunet.cli.options import choices, number_option, text_option
 from gpunet.data.load import load_dataset
 from gpunet.errors import UsageError
 from gpunet.pictures.examples import Examples, rows_of
@@ -21,45 +21,28 @@ from gpunet.runs.settings import Settings
 
 
 def command(
-    data: Optional[str] = typer.Option(  # noqa: UP045
-        None,
-        "--data",
-        metavar="NAME",
-        help="Data set. [default: the run's own; mnist-5k without a run]",
-        show_default=False,
+    data: Optional[str] = text_option(
+        "--data", metavar="NAME", help="Data set. [default: the run's own; mnist-5k without a run]"
     ),
-    data_dir: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--data-dir", metavar="DIR", help="Folder that holds the data set's files.", show_default=False
-    ),
-    split: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    data_dir: Optional[str] = text_option("--data-dir", metavar="DIR", help="Folder that holds the data set's files."),
+    split: Optional[str] = text_option(
         "--split",
         metavar="NAME",
-        autocompletion=choices("train", "validation", "test"),
         help="train, validation or test. [default: train; for --mistakes test, if there is one]",
-        show_default=False,
+        completion=choices("train", "validation", "test"),
     ),
-    digit: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--digit", "--class", metavar="N", help="Only examples of this class.", show_default=False
-    ),
-    count: Optional[int] = number_option(  # noqa: UP045
+    digit: Optional[str] = text_option("--digit", "--class", metavar="N", help="Only examples of this class."),
+    count: Optional[int] = number_option(
         "--count", "-n", least=1, help="How many. [default: as many as suit the terminal or the file]"
     ),
     seed: int = number_option("--seed", least=0, default=0, help="Another seed shows other examples."),
-    run: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--run", metavar="RUN", help="Run folder or model file to look into.", show_default=False
-    ),
+    run: Optional[str] = text_option("--run", metavar="RUN", help="Run folder or model file to look into."),
     mistakes: bool = typer.Option(
         False, "--mistakes", "--wrong", help="What the network gets wrong, the highest loss first."
     ),
     weights: bool = typer.Option(False, "--weights", help="What leads into each neuron of the first layer."),
-    out: Optional[str] = typer.Option(  # noqa: UP045
-        None,
-        "--out",
-        "-o",
-        metavar="FILE",
-        help="Write a picture file (.png, .svg or .pdf) instead.",
-        show_default=False,
+    out: Optional[str] = text_option(
+        "--out", "-o", metavar="FILE", help="Write a picture file (.png, .svg or .pdf) instead."
     ),
 ) -> None:
     """Show examples, mistakes, or the weights of the first layer, in the terminal or as a picture file.

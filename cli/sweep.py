@@ -14,7 +14,7 @@ from gpunet import readers
 from gpunet.backend import get_backend
 from gpunet.cli import display
 from gpunet.cli.errors import Interrupted
-from gpunet.cli.options import choices, number_option, setting_options
+from gpunet.cli.options import choices, number_option, setting_options, text_option
 from gpunet.data.folders import read_once
 from gpunet.errors import UsageError
 from gpunet.files import check_place
@@ -137,30 +137,24 @@ def cells(sweep: Sweep, rows: list[Row], width: int, chosen: Row | None = None) 
 def command(
     given: dict[str, str],
     seeds: int = number_option("--seeds", least=1, default=1, help="Run everything with N seeds, from --seed on."),
-    random: Optional[int] = number_option(  # noqa: UP045
-        "--random", least=1, help="The same as --search random --trials N."
-    ),
-    search: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    random: Optional[int] = number_option("--random", least=1, help="The same as --search random --trials N."),
+    search: Optional[str] = text_option(
         "--search",
         metavar="HOW",
         help="grid for all combinations; random or optuna for --trials of them, where a range such as 0.001..1 is a "
         "value too: drawn at random, or asked for by Optuna, by what came of those before. [default: grid]",
-        show_default=False,
-        autocompletion=choices(*SEARCHES),
+        completion=choices(*SEARCHES),
     ),
-    trials: Optional[int] = number_option(  # noqa: UP045
+    trials: Optional[int] = number_option(
         "--trials", least=1, help="How many combinations to try, with --search random or optuna."
     ),
-    pruner: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    pruner: Optional[str] = text_option(
         "--pruner",
         metavar="NAME",
         help=f"What stops a run of Optuna that falls behind: {', '.join(PRUNERS)}. [default: median]",
-        show_default=False,
-        autocompletion=choices(*PRUNERS),
+        completion=choices(*PRUNERS),
     ),
-    jobs: Optional[int] = number_option(  # noqa: UP045
+    jobs: Optional[int] = number_option(
         "--jobs",
         "-j",
         least=1,
@@ -182,30 +176,22 @@ def command(
         "joblib.",
         autocompletion=choices("loky", *CLUSTERS),
     ),
-    out: Optional[str] = typer.Option(  # noqa: UP045
-        None,
-        "--out",
-        metavar="DIR",
-        help="Keep results and models here; the same command goes on where it was stopped.",
-        show_default=False,
+    out: Optional[str] = text_option(
+        "--out", metavar="DIR", help="Keep results and models here; the same command goes on where it was stopped."
     ),
     report_test: bool = typer.Option(
         False,
         "--report-test",
         help="Once the choice is made, show the test score of all settings and not of it alone.",
     ),
-    csv: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--csv", metavar="FILE", help="Write a table with one line per run.", show_default=False
-    ),
-    plot: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    csv: Optional[str] = text_option("--csv", metavar="FILE", help="Write a table with one line per run."),
+    plot: Optional[str] = text_option(
         "--plot",
         metavar="FILE",
         help="Draw the score against the first option that varies: .png, .svg, .pdf, or a page (.html).",
-        show_default=False,
     ),
-    config: Optional[str] = typer.Option(  # noqa: UP045
-        None, "--config", metavar="FILE", help="Take settings from a TOML or JSON file first.", show_default=False
+    config: Optional[str] = text_option(
+        "--config", metavar="FILE", help="Take settings from a TOML or JSON file first."
     ),
     json: bool = typer.Option(False, "--json", help="Write JSON lines to standard output and nothing else."),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Write only the table at the end."),

@@ -16,7 +16,7 @@ from gpunet.backend import get_backend
 from gpunet.cli import display, keep, several
 from gpunet.cli.errors import Interrupted, as_typed
 from gpunet.cli.header import counted, header, show_estimate, steps_row, tried_out
-from gpunet.cli.options import choices, number_option, resolve, setting_options
+from gpunet.cli.options import choices, number_option, resolve, setting_options, text_option
 from gpunet.cli.ranks import alike, assisting, last_words, one_voice, taking_part
 from gpunet.cli.results import result_line
 from gpunet.cli.stopping import stopping
@@ -156,43 +156,37 @@ def watch(trainer: Trainer, folder: RunFolder | None) -> ResultRecord:
 @setting_options
 def command(
     given: dict[str, str],
-    config: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    config: Optional[str] = text_option(
         "--config",
         metavar="FILE",
         help="Take settings from a TOML or JSON file, such as a run's config.json; the command line goes on top.",
-        show_default=False,
     ),
-    out: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    out: Optional[str] = text_option(
         "--out",
         metavar="RUN",
         help="Keep the run in this folder: settings, records, checkpoints, the network at the end.",
-        show_default=False,
-        rich_help_panel=KEEPING,
+        panel=KEEPING,
     ),
     force: bool = typer.Option(False, "--force", help="Write over a run in the folder.", rich_help_panel=KEEPING),
-    resume: Optional[str] = typer.Option(  # noqa: UP045
-        None,
+    resume: Optional[str] = text_option(
         "--resume",
         metavar="RUN",
         help="Go on with an interrupted run, to the very same end as without the interruption.",
-        show_default=False,
-        rich_help_panel=KEEPING,
+        panel=KEEPING,
     ),
-    checkpoint_every: Optional[int] = number_option(  # noqa: UP045
+    checkpoint_every: Optional[int] = number_option(
         "--checkpoint-every", least=1, help="Iterations from one checkpoint to the next. [default: off]", panel=KEEPING
     ),
-    checkpoint_seconds: Optional[float] = number_option(  # noqa: UP045
+    checkpoint_seconds: Optional[float] = number_option(
         "--checkpoint-seconds",
         least=0.01,
         help="Seconds from one checkpoint to the next. [default: 30, or off with --checkpoint-every]",
         panel=KEEPING,
     ),
-    keep_checkpoints: Optional[int] = number_option(  # noqa: UP045
+    keep_checkpoints: Optional[int] = number_option(
         "--keep", least=1, help="How many checkpoints to keep, the newest ones. [default: 1]", panel=KEEPING
     ),
-    log: Optional[list[str]] = typer.Option(  # noqa: B008, UP045
+    log: Optional[list[str]] = typer.Option(  # noqa: B008
         None,
         "--log",
         metavar="LOG",
@@ -201,14 +195,14 @@ def command(
         rich_help_panel=KEEPING,
         autocompletion=choices(*LOGS),  # noqa: B008
     ),
-    ensemble: Optional[int] = number_option(  # noqa: UP045
+    ensemble: Optional[int] = number_option(
         "--ensemble",
         least=2,
         help="Train N networks that answer as one, seeds counted from --seed; with --validation each holds out another "
         "part: 0.2 another fifth.",
         panel=SEVERAL,
     ),
-    folds: Optional[int] = number_option(  # noqa: UP045
+    folds: Optional[int] = number_option(
         "--folds",
         least=2,
         metavar="K",

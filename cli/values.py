@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Optional, get_type_hints
 
 #: The types of parameters whose values are what was typed.
-TEXTS = (str, Optional[str], list[str], Optional[list[str]])  # noqa: UP045 - typer on Python 3.10
+TEXTS = (str, Optional[str], list[str], Optional[list[str]])
 
 
 def leave_as_typed(command: Any, ctx: Any) -> None:
