@@ -1,7 +1,7 @@
 """Recipes: named sets of options for a kind of data, below whatever else is asked for.
 
 `write-up` is what every option has by default. `table` is for tables: scaled by median and quartiles, in an encoding
-over quantile bins (see `gpunet/data/preparation.py`), a network of three wide layers, stopped where its validation loss
+over quantile bins (see `gpunet/data/fitting.py`), a network of three wide layers, stopped where its validation loss
 is lowest. Whether the encoding helps, and whether numbers do better with a plain standard scale, which leaves a long
 tail as it is, is told by validation, in short trials before the run.
 """

@@ -1,6 +1,7 @@
 """Engines: what runs the trials of a sweep elsewhere: processes of this machine, and the backends of joblib.
 
-Those for other machines stand in `clusters.py`.
+An `Engine` takes one trial after the other, as a search needs it, whose next trial depends on what came of those
+before; a backend of joblib takes them all at once (`in_parallel`). Engines for other machines stand in `clusters.py`.
 """
 
 from __future__ import annotations
