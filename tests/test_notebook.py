@@ -45,6 +45,8 @@ def test_every_public_object_is_one_line(result: gn.TrainingResult, tmp_path: Pa
         gn.Recipe(l2=0.1): "Recipe(l2=0.1)",
         trainer: "<Trainer of 6-4-3 relu on arrays (cpu): iteration 0 of 2,000>",
         model: "<MLP 6-4-3 relu on cpu>",
+        model.layers[0]: "<Dense 6 x 4 relu>",
+        model.layers[1]: "<Dense 4 x 3>",
         folder: "<RunFolder runs/a>",
         gn.Recorder(folder): "Recorder(<RunFolder runs/a>, keep=1)",
         gn.CsvLog("a.csv"): "CsvLog('a.csv')",

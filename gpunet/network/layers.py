@@ -64,6 +64,10 @@ class Dense:
         self.stream = stream
         self.last = last
 
+    def __repr__(self) -> str:
+        fan_in, fan_out = self.weights.shape
+        return f"<Dense {fan_in} x {fan_out}{'' if self.last else f' {self.activation.name}'}>"
+
     def workspace(
         self, backend: Any, batch: int, training: bool, fused: bool = False, precision: str = "float32",
         first_row: int = 0,
