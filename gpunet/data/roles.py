@@ -26,6 +26,8 @@ TARGET_NAMES = (
 INDEX_NAMES = ("", "unnamed: 0", "rownames", "index")
 #: What pandas calls the index of a frame in Parquet and Feather, where it has no name.
 FRAME_INDEX = re.compile(r"__index_level_\d+__")
+#: What the names of columns look like that tell the rows apart.
+IDENTIFIER = re.compile(r"(.*[-_. ])?(id|Id|ID)|.*[a-z]I[dD]")
 #: What the names of pixels look like.
 PIXEL = re.compile(r"(pixel|px|pix)[-_. ]?\d+|\d+x\d+", re.IGNORECASE)
 
@@ -99,8 +101,8 @@ def choose_roles(table: Table, options: DataOptions) -> Roles:
             numbers_of(table, column)  # which refuses what is not finite
         elif column.kind == TEXT and (~column.not_numbers() & ~column.missing).sum() * 2 > (~column.missing).sum():
             numbers_of(table, column)  # nearly all are numbers: the sentence says which one is not
-        if column.kind == NUMBER and _counts_rows(column):
-            facts.append(("look at", f"{column.name}, which counts the rows; --drop {column.name} leaves it out"))
+        if column.kind == NUMBER and (does := _tells_rows_apart(column)):
+            facts.append(("look at", f"{column.name}, which {does}; --drop {column.name} leaves it out"))
     if not features:
         raise DataError(f"{table.name} has no features beside the target {some(targets)}.")
     if weight is not None:
@@ -149,10 +151,11 @@ def _can_be_classes(column: Column) -> bool:
         return False
 
 
-def _counts_rows(column: Column) -> bool:
-    """Whether a column of numbers counts the rows, from any number on."""
-    values = column.values
-    return len(values) > 1 and bool((np.diff(values) == 1).all())
+def _tells_rows_apart(column: Column) -> str:
+    """How a column of numbers tells the rows apart instead of saying something of them, or "" where it does not."""
+    if len(column) > 1 and (np.diff(column.values) == 1).all():
+        return "counts the rows"
+    return "has another number in each row" if IDENTIFIER.fullmatch(column.name) and _all_different(column) else ""
 
 
 def _indices(table: Table) -> list[str]:

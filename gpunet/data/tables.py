@@ -263,7 +263,8 @@ def fit(table: Table, roles: Roles, task: str, options: DataOptions) -> tuple[Pr
     facts.append(("features", _told_features(numbers, categories, method, options)))
     if told.get("left out"):
         facts.append(("left out", "; ".join(told["left out"])))
-    absent = sum(int(column.missing.sum()) for column in columns)
+    kept_names = {column.name for column in fitted}
+    absent = sum(int(column.missing.sum()) for column in columns if column.name in kept_names)
     if absent:
         how = "the median or most frequent value" + (" and a flag" if options.missing == "flag" else "")
         facts.append(("missing", f"{absent:,} values, taken for {how}"))
@@ -289,8 +290,8 @@ def _fit_column(
     flag, name, count = options.missing == "flag", column.name, len(column)
     known = column.values[~column.missing]
     different = len(np.unique(known))
-    if different < 2 and not (flag and column.missing.any()):
-        return None, "left out", f"{name}, the same in all rows"
+    if different == 0 or (different == 1 and not (flag and column.missing.any())):
+        return None, "left out", f"{name}, {'the same in all rows' if different else 'without a value in any row'}"
     if column.kind == TEXT:
         if not explicit and (different > MOST_CATEGORIES or (count > 20 and different > count / 2)):
             return None, "left out", f"{name}, {different:,} different texts in {count:,} rows"

@@ -263,6 +263,9 @@ def test_an_index_is_no_feature_and_no_target(tmp_path: Path) -> None:
     assert load_dataset(tmp_path / "d.parquet", features="__index_level_0__").features == 1
     ids = write(tmp_path / "c.csv", ["id", "x", "y"], [[i, i * i * 0.5, i % 2] for i in range(30)])
     assert "id, which counts the rows" in told(load_dataset(ids))
+    for name, said in (("customerId", True), ("customer id", True), ("paid", False)):
+        path = write(tmp_path / "e.csv", ["x", name, "y"], [[i * i * 0.5, i * 7 % 30, i % 2] for i in range(30)])
+        assert (f"{name}, which has another number in each row" in told(load_dataset(path))) == said
 
 
 # ---- tasks
@@ -312,8 +315,10 @@ def test_several_targets(tmp_path: Path) -> None:
 
 
 def test_what_features_become(tmp_path: Path) -> None:
-    rows = [[i if i % 5 else "", "rgb"[i % 3] if i % 4 else "", 7, f"person {i}", i % 2 == 0, i % 2] for i in range(50)]
-    path = write(tmp_path / "a.csv", ["n", "colour", "constant", "name", "flag", "y"], rows)
+    rows = [
+        [i if i % 5 else "", "rgb"[i % 3] if i % 4 else "", 7, "", f"person {i}", i % 2 == 0, i % 2] for i in range(50)
+    ]
+    path = write(tmp_path / "a.csv", ["n", "colour", "constant", "empty", "name", "flag", "y"], rows)
     data = load_dataset(path, test=None)
     n, colour, flag = data.preparation.columns
     assert isinstance(n, Number)
@@ -322,7 +327,11 @@ def test_what_features_become(tmp_path: Path) -> None:
     assert colour.values == ("b", "g", "r")
     assert flag.method == "none"
     text = told(data)
-    for word in ("constant, the same in all rows", "name, 50 different texts", "23 values, taken for the median"):
+    for word in (
+        "constant, the same in all rows; empty, without a value in any row",
+        "name, 50 different texts",
+        "23 values, taken for the median",
+    ):
         assert word in text, text
     assert data.features == 1 + 3 + 1
     flagged = load_dataset(path, test=None, missing="flag")
