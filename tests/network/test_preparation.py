@@ -149,7 +149,7 @@ def test_several_labels(backend: gn.Backend) -> None:
     data = gn.Dataset.from_arrays(X, flags, class_names=["a", "b", "c"])
     assert (data.task, data.classes, data.outputs) == ("multi-label", 3, 3)
     model = gn.MLP([5, 16, 3], backend=backend, loss="binary-cross-entropy")
-    gn.train(model, data, iterations=500, optimizer=gn.SGD(0.5))
+    gn.train(model, data, iterations=150, batch_size=50, optimizer=gn.Adam(0.05))
     answers = backend.to_host(model.predict(X))
     assert (answers == flags).mean() > 0.95
     assert backend.to_host(model.predict_proba(X)).shape == (400, 3)

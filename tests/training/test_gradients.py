@@ -50,7 +50,7 @@ class Network:
         record = next(iter(gn.training_steps(model, self.data, **training)))
         return record.loss, parameters - self.backend.to_host(model.flat)
 
-    def check(self, places: int = 12, tolerance: float = 2e-6) -> None:
+    def check(self, places: int = 8, tolerance: float = 2e-6) -> None:
         """The gradient in some directions against the central difference of the loss."""
         _, gradient = self.step(self.start)
         used = np.flatnonzero(self.mask())
@@ -72,6 +72,7 @@ class Network:
         return self.backend.to_host(model.flat)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("soft", [False, True], ids=["labels", "soft"])
 @pytest.mark.parametrize("name", sorted(gn.LOSSES))
 def test_the_slope_of_every_loss(name: str, soft: bool, rng: np.random.Generator) -> None:
@@ -92,11 +93,13 @@ def test_the_slope_of_every_loss(name: str, soft: bool, rng: np.random.Generator
         assert delta[place] == pytest.approx(difference, abs=1e-8)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", sorted(gn.ACTIVATIONS))
 def test_a_network_with_every_activation(name: str) -> None:
     Network([3, 5, 4, 3], gn.get_backend("cpu"), {"activation": name}).check()
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("name", sorted(gn.LOSSES))
 def test_a_network_with_every_loss(name: str, outputs: int) -> None:
@@ -132,6 +135,7 @@ def test_both_ways_to_run_the_steps_on_a_gpu(
     Network([5, 6, 3], cuda, {"activation": "elu"}, graph=graph).check(places=8)
 
 
+@pytest.mark.host
 # Drawn by NumPy, so that they are the same for ever: another one now and then would meet a kink of a relu within H.
 @pytest.mark.parametrize("seed", range(40))
 def test_random_architectures(seed: int) -> None:
