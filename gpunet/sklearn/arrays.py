@@ -21,6 +21,13 @@ def on_cuda(values: Any) -> bool:
     return hasattr(values, "__cuda_array_interface__")
 
 
+def _known(values: Any) -> Any:
+    """A tensor of torch or JAX on the host as NumPy's array, whose type scikit-learn's checks know, and all else as it
+    is."""
+    foreign = hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray) and not on_cuda(values)
+    return as_numpy(values) if foreign else values
+
+
 def backend_for(device: Any, X: Any) -> Backend:
     """The backend of a device; of None that on which the examples lie."""
     if device is not None:
@@ -43,7 +50,7 @@ def check_examples(estimator: Any, X: Any, *, reset: bool, backend: Backend) -> 
         ValueError: they are not what they should be.
     """
     if not on_cuda(X):
-        return validate_data(estimator, X, dtype=(np.float64, np.float32), order="C", reset=reset)
+        return validate_data(estimator, _known(X), dtype=(np.float64, np.float32), order="C", reset=reset)
     rows = backend.to_device(X)
     with backend.use():
         rows = backend.xp.ascontiguousarray(rows, np.float32 if rows.dtype == np.float32 else np.float64)
@@ -66,8 +73,8 @@ def check_pairs(estimator: Any, X: Any, y: Any, *, numeric: bool, reset: bool, b
     """
     if not on_cuda(X) and not on_cuda(y):
         return validate_data(
-            estimator, X, y, multi_output=True, y_numeric=numeric, dtype=(np.float64, np.float32), order="C",
-            reset=reset,
+            estimator, _known(X), _known(y), multi_output=True, y_numeric=numeric, dtype=(np.float64, np.float32),
+            order="C", reset=reset,
         )  # fmt: skip
     dtype = (np.float64, np.float32) if numeric else None
     y = check_array(as_numpy(y), ensure_2d=False, dtype=dtype, input_name="y", estimator=estimator)

@@ -269,6 +269,28 @@ def test_numbers_are_computed_as_they_come(dtype: str) -> None:
     assert ours.MLPRegressor(max_iter=3).fit(X, CLASSES).predict(X).dtype == expected
 
 
+class Tensor:
+    """An array of another library in host memory, known by DLPack alone."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tensors_of_other_libraries_are_as_good_as_arrays(dtype: str) -> None:
+    X = DIGITS.astype(dtype)
+    our = ours.MLPClassifier(max_iter=3, random_state=0).fit(Tensor(X), Tensor(CLASSES))
+    assert our.model_.dtype == dtype
+    expected = ours.MLPClassifier(max_iter=3, random_state=0).fit(X, CLASSES).predict_proba(X)
+    np.testing.assert_array_equal(our.predict_proba(Tensor(X)), expected)
+
+
 # --- among scikit-learn's tools ------------------------------------------------------------------------
 
 
