@@ -65,6 +65,16 @@ def test_penalties_make_weights_smaller_and_are_in_the_recorded_loss(backend: gn
     assert sizes[0.1] < 0.8 * sizes[0.0]
 
 
+@pytest.mark.parametrize("option", ["l2", "l1"])
+def test_biases_are_not_penalised(backend: gn.Backend, option: str) -> None:
+    ends = []
+    for strength in (0.0, 3.0):
+        model = gn.MLP([5, 8, 2], backend=backend, bias=0.5, seed=2)
+        gn.train(model, blobs(), iterations=1, batch_size=150, **{option: strength})
+        ends.append(np.concatenate([backend.to_host(bias) for bias in model.parameters[1::2]]))
+    np.testing.assert_allclose(*ends, rtol=1e-6)
+
+
 def test_l1_makes_weights_zero_where_l2_does_not() -> None:
     rng = np.random.default_rng(1)
     images = rng.standard_normal((200, 20)).astype(np.float32)
