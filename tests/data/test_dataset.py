@@ -319,6 +319,16 @@ def test_hold_out():
     assert len(Dataset.from_arrays(images, labels, validation=(images[:5], labels[:5])).validation) == 5
 
 
+def test_what_goes_back_to_the_train_examples_weighs_one_and_is_of_no_group():
+    held = (PIXELS[8:], LABELS[8:])
+    data = Dataset.from_arrays(PIXELS[:8], LABELS[:8], validation=held, weights=np.arange(8) + 2)
+    data.train.groups = np.arange(8) // 4
+    whole = data.hold_out(0).train
+    assert whole.weights.tolist() == [1, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert whole.groups[4:].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert len(set(whole.groups.tolist())) == 6
+
+
 def test_select_classes():
     data = load_dataset("mnist-5k").select_classes([8, "3"])
     assert data.class_names == ["8", "3"]

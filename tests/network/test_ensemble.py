@@ -12,6 +12,7 @@ import pytest
 from scipy.special import log_softmax
 
 import gpunet as gn
+from gpunet.data.preparation import Preparation, fit_targets
 
 
 def members(backend: gn.Backend | str = "cpu", outputs: int = 3, **options: Any) -> list[gn.MLP]:
@@ -76,6 +77,16 @@ def test_values_are_the_mean_in_the_targets_units(rng: np.random.Generator) -> N
     np.testing.assert_allclose(ensemble.predict(data.train.inputs), each.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(ensemble.spread(data.train.inputs)[:, 0], each.std(axis=0), rtol=1e-2, atol=1e-3)
     assert gn.evaluate(ensemble, data.train).r2 > 0.9
+
+
+def test_values_may_lie_where_those_of_any_member_may() -> None:
+    models = [gn.MLP([1, 1], loss="mse") for _ in range(2)]
+    for model, limits in zip(models, ([1.0, 3.0], [0.0, 2.0]), strict=True):
+        targets = fit_targets(["y"], np.array(limits)[:, None], clip=True)
+        model.preparation = Preparation(task="regression", targets=targets)
+    targets = gn.Ensemble(models).preparation.targets
+    assert targets is not None
+    assert (targets.low, targets.high) == ((0.0,), (3.0,))
 
 
 def test_one_file_holds_all_members(x: np.ndarray, tmp_path: Path) -> None:
