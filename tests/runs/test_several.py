@@ -143,8 +143,8 @@ def test_killed_or_stopped_and_resumed(three: tuple[Path, Any], tmp_path: Path, 
 
 
 def test_killed_on_a_gpu_and_resumed(cuda: gn.Backend, tmp_path: Path) -> None:
-    short = ("--device", "cuda", "--iterations", "150", "--ensemble", "3", "--validation", "0.2", "-q")
-    words = ["train", *OPTIONS, *short, "--out"]
+    few = ("--iterations", "130", "--batch-size", "10", "--ensemble", "3", "--validation", "0.2")
+    words = ["train", *OPTIONS, "--device", "cuda", *few, "-q", "--out"]
     gpunet(*words, tmp_path / "whole")
     program = [sys.executable, "-c", ITSELF, str(int(signal.SIGKILL)), *words, str(tmp_path / "run")]
     done = subprocess.run(program, capture_output=True, text=True, env=environment(), timeout=600)

@@ -54,7 +54,7 @@ def test_penalties_make_weights_smaller_and_are_in_the_recorded_loss(backend: gn
     sizes, first = {}, {}
     for strength in (0.0, 0.1):
         model = gn.MLP([5, 8, 2], backend=backend, seed=2)
-        result = gn.train(model, blobs(), iterations=100, batch_size=150, log_every=1, **{option: strength})
+        result = gn.train(model, blobs(), iterations=100, batch_size=30, log_every=1, **{option: strength})
         sizes[strength] = sum(np.abs(w).sum() for w in weights(model))
         first[strength] = result.history[0].loss
         # The result's losses are without penalties, so that runs can be compared.

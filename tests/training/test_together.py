@@ -369,7 +369,7 @@ def test_the_memory_of_many_is_that_of_the_data_once_and_of_each(cuda: gn.Backen
     options: list[dict[str, Any]] = [{}, {"optimizer": "adam"}, {"optimizer": "momentum"}, {}]
     shapes = [[12, 300, 3], [12, 300, 3], [12, 200, 100, 3], [12, 3]]
     trainers = [
-        gn.Trainer(gn.MLP(sizes, backend=cuda), whole, batch_size=64, iterations=40, log_every=20, **given)
+        gn.Trainer(gn.MLP(sizes, backend=cuda), whole, batch_size=64, iterations=40, log_every=2, **given)
         for sizes, given in zip(shapes, options, strict=True)
     ]
     parts = [training_bytes(one.model, whole, one.optimizer, 64, one.mode) for one in trainers]
@@ -397,8 +397,8 @@ def alike(backend: gn.Backend, count: int = 32, least: int = 0, **options: Any) 
         if index == 9:
             given.update(early_stopping=1, validate_every=3)
             optimizer = gn.Adam(1e-12)
-        given = {"batch_size": 16, "iterations": 10, "log_every": 10, **given, **options}
-        made.append(gn.Trainer(model, data(index % 2 + 1), optimizer=optimizer, **given))
+        given = {"batch_size": 8, "iterations": 10, "log_every": 10, **given, **options}
+        made.append(gn.Trainer(model, data(index % 2 + 1, 120), optimizer=optimizer, **given))
     return made
 
 
