@@ -160,13 +160,14 @@ def test_the_blas_works_with_one_thread_while_anybody_wants_it_so():
     def numbers() -> set[int]:
         return {library["num_threads"] for library in blas.info()}
 
-    before = numbers()
-    with threads.one_blas_thread():
+    with blas.limit(limits=2):  # the tests have one
+        before = numbers()
         with threads.one_blas_thread():
+            with threads.one_blas_thread():
+                assert numbers() == {1}
             assert numbers() == {1}
-        assert numbers() == {1}
-        assert {library["num_threads"] for library in threads.describe()} == before
-    assert numbers() == before
+            assert {library["num_threads"] for library in threads.describe()} == before
+        assert numbers() == before
 
 
 def test_an_inner_bound_never_raises_an_outer_one(monkeypatch):
