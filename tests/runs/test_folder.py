@@ -239,6 +239,15 @@ def test_damaged_checkpoints_leave_a_way_on(copy, tmp_path):
     assert said.endswith(f"gpunet train --config {copy / 'config.json'} --out NEW\n")
 
 
+def test_a_damaged_checkpoint_is_set_aside_for_an_older_one(run, copy):
+    (copy / "model.safetensors").unlink()
+    newest = copy / "checkpoint.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-9])
+    assert "The run goes on from an older checkpoint" in gpunet("train", "--resume", copy, "-q").stderr
+    assert (copy / "checkpoint.safetensors.damaged").exists()
+    assert (copy / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
 def test_a_run_of_another_format_is_refused(copy):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "version": 99}))
