@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from gpunet.runs.settings import Settings
 from gpunet.sweeps import grids, lines
 from gpunet.sweeps.shared import Shared
 from gpunet.sweeps.sweep import Sweep, sweep
-from gpunet.sweeps.trials import Spread
+from gpunet.sweeps.trials import Result, Row, Spread
 
 SMALL = {"hidden": "4", "iterations": 30, "batch_size": 20, "log_every": 30, "device": "cpu"}
 
@@ -558,3 +559,15 @@ def test_a_loss_beyond_all_numbers_is_a_result(tmp_path: Path) -> None:
     results.write_text(text.replace('"validation_accuracy": ', '"validation_accuracy": NaN, "was": '))
     with pytest.raises(gn.DataError, match="nothing to choose from"):
         Sweep(settings, {"lr": [0.001, 0.5]}, data=large, out=tmp_path / "sweep").choose()
+
+
+def test_what_was_stopped_early_does_not_count() -> None:
+    results = {
+        "whole": Result("whole", {}, 0, validation_metrics={"accuracy": 0.5}, validation_loss=0.5),
+        "stopped": Result("stopped", {}, 1, validation_metrics={"accuracy": 0.9}, validation_loss=0.1, pruned=True),
+    }
+    row = Row({}, [SimpleNamespace(key=key) for key in results], results, {})
+    assert row.pruned
+    spread = row.spread("validation_accuracy")
+    assert spread is not None
+    assert (spread.mean, spread.count) == (0.5, 1)
