@@ -74,6 +74,8 @@ def test_fitted_categories_are_those_of_the_training_rows() -> None:
     column, numbers = fit_category("x", np.array([3, 0, 3, -1]), ["b", "never", "10", "9"], flag=True)
     assert column == Category("x", ("9", "b"), 0, True)
     assert numbers.tolist() == [1, -1, -1, 0, -1]
+    often, _ = fit_category("x", np.array([0, 1, 1]), ["a", "b"])
+    assert often.fill == 1
 
 
 def test_categories_are_fitted_anew_to_the_rows_that_are_left() -> None:
