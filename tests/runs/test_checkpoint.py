@@ -399,7 +399,7 @@ def test_stop_ends_between_two_steps_and_goes_on(rng, backend, monkeypatch):
         ({"batch_size": 25}, "batch size: 20 there, 25 here"),
         ({"optimizer": gn.SGD(0.1)}, "optimizer"),
         ({"optimizer": gn.Adam(0.02)}, "learning rate"),
-        ({"iterations": 70}, "iterations: 60 there, 70 here"),
+        ({"iterations": 70}, "iterations: 50 there, 70 here"),
         ({"seed": 6}, "seed of the order"),
         ({"l2": 0.5}, "l2"),
         ({"early_stopping": 4}, "early stopping"),
