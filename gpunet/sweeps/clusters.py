@@ -37,6 +37,7 @@ class Cluster(Engine):
     Raises:
         MissingExtra: the package is not installed.
         UsageError: nothing answers at the address.
+        GpunetError: a cluster does not start here.
     """
 
     #: The variable of the environment that holds an address where none is given.
@@ -165,16 +166,28 @@ class Ray(Cluster):
             address = address or self.named()
             # What is started here reports nothing about its use to others.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            where = {"address": address} if address else {"num_cpus": jobs, "include_dashboard": False}
-            try:
-                _answers(address)  # Ray itself would try for minutes, and print what it tries
-                self._ray.init(**where, log_to_driver=False, logging_level=logging.CRITICAL)
-            except ValueError as error:
-                raise UsageError(f"--backend ray:{address}: {sentence(error)}") from None
-            except (OSError, RuntimeError):
-                told = "no cluster of Ray answers there, or it asks for a token."
-                raise UsageError(f"--backend ray:{address}: {told}") from None
+            quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+            if address:
+                self._connect(address, quiet)
+            else:
+                self._start(jobs, quiet)
         self._run = self._ray.remote(_run)
+
+    def _connect(self, address: str, quiet: dict[str, Any]) -> None:
+        try:
+            _answers(address)  # Ray itself would try for minutes, and print what it tries
+            self._ray.init(address, **quiet)
+        except ValueError as error:
+            raise UsageError(f"--backend ray:{address}: {sentence(error)}") from None
+        except (OSError, RuntimeError):
+            told = "no cluster of Ray answers there, or it asks for a token."
+            raise UsageError(f"--backend ray:{address}: {told}") from None
+
+    def _start(self, jobs: int, quiet: dict[str, Any]) -> None:
+        try:
+            self._ray.init(num_cpus=jobs, include_dashboard=False, **quiet)
+        except Exception as error:  # Ray names none where a machine is too busy to start in its time
+            raise GpunetError(f"Ray did not start: {sentence(error)}") from None
 
     def _submit(self, call: Call, data: Any) -> Any:
         # One trial has a GPU of its own, which is the first that it sees.

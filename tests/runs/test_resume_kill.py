@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet.runs.folder import Recorder
 
 host = pytest.mark.host
 
@@ -187,6 +189,25 @@ def test_stopped_by_a_signal_and_resumed(tmp_path, plain, number, code):
     assert (folder / "checkpoint.safetensors").exists()
     run("--resume", str(folder), "--quiet")
     assert_same(folder, plain[0])
+
+
+@host
+@pytest.mark.skipif(os.name == "nt", reason="signals are a POSIX thing")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_second_signal_waits_for_nothing(tmp_path, monkeypatch, number, code):
+    folder, went_on = tmp_path / "run", []
+
+    def twice(self, record, trainer):
+        os.kill(os.getpid(), number)
+        went_on.append("the first")
+        os.kill(os.getpid(), number)
+        went_on.append("the second")
+
+    monkeypatch.setattr(Recorder, "on_record", twice)
+    told = command_line.gpunet("train", *OPTIONS, "--checkpoint-every", "700", "--out", folder, code=code).stderr
+    assert told.startswith("Stopped at iteration 25 of 700.\n")
+    assert went_on == ["the first"]
+    assert not (folder / "checkpoint.safetensors").exists()
 
 
 @host

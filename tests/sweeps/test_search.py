@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import command_line
@@ -70,6 +71,21 @@ def test_runs_that_fall_behind_are_stopped(data: gn.Dataset, twelve: list[Any]) 
     assert plan.csv().splitlines()[0].split(",")[-2] == "pruned"
     values = [trial.value for trial in search.study_of(plan.search.place).trials if trial.state.name == "COMPLETE"]
     assert values == [result.validation_accuracy for result in results if not result.pruned]
+    # Who asks for a run without a search wants the whole of it.
+    left = [len(Sweep(trial.settings, data=data, out=plan.folder).missing) for trial in plan.trials]
+    assert left == [int(bool(result.pruned)) for result in results]
+
+
+def test_a_look_is_reported_once(data: gn.Dataset) -> None:
+    reports: list[tuple[float, int]] = []
+    handle = SimpleNamespace(report=lambda value, look: reports.append((value, look)), should_prune=lambda: False)
+    reporter = search.Reporter(search.Place("", "", "median", False), 0, None, _handle=handle)
+    model = gn.MLP([4, 4, 2], seed=0)
+    result = gn.train(
+        model, data.hold_out(50), iterations=60, batch_size=20, log_every=60, validate_every=1, callbacks=[reporter]
+    )
+    losses = {record.iteration: record.validation_loss for record in result.history}
+    assert reports == [(losses[3 * look], look) for look in range(1, search.LOOKS)]  # the end is not looked at
 
 
 def test_left_at_any_result_and_taken_up(data: gn.Dataset, twelve: list[Any], tmp_path: Path) -> None:

@@ -241,6 +241,7 @@ def test_ctrl_c_while_a_result_is_written_loses_no_count(
     with pytest.raises(KeyboardInterrupt):
         list(started.run())
     assert len(started.results) == 1
+    assert started.model_path(started.trials[0]).exists()  # what is written down has its model
     monkeypatch.undo()
     assert [result.varied for result in started.run()] == [{"lr": "0.2"}]
 
@@ -383,17 +384,14 @@ def test_a_backend_without_generators_gets_its_work_in_rounds(data: gn.Dataset) 
         supports_return_generator = False
 
         def start_call(self) -> None:
-            rounds.append(0)
-
-        def submit(self, *work: Any, **options: Any) -> Any:
-            rounds[-1] += 1
-            return super().submit(*work, **options)
+            rounds.append(len(plan.results))
 
     joblib.register_parallel_backend("rounds", Rounds)
     grid = {"lr": [0.1, 0.2, 0.3, 0.4, 0.5]}
-    results = list(sweep(SMALL, grid, data=data, jobs=2, backend="rounds"))
+    plan = Sweep(SMALL, grid, data=data)
+    results = list(plan.run(jobs=2, backend="rounds"))
     assert [result.varied["lr"] for result in results] == ["0.1", "0.2", "0.3", "0.4", "0.5"]
-    assert rounds == [2, 2, 1]
+    assert rounds == [0, 2, 4]  # results that were there when each began
 
 
 def test_a_sweep_on_cuda_trains_there(cuda: gn.Backend, data: gn.Dataset) -> None:
@@ -561,7 +559,7 @@ def test_a_loss_beyond_all_numbers_is_a_result(tmp_path: Path) -> None:
         Sweep(settings, {"lr": [0.001, 0.5]}, data=large, out=tmp_path / "sweep").choose()
 
 
-def test_what_was_stopped_early_does_not_count() -> None:
+def test_what_was_stopped_early_does_not_count(data: gn.Dataset) -> None:
     results = {
         "whole": Result("whole", {}, 0, validation_metrics={"accuracy": 0.5}, validation_loss=0.5),
         "stopped": Result("stopped", {}, 1, validation_metrics={"accuracy": 0.9}, validation_loss=0.1, pruned=True),
@@ -571,3 +569,9 @@ def test_what_was_stopped_early_does_not_count() -> None:
     spread = row.spread("validation_accuracy")
     assert spread is not None
     assert (spread.mean, spread.count) == (0.5, 1)
+    plan = Sweep({**SMALL, "iterations": 1}, {"lr": [0.1, 0.2]}, seeds=2, data=data)
+    for index, trial in enumerate(plan.trials):
+        found = results["stopped" if index == 3 else "whole"]
+        better = {"accuracy": 0.5 + 0.1 * (index == 2)}
+        plan.results[trial.key] = dataclasses.replace(found, key=trial.key, validation_metrics=better)
+    assert plan.choose().varied == {"lr": "0.1"}

@@ -38,6 +38,18 @@ def test_penalties_are_those_of_the_weights_alone(rng: np.random.Generator) -> N
     assert penalty(parameters, 6, 0.3, 0.2) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize(("weight", "share"), [(0, 0), (4, 0.25)])
+def test_where_a_batch_weighs_nothing_there_is_no_penalty(
+    backend: gn.Backend, rng: np.random.Generator, weight: int, share: float
+) -> None:
+    host = rng.standard_normal(10)
+    with backend.use():
+        parameters, gradients, divisor = map(backend.to_device, (host, np.zeros(10), np.full(1, float(weight))))
+        add_penalty(gradients, parameters, 6, 0.3, 0.2, divisor)
+        found = backend.to_host(gradients)
+    np.testing.assert_allclose(found[:6], share * (0.3 * host[:6] + 0.2 * np.sign(host[:6])))
+
+
 def test_the_gradient_of_the_penalty_agrees_with_finite_differences(rng: np.random.Generator) -> None:
     parameters, h = rng.standard_normal(8), 1e-6
     gradients = np.zeros(8)
