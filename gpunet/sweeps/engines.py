@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -71,14 +72,17 @@ def run_on(make: Callable[[], Engine], calls: Iterable[Call], jobs: int) -> Iter
     engine = make()
     try:
         while True:
-            for call in itertools.islice(coming, jobs - len(running)):
-                running.add(engine.submit(call))
+            with ctrl_c_later():
+                for call in itertools.islice(coming, jobs - len(running)):
+                    running.add(engine.submit(call))
             if not running:
                 return
             done = engine.wait(running)
             running -= done
-            for each in done:
-                yield engine.result(each)
+            while done:
+                with ctrl_c_later():
+                    outcome = engine.result(done.pop())
+                yield outcome
     finally:
         engine.close(running)
 
@@ -133,6 +137,26 @@ def ctrl_c_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def ctrl_c_later() -> Iterator[None]:
+    """A Ctrl-C in here is seen behind it. Python drops the exception where an object is being freed, as those of a
+    cluster are that end a trial, and the sweep would go on."""
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _in_rounds(parallel: Any, work: list[Any], jobs: int) -> Iterator[Any]:

@@ -294,7 +294,8 @@ def test_a_checkpoint_of_the_end_gives_the_same_result(tmp_path, rng, backend):
 
 
 def test_a_trainer_goes_back_to_a_state_of_its_own(rng, backend):
-    trainer = trainer_for("full batch", small_data(rng), backend, callbacks=[keep := Keep()], checkpoint_every=11)
+    data = small_data(rng, examples=100)
+    trainer = trainer_for("full batch", data, backend, callbacks=[keep := Keep()], checkpoint_every=11)
     records, end = untimed(trainer.steps()), host(trainer.model).tobytes()
     state = keep.states[0]
     trainer.restore(*state)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.sweeps import clusters
+from gpunet.sweeps import clusters, engines
 from gpunet.sweeps.sweep import Sweep, sweep
 
 pytestmark = [
@@ -121,6 +121,22 @@ def test_the_client_that_is_there_is_taken_and_kept(dask: Any, data: gn.Dataset)
         results = list(sweep(SMALL, {"lr": ["0.1", "1e30"], "activation": "identity"}, data=data, backend="dask"))
         assert [result.error is None for result in results] == [True, False]
         assert client.submit(sum, [1, 2]).result() == 3
+
+
+def test_ctrl_c_is_not_lost_where_a_cluster_would_swallow_it() -> None:
+    class Swallowing(engines.Engine):
+        def submit(self, call: Any) -> int:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            return 1
+
+        def wait(self, running: set[Any]) -> set[Any]:
+            raise AssertionError("it goes on")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        list(engines.run_on(Swallowing, [None], 1))
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
