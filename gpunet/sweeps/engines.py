@@ -71,18 +71,17 @@ def run_on(make: Callable[[], Engine], calls: Iterable[Call], jobs: int) -> Iter
     coming, running = iter(calls), set[Any]()
     engine = make()
     try:
-        while True:
-            with ctrl_c_later():
+        with ctrl_c_noted() as raise_lost:
+            while True:
                 for call in itertools.islice(coming, jobs - len(running)):
                     running.add(engine.submit(call))
-            if not running:
-                return
-            done = engine.wait(running)
-            running -= done
-            while done:
-                with ctrl_c_later():
-                    outcome = engine.result(done.pop())
-                yield outcome
+                if not running:
+                    return
+                raise_lost()
+                done = engine.wait(running)
+                running -= done
+                for each in done:
+                    yield engine.result(each)
     finally:
         engine.close(running)
 
@@ -140,23 +139,33 @@ def ctrl_c_held_back() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ctrl_c_later() -> Iterator[None]:
-    """A Ctrl-C in here is seen behind it. Python drops the exception where an object is being freed, as those of a
-    cluster are that end a trial, and the sweep would go on."""
+def ctrl_c_noted() -> Iterator[Callable[[], None]]:
+    """Gives a function that raises KeyboardInterrupt where a Ctrl-C came in here and was lost.
+
+    Python drops an exception in what it calls while it collects garbage, and Dask has it call something then.
+    """
     import signal
 
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is None:
-        yield
-        return
     came: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        came.append(number)
+        before(number, frame)  # type: ignore[operator, misc]
+
+    def raise_lost() -> None:
         if came:
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield raise_lost
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield raise_lost
+    finally:
+        with contextlib.suppress(ValueError):  # another thread, which may collect what was left, cannot
+            signal.signal(signal.SIGINT, before)
 
 
 def _in_rounds(parallel: Any, work: list[Any], jobs: int) -> Iterator[Any]:
