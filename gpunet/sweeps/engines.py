@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -142,16 +143,21 @@ def ctrl_c_held_back() -> Iterator[None]:
 def ctrl_c_noted() -> Iterator[Callable[[], None]]:
     """Gives a function that raises KeyboardInterrupt where a Ctrl-C came in here and was lost.
 
-    Python drops an exception in what it calls while it collects garbage, and Dask has it call something then.
+    What Python calls while it collects garbage cannot raise an exception: it is printed and dropped, and Dask has
+    Python call something then. It is not printed either.
     """
     import signal
 
     came: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
+    before, told = signal.getsignal(signal.SIGINT), sys.unraisablehook
 
     def note(number: int, frame: Any) -> None:
         came.append(number)
         before(number, frame)  # type: ignore[operator, misc]
+
+    def tell(lost: Any) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            told(lost)
 
     def raise_lost() -> None:
         if came:
@@ -161,9 +167,11 @@ def ctrl_c_noted() -> Iterator[Callable[[], None]]:
         yield raise_lost
         return
     signal.signal(signal.SIGINT, note)
+    sys.unraisablehook = tell
     try:
         yield raise_lost
     finally:
+        sys.unraisablehook = told
         with contextlib.suppress(ValueError):  # another thread, which may collect what was left, cannot
             signal.signal(signal.SIGINT, before)
 
