@@ -186,7 +186,7 @@ def test_every_optimizer_trains_and_keeps_the_dtype(backend: gn.Backend, name: s
     data = gn.Dataset.from_arrays(points.astype(np.float32), labels)
     model = gn.MLP([2, 12, 3], seed=1, initializer="he-normal", backend=backend)
     rate = 0.01 if name == "lion" else 0.05
-    result = gn.train(model, data, optimizer=OPTIMIZERS.make(name, learning_rate=rate), iterations=150, batch_size=40)
+    result = gn.train(model, data, optimizer=OPTIMIZERS.make(name, learning_rate=rate), iterations=80, batch_size=40)
     assert result.train_accuracy > 0.95
     assert model.flat.dtype == np.float32
 

@@ -33,7 +33,7 @@ def data(seed: int = 1, size: int = 240) -> gn.Dataset:
 DATA = data()
 
 
-def different(backend: gn.Backend | str = "cpu", iterations: int = 60) -> list[gn.Trainer]:
+def different(backend: gn.Backend | str = "cpu", iterations: int = 44) -> list[gn.Trainer]:
     """Trainers of several shapes, optimizers, schedules and lengths; the third diverges, the fourth stops early."""
 
     def one(sizes: list[int], optimizer: Any, seed: int = 0, whole: gn.Dataset = DATA, **options: Any) -> gn.Trainer:
