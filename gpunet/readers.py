@@ -230,7 +230,8 @@ def image_size(option: str, value: Any) -> tuple[int, int] | None:
     if value is None or value == "none":
         return None
     example = "28x28"
-    given = value.lower().split("x") if isinstance(value, str) else [value] if isinstance(value, int) else list(value)
+    given = value.lower().split("x") if isinstance(value, str) else value
+    given = given if isinstance(given, (list, tuple)) else [given]
     if len(given) not in (1, 2):
         refuse(option, value, f"rows and columns are needed, for example {example}.")
     sides = tuple(whole(1, 10_000, example=example)(option, side) for side in given)

@@ -162,6 +162,7 @@ _anything = st.recursive(
 @tries(200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(list(FIELDS)) | st.text(max_size=5), _anything, max_size=3) | _anything)
 @example({"\n": {}})
+@example({"image_size": 0.5})
 def test_whatever_a_file_holds_is_taken_or_refused_in_one_sentence(document: Any):
     refusal = None
     try:
