@@ -50,7 +50,7 @@ class Network:
         record = next(iter(gn.training_steps(model, self.data, **training)))
         return record.loss, parameters - self.backend.to_host(model.flat)
 
-    def check(self, places: int = 8, tolerance: float = 2e-6) -> None:
+    def check(self, places: int = 12, tolerance: float = 2e-6) -> None:
         """The gradient in some directions against the central difference of the loss."""
         _, gradient = self.step(self.start)
         used = np.flatnonzero(self.mask())
