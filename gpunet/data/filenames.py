@@ -93,7 +93,12 @@ def left_aside(names: list[Path], used: Pairs, root: Path | None = None) -> list
         for p in names
         if str(p) not in taken
     ]
-    return [("left aside", some(left))] if left else []
+    return unread(left)
+
+
+def unread(names: list[str]) -> list[tuple[str, str]]:
+    """The fact that names what was not read, where there is something."""
+    return [("left aside", some(names))] if names else []
 
 
 def tables_among(files: list[Path]) -> dict[str, list[Path]]:

@@ -351,8 +351,8 @@ class _Finder:
             )
         pairs = {split: tuple(read_npz(path, [roles["inputs"], roles["targets"]])) for split, roles in found.items()}
         used = {key for roles in found.values() for key in roles.values()}
-        left = [key for key in keys if key not in used]
-        return self.arrays(path.name, pairs, [*aside, *([("left aside", some(left))] if left else [])], path)
+        left = filenames.unread([key for key in keys if key not in used])
+        return self.arrays(path.name, pairs, [*aside, *left], path)
 
     def arrays(self, name: str, pairs: dict[str, Any], aside: list[tuple[str, str]], path: Path) -> Dataset:
         """The data set in arrays; classes numbered from 1 keep their numbers as names."""

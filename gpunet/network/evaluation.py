@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gpunet.checks import needs
 from gpunet.data.arrays import as_flags, as_labels, as_values
 from gpunet.data.split import Split
 from gpunet.data.stored import selected
-from gpunet.errors import DataError, UsageError
+from gpunet.errors import DataError
 from gpunet.kernels.losses import LOSSES, Loss, loss_step
 from gpunet.keywords import checked
 from gpunet.network.metrics import (
@@ -30,7 +31,6 @@ from gpunet.network.metrics import true_classes as true_classes
 from gpunet.network.mlp import CHUNK
 from gpunet.network.predictor import Predictor
 from gpunet.notebook import Table
-from gpunet.wording import shown
 
 #: Logits that are held at a time; bounds the memory of an evaluation with very many classes.
 LOGITS = 1 << 20
@@ -150,9 +150,8 @@ def evaluate(
     """
     if split is None:
         raise DataError("there is no such split to evaluate; the data set has none.")
-    if not (hasattr(split, "images") and hasattr(split, "labels")):
-        wanted = "a split, such as data.test or gn.Split(inputs, labels), is needed"
-        raise UsageError(f"{wanted} to evaluate a model, not {shown(split)}.")
+    for has in ("images", "labels"):
+        needs(split, has, "a split, such as data.test or gn.Split(inputs, labels), is needed to evaluate a model")
     loss = model.loss if loss is None else LOSSES.make(loss)
     images, classes = split.images, max(model.outputs, 2)
     if len(split.labels) == 0:

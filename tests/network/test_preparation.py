@@ -11,7 +11,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.data.fitting import Category, Number, Pictures, Targets, fit_category, fit_number, fit_targets
-from gpunet.data.preparation import Preparation  # fmt: skip
+from gpunet.data.preparation import Preparation
 from gpunet.data.split import Split
 from gpunet.errors import CheckpointError, DataError, UsageError
 from gpunet.network import container
