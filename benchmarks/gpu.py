@@ -3,6 +3,7 @@
     python benchmarks/gpu.py                                    # the default network
     python benchmarks/gpu.py --sizes 784,2048,2048,10 --batch 256 --precision tf32
     python benchmarks/gpu.py --parts steps,operations --json gpu.json
+    python benchmarks/gpu.py --suite --parts steps              # from 784-10 to 784-4096-4096-10, in each precision
     python benchmarks/gpu.py --quick                            # everything, small and once: does all of it run?
     python benchmarks/gpu.py --device cpu --parts steps         # the contenders' dry run, where there is no GPU
 
@@ -46,6 +47,13 @@ from gpunet.training import graph as ways
 PARTS = ("launches", "steps", "operations", "products", "crossover", "kernels", "repeat")
 #: How far a loss may be from gpunet's, relative where it is above 1: what a precision explains.
 TOLERANCE = {"float32": 2e-3, "tf32": 1e-2, "bfloat16": 5e-2}
+#: With --suite: networks and batches, and the precisions; tensor cores are for those whose products are large.
+SUITE = (
+    ((784, 10), 100, ("float32",)),
+    *(((784, 50, 30, 10), batch, ("float32",)) for batch in (1, 100, 1_000, 10_000)),
+    ((784, 256, 128, 10), 100, ("float32",)),
+    *((sizes, 256, tuple(TOLERANCE)) for sizes in ((784, 2048, 2048, 10), (784, 4096, 4096, 10))),
+)
 #: With --quick.
 QUICK = {
     "sizes": "20,12,5",
@@ -212,6 +220,7 @@ def versions() -> dict[str, str | None]:
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", action="store_true", help="eight networks instead of one")
     parser.add_argument("--sizes", default="784,50,30,10")
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--precision", default="float32", choices=list(TOLERANCE))
@@ -232,6 +241,7 @@ def read_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.quick:
         vars(arguments).update(QUICK)
+    arguments.sizes = tuple(int(size) for size in arguments.sizes.split(","))
     for given, known in ((arguments.parts.split(","), PARTS), (arguments.only.split(";"), CONTENDERS)):
         if unknown := [name for name in given if name not in known]:
             parser.error(f"there is no {unknown[0]}; there are {', '.join(known)}")
@@ -261,7 +271,6 @@ def measure(part: str, task: Task, device: Device | None, arguments: argparse.Na
 
 def main() -> int:
     arguments = read_arguments()
-    sizes = tuple(int(size) for size in arguments.sizes.split(","))
     backend = gn.get_backend(arguments.device)
     device = describe(backend) if backend.name == "cuda" else None
     if device:
@@ -273,21 +282,43 @@ def main() -> int:
     else:
         print("the CPU: a dry run of what is meant for a GPU")
     print(", ".join(f"{name} {version or 'not installed'}" for name, version in versions().items()))
-    examples = 10_000 if not arguments.quick else 200
-    task = Task(sizes, arguments.batch, arguments.log_every, arguments.precision, arguments.device, examples)
-    results: dict[str, Any] = {}
+    found = [measured(task, device, arguments) for task in tasks(arguments)]
+    if arguments.json:
+        about = {"device": dataclasses.asdict(device) if device else "cpu", "versions": versions()}
+        results = {"networks": found} if arguments.suite else found[0]
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump({**about, "arguments": vars(arguments), **results}, file, indent=2)
+    return 1 if any(map(is_wrong, found)) else 0
+
+
+def tasks(arguments: argparse.Namespace) -> list[Task]:
+    """The networks that are measured, in each precision that the device has."""
+    suite = SUITE if arguments.suite else ((arguments.sizes, arguments.batch, (arguments.precision,)),)
+    rest = (arguments.log_every, arguments.device, 200 if arguments.quick else 10_000)
+    return [
+        Task(sizes, batch, rest[0], precision, *rest[1:])
+        for sizes, batch, precisions in suite
+        for precision in precisions
+        if precision == "float32" or arguments.device == "cuda"
+    ]
+
+
+def measured(task: Task, device: Device | None, arguments: argparse.Namespace) -> dict[str, Any]:
+    """All parts' figures for one network, shown as they come."""
+    results: dict[str, Any] = {"sizes": task.sizes, "batch": task.batch, "precision": task.precision}
     for part in arguments.parts.split(","):
         found = measure(part, task, device, arguments)
         if found is not None:
             results[part] = found
             show(part, found, task, device)
             sys.stdout.flush()
-    if arguments.json:
-        about = {"device": dataclasses.asdict(device) if device else "cpu", "versions": versions()}
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({**about, "arguments": vars(arguments), **results}, file, indent=2)
-    different = [why for why in results.get("steps", {}).get("left_out", {}).values() if "something else" in why]
-    return 1 if different or not all(results.get("repeat", {}).values()) else 0
+    return results
+
+
+def is_wrong(results: dict[str, Any]) -> bool:
+    """Whether a contender computed something else, or two trainings differed."""
+    left_out = results.get("steps", {}).get("left_out", {}).values()
+    return any("something else" in why for why in left_out) or not all(results.get("repeat", {}).values())
 
 
 if __name__ == "__main__":
