@@ -19,7 +19,7 @@ import gpunet as gn
 from gpunet.kernels import control as control_block
 from gpunet.kernels import cublas
 from gpunet.kernels.activation import activation_forward
-from gpunet.kernels.build import Ready
+from gpunet.kernels.build import Ready, apart
 from gpunet.kernels.column_sum import column_sum
 from gpunet.kernels.dense import Below, dense_backward, dense_forward
 from gpunet.kernels.dropout import dropout
@@ -131,14 +131,14 @@ def operations(task: Task, chain: int, repeats: int) -> list[dict[str, Any]]:
     with backend.use():
         return [
             {"operation": named(run), "seconds": in_a_chain(backend, run, chain, repeats)}
-            for run in trainer.step.operations(want_losses=False)
+            for run in apart(trainer.step.operations(want_losses=False))
         ]
 
 
 def named(run: Any) -> str:
     """What an operation that is ready to be run is called: its kernel, or the function that made it."""
-    kernel = getattr(run, "func", run)
-    return getattr(kernel, "name", None) or getattr(kernel, "__qualname__", "operation").split(".")[0].strip("_")
+    made = getattr(run, "func", run)
+    return getattr(made, "name", None) or getattr(made, "__qualname__", "operation").split(".")[0].strip("_")
 
 
 def products(task: Task, device: Device, chain: int, repeats: int) -> list[dict[str, Any]]:

@@ -144,12 +144,14 @@ class Product:
     Attributes:
         matrices: as the library wants them: it reads rows as columns, and computes out^T = b^T a^T.
         alike: equal for products that differ in their matrices' places and numbers alone.
+        name: what it is, with its sizes m, k and n.
     """
 
     def __init__(self, a: Any, b: Any, out: Any, precision: str) -> None:
         import cupy
 
         (m, k), n = a.shape, b.shape[1]
+        self.name = f"product {m} x {k} x {n}"
         left, b_matrix, b_line = _factor(b)
         right, a_matrix, a_line = _factor(a)
         self.matrices = b_matrix, a_matrix, out

@@ -192,11 +192,13 @@ class Part:
     Attributes:
         alike: equal for launches that can be one (see `launches.py`); the kernels have the networks as a dimension of
             the grid by themselves, so that it is theirs and no other that is launched.
+        name: the kernel's.
     """
 
     def __init__(self, networks: Sequence[Network], number: int, run: Launch) -> None:
         self._networks, self._number, self._run = networks, number, run
         self.alike: Hashable = (networks[0].key, number)
+        self.name = run.name
 
     def __call__(self) -> None:
         self._run()

@@ -33,6 +33,7 @@ class Launch:
 
     Attributes:
         alike: equal for launches that differ in their arguments alone.
+        name: the kernel's.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Launch:
     ) -> None:
         self._kernel, self._grid, self._block, self._arguments, self._shared = kernel, grid, block, arguments, shared
         self.alike: Hashable = (kernel, grid, block, shared)
+        self.name: str = kernel.name
         self._run = functools.partial(kernel, grid, block, arguments, shared_mem=shared)
 
     def __call__(self) -> None:
