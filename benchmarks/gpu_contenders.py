@@ -126,7 +126,12 @@ def _torch_graph(t: Any, step: Callable[[], None], parameters: list[Any], start:
     graph = t.cuda.CUDAGraph()
     with t.cuda.graph(graph):
         step()
-    return graph.replay
+    return partial(_replay, graph, step)
+
+
+def _replay(graph: Any, kept: Any) -> None:
+    """A graph does not keep alive what it reads; whoever captured it does."""
+    graph.replay()
 
 
 def jax(task: Task) -> Contender:
