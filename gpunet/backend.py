@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from gpunet.cuda import graphs
 from gpunet.cuda.opening import import_cupy, import_nccl, open_cuda, refuse_fork
 from gpunet.cuda.queues import Mark, queue_of
+from gpunet.cuda.readout import CudaReadout, Readout
 from gpunet.cuda.staging import CudaStaging, Staging
 from gpunet.errors import DeviceError, OutOfMemory, UsageError
 from gpunet.keywords import checked, suggestion
@@ -216,6 +217,15 @@ class Backend:
         """
         with self.use():
             return (Staging if self.name == "cpu" else CudaStaging)(self.xp, parts, arrays)
+
+    def readout(self, arrays: Mapping[str, tuple[Any, ...]]) -> Readout:
+        """Uninitialised arrays on this device that the host reads all at once: with one copy, waiting once.
+
+        Args:
+            arrays: for each its shape and dtype, and its order on the CPU if that is not "C".
+        """
+        with self.use():
+            return Readout(self.xp, arrays) if self.name == "cpu" else CudaReadout(self.xp, self._queue, arrays)
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was asked to do."""

@@ -307,7 +307,6 @@ def count_steps() -> list[list[str]]:
     with trainer._running():
         cusim.reset()
         trainer.step.read(trainer.metrics)
-        trainer._check_finite()
         columns.append(cusim.stats())
         run_to(trainer, trainer.step.boundary)
         trainer.backend.synchronize()
@@ -402,9 +401,9 @@ Counted on a simulated CUDA device while the default network trains. A graph rep
 the host has nothing to do in between, with one launch; eager (`--graph off`) launches each kernel by itself. The
 products of a network as small as this are gpunet's own, fused with all that is around them; those of a large one are
 cuBLAS's, here counted with the same network. Networks of equal sizes share the launches of one. In an ordinary step
-the host copies nothing, waits for nothing and allocates nothing. A log step reads the losses of its batch and which
-answers were right, and the step at which a loss was not finite, if any. A new epoch brings
-permutations of the rows, here of three.
+the host copies nothing, waits for nothing and allocates nothing. A log step reads the logits, targets and losses
+of its batch, and the step at which a loss was not finite, if any. A new epoch brings permutations of the rows, here of
+three.
 
 """
 

@@ -259,6 +259,23 @@ def test_owns(cuda: gn.Backend) -> None:
     assert not gn.get_backend("cpu").owns(cuda.zeros(3, np.float32))
 
 
+def test_what_is_read_together(backend: gn.Backend) -> None:
+    xp, rng = backend.xp, np.random.default_rng(1)
+    made = {"a": ((3,), np.int64), "b": ((), np.float64), "c": ((7, 5), np.float32, "F"), "d": ((0,), np.float32)}
+    readout = backend.readout(made)
+    for _ in range(2):
+        wanted = {name: (100 * rng.random(shape)).astype(dtype) for name, (shape, dtype, *_) in made.items()}
+        with backend.use():
+            for name, array in readout.arrays.items():
+                assert type(array) is xp.ndarray
+                array[...] = xp.asarray(wanted[name])
+            found = readout.read()
+        assert list(found) == list(made)
+        for name, array in found.items():
+            assert array.dtype == wanted[name].dtype
+            np.testing.assert_array_equal(array, wanted[name])
+
+
 def test_any_array_comes_to_the_host(backend: gn.Backend) -> None:
     assert as_numpy([1, 2]).tolist() == [1, 2]
     with backend.use():

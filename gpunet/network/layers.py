@@ -68,22 +68,25 @@ class Dense:
         fan_in, fan_out = self.weights.shape
         return f"<Dense {fan_in} x {fan_out}{'' if self.last else f' {self.activation.name}'}>"
 
+    def output_order(self, backend: Any) -> str:
+        """The order of a workspace's output and delta in memory: "C", or on the CPU also "F"."""
+        # The rows of a few logits are reduced along the short axis; with the batch contiguous NumPy does that
+        # several times faster. BLAS writes that order more slowly; with many inputs the product counts for more, and
+        # the loss turns the logits over by itself. CUDA kernels take C order.
+        fan_in, fan_out = self.weights.shape
+        return "F" if self.last and fan_out <= 32 and fan_in <= 128 and backend.name == "cpu" else "C"
+
     def workspace(
         self, backend: Any, batch: int, training: bool, fused: bool = False, precision: str = "float32",
-        first_row: int = 0,
+        first_row: int = 0, output: Any = None,
     ) -> Workspace:  # fmt: skip
         """A workspace for one batch; without `training` only what the forward pass writes.
 
         With `fused` it is for the kernels of `kernels/fused.py`, which keep activations and deltas alone; `precision`
-        is one of `tensor_cores.PRECISIONS`, and `first_row` as there.
+        is one of `tensor_cores.PRECISIONS`, `first_row` and `output`, of `output_order`, are as there.
         """
-        shape, dtype = (batch, self.weights.shape[1]), self.weights.dtype
-        # The rows of a few logits are reduced along the short axis; with the batch contiguous NumPy does that
-        # several times faster. BLAS writes that order more slowly; with many inputs the product counts for more, and
-        # the loss turns the logits over by itself. CUDA kernels take C order.
-        few = shape[1] <= 32 and self.weights.shape[0] <= 128
-        order = "F" if self.last and few and backend.name == "cpu" else "C"
-        output = backend.empty(shape, dtype, order)
+        shape, dtype, order = (batch, self.weights.shape[1]), self.weights.dtype, self.output_order(backend)
+        output = backend.empty(shape, dtype, order) if output is None else output
         saves_input = training and not fused and not self.last and self.activation.saves == "input"
         drops = training and not fused and self.dropout > 0
         return Workspace(

@@ -31,7 +31,7 @@ class Answers:
         targets: class indices (n,), or targets (n, outputs).
         loss: the `Loss`, which knows what logits mean.
         preparation: the `Preparation` of the data, which knows the task and the units of targets.
-        xp: the array module of both.
+        xp: the array module of both: that of the device, or NumPy once the host has read them.
 
     Attributes:
         task: "classification", "multi-label" or "regression".
@@ -133,8 +133,8 @@ class Metric(Entry):
         return self.name.replace("-", "_")
 
     def examples(self, answers: Answers) -> Any:
-        """What is to be known of each example, on the device, over `answers.xp`: an array (n,) or (n, ...), or a tuple
-        of such arrays."""
+        """What is to be known of each example, over `answers.xp`, the array module of the answers: an array (n,) or
+        (n, ...), or a tuple of such arrays."""
         raise UsageError(f"the metric {self.name!r} computes nothing.")
 
     def total(self, examples: Any, weights: np.ndarray | None = None) -> float:
@@ -481,7 +481,7 @@ class Measurement:
 
     Args:
         metrics: the metrics.
-        backend: the device of the answers.
+        backend: the device of the answers, which the host may have read already.
         joined: what makes one array of what several processes have, on each of them.
     """
 
@@ -498,12 +498,17 @@ class Measurement:
 
     def read(self, weights: np.ndarray | None = None) -> dict[str, float]:
         """Each metric by its key; `weights` (n,) are those of the examples."""
-        join, result = self.backend.xp.concatenate, {}
+        result = {}
         for metric, chunks in zip(self.metrics, zip(*self._chunks, strict=True), strict=True):
-            with self.backend.use():
-                columns = [self.joined(self.backend.to_host(join(parts))) for parts in zip(*chunks, strict=True)]
+            columns = [self.joined(self._on_host(parts)) for parts in zip(*chunks, strict=True)]
             result[metric.key] = metric.total(columns[0] if len(columns) == 1 else tuple(columns), weights)
         return result
+
+    def _on_host(self, parts: Sequence[Any]) -> np.ndarray:
+        if len(parts) == 1:
+            return self.backend.to_host(parts[0])
+        with self.backend.use():
+            return self.backend.to_host(self.backend.xp.concatenate(parts))
 
 
 def metric_of(owner: Any, metrics: Mapping[str, Mapping[str, float] | None], name: str) -> Any:

@@ -32,6 +32,10 @@ from gpunet.training.ranks import ALONE, Ranks
 from gpunet.training.recipe import Recipe
 from gpunet.training.streaming import source_of
 
+#: Bytes of logits up to which the host reads them and measures by itself, sooner than it could ask for kernels.
+#: What are more the device measures.
+READ = 1 << 16
+
 
 class TrainingStep:
     """Everything that a training step touches, allocated once, and the operations on it.
@@ -59,6 +63,7 @@ class TrainingStep:
         workspaces: those of the layers.
         network: the network as the fused kernels know it, or None where they are not the way.
         losses: (batch,), the loss of each example, where the last step was asked for them.
+        readout: what the host reads of a batch, `control`, `targets` and `losses` among it.
         divisor: (1,), what the penalties of a batch are divided by, or None (see `penalise_by_weight`).
         steps_per_launch: how many steps are done with one launch, at most.
         done: how many steps are done.
@@ -81,12 +86,16 @@ class TrainingStep:
         with backend.use():
             self.source, self.batches = source_of(model, data, loss, optimizer, recipe, mode, ranks)
             self.images, self.labels, self.weights = self.source.inputs, self.source.labels, self.source.weights
-            self.batch_weights = None if self.weights is None else backend.empty(batch, model.dtype)
+            self.readout = backend.readout(self._to_be_read())
+            read = self.readout.arrays
+            self.control, self.losses, self.targets = read["control"], read["losses"], read["targets"]
+            self.control[...] = backend.to_device(at.fresh())
+            self.losses.fill(0)
+            self.batch_weights = read.get("weights")
             self.total_weight = None if self.weights is None else backend.empty(1, model.dtype)
             if ranks.size > 1 and self.weights is None:  # an example counts one of the whole batch, not of the share
                 self.batch_weights = backend.to_device(np.ones(batch, model.dtype))
                 self.total_weight = backend.to_device(np.array([whole], model.dtype))
-            self.control = backend.to_device(at.fresh())
             self.coefficients = Coefficients(
                 backend, model.dtype, optimizer, schedule, iterations=iterations, control=self.control,
                 factors=[span.factor for span in self.spans if span.factor],
@@ -98,11 +107,13 @@ class TrainingStep:
                 self.columns = self.x if model.encoding is None else backend.empty((batch, columns), model.dtype)
                 same = self.images.dtype == model.dtype
                 self.raw_rows = None if same else backend.empty((batch, columns), self.images.dtype)
-            self.targets = backend.empty((batch, *self.labels.shape[1:]), self.labels.dtype)
             self.workspaces = [
-                layer.workspace(backend, batch, True, mode.fused, mode.precision, rows.start) for layer in model.layers
-            ]
-            self.losses = backend.zeros(batch, model.dtype)
+                layer.workspace(
+                    backend, batch, True, mode.fused, mode.precision, rows.start,
+                    read.get("logits") if layer.last else None,
+                )
+                for layer in model.layers
+            ]  # fmt: skip
             self.partial_sums = backend.empty(PARTIAL_SUMS, np.float64)
             self.divisor: Any = None
             self._bind()
@@ -111,6 +122,21 @@ class TrainingStep:
         self._penalty: Any = 0.0
         self._warm = False
         self.boundary = self.done = 0
+
+    def _to_be_read(self) -> dict[str, tuple[Any, ...]]:
+        """The shapes and types of what the host reads of a batch."""
+        model, batch, last = self.model, self.batch, self.model.layers[-1]
+        arrays: dict[str, tuple[Any, ...]] = {
+            "control": (at.fresh().shape, np.int64),
+            "losses": ((batch,), model.dtype),
+            "targets": ((batch, *self.labels.shape[1:]), self.labels.dtype),
+            "penalty": ((), np.float64),
+        }
+        if self.weights is not None:
+            arrays["weights"] = (batch,), model.dtype
+        if self.backend.name == "cpu" or batch * model.outputs * model.dtype.itemsize <= READ:
+            arrays["logits"] = (batch, model.outputs), model.dtype, last.output_order(self.backend)
+        return arrays
 
     def _bind(self) -> None:
         self.network = self._fused() if self.mode.fused else None
@@ -339,22 +365,27 @@ class TrainingStep:
         self.source.forget()
         self.ask_rates_again()
 
-    def read(self, metrics: Sequence[Metric]) -> tuple[float, dict[str, float]]:
-        """Loss (with penalties) and metrics of the last step's batch, of all ranks; waits for the device."""
-        joined = self.ranks.joined
+    def read(self, metrics: Sequence[Metric]) -> tuple[float, dict[str, float], int]:
+        """Loss (with penalties) and metrics of the last step's batch, and the first step (0-based) whose loss was not
+        finite, -1 if there is none, of all ranks; waits for the device. To be called inside of `Backend.use`."""
+        joined, penalised = self.ranks.joined, self.recipe.l2 or self.recipe.l1
+        if penalised:
+            self.readout.arrays["penalty"][...] = self.penalty
+        found = self.readout.read()
         measured = Measurement(metrics, self.backend, joined)
-        with self.backend.use():  # the loss has left the logits with their bias
-            logits = self.workspaces[-1].output
-            measured.add(Answers(logits, self.targets, self.loss, self.data.preparation, self.backend.xp))
-            weights, samples = None, self.data.train.weights
-            if self.weights is not None:
-                weights = joined(self.backend.to_host(self.batch_weights))
-            if samples is not None:  # before the first step nobody looks at them
-                samples = joined(samples[self.source.rows(max(self.done - 1, 0))])
-        loss = float(mean(joined(self.backend.to_host(self.losses)), weights))
-        if self.recipe.l2 or self.recipe.l1:
-            loss += float(self.penalty)
-        return loss, measured.read(samples)
+        # The loss has left the logits with their bias.
+        logits, targets, xp = self.workspaces[-1].output, self.targets, self.backend.xp
+        if "logits" in found:
+            logits, targets, xp = found["logits"], found["targets"], np
+        measured.add(Answers(logits, targets, self.loss, self.data.preparation, xp))
+        samples = self.data.train.weights
+        if samples is not None:  # before the first step nobody looks at them
+            samples = joined(samples[self.source.rows(max(self.done - 1, 0))])
+        loss = float(mean(joined(found["losses"]), joined(found.get("weights"))))
+        if penalised:
+            loss += float(found["penalty"])
+        nonfinite = self.ranks.gathered(int(found["control"][at.NONFINITE]))
+        return loss, measured.read(samples), min((step for step in nonfinite if step >= 0), default=-1)
 
     @property
     def penalty(self) -> Any:
@@ -373,9 +404,3 @@ class TrainingStep:
         if self.batch_weights is None:
             return self.losses.mean() + self.penalty
         return (self.losses * self.batch_weights).sum() / self._total() + self.penalty
-
-    def first_nonfinite(self) -> int:
-        """The first step (0-based) whose loss was not finite, -1 if there is none; waits for the device."""
-        with self.backend.use():
-            found = self.ranks.gathered(int(self.control[at.NONFINITE]))
-        return min((step for step in found if step >= 0), default=-1)

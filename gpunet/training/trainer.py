@@ -273,10 +273,10 @@ class Trainer:
                     callback.on_step(self)
                 if self._stop_asked and self.ranks.size == 1:  # several stop together, at the next goal
                     break
-            found = self.step.read(self.metrics)
+            loss, metrics, nonfinite = self.step.read(self.metrics)
         self.took(self.iteration - first, time.perf_counter() - clock)
-        self._check_finite()
-        return found
+        self._check_finite(nonfinite)
+        return loss, metrics
 
     def took(self, steps: int, seconds: float) -> None:
         """Note how long some steps took."""
@@ -303,8 +303,7 @@ class Trainer:
         with memory, self.backend.use(), self.threads.held(), np.errstate(over="ignore", invalid="ignore"):
             yield
 
-    def _check_finite(self) -> None:
-        step = self.step.first_nonfinite()
+    def _check_finite(self, step: int) -> None:
         if step >= 0:
             error = TrainingDiverged(
                 f"the loss is not a finite number since iteration {step + 1}; lower the learning rate "

@@ -410,17 +410,32 @@ def test_what_a_step_asks_of_the_device(cuda: gn.Backend, mnist_5k: gn.Dataset, 
 
 def test_the_host_reads_at_log_steps_only(cuda: gn.Backend, small: gn.Dataset) -> None:
     cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
-    reads = {}
     for every in (5, 20):
-        one = trainer(small, cuda, log_every=every, iterations=40, batch_size=5)
-        steps = one.steps()
-        next(steps)
-        cusim.reset()
-        for _ in range(40 // every - 1):
+        for options in ({}, {"metrics": ["top-k:k=2", "roc-auc", "f1-macro"]}, {"l2": 1e-4}):
+            one = trainer(small, cuda, log_every=every, iterations=40, batch_size=5, **options)
+            steps = one.steps()
             next(steps)
-        reads[every] = cusim.stats()["d2h"]["count"]
-    # The losses, what the accuracy is made of, and the step at which a loss was not finite.
-    assert reads == {5: 3 * 7, 20: 3 * 1}
+            cusim.reset()
+            for _ in range(40 // every - 1):
+                next(steps)
+            counts = cusim.stats()
+            assert counts["d2h"]["count"] == counts["stream_syncs"] == 40 // every - 1
+            for kind in ("device_syncs", "event_syncs", "implicit_syncs", "mallocs", "memsets"):
+                assert counts[kind] == 0
+            if not options:
+                assert counts["launches"] == counts["d2d"]["count"] == counts["h2d"]["count"] == 0
+
+
+def test_metrics_of_many_logits_are_computed_on_the_device(
+    cuda: gn.Backend, small: gn.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"log_every": 5, "metrics": ["top-k:k=2", "f1-macro"], "l2": 1e-4}
+    *wanted, _ = trainer(small, cuda, **options).steps()
+    monkeypatch.setattr("gpunet.training.step.READ", 0)
+    large = trainer(small, cuda, **options)
+    assert "logits" not in large.step.readout.arrays
+    *found, _ = large.steps()
+    assert [(record.loss, record.metrics) for record in found] == [(record.loss, record.metrics) for record in wanted]
 
 
 # --- faults ----------------------------------------------------------------------------------------------
