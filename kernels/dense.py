@@ -19,10 +19,10 @@ import numpy as np
 from gpunet.kernels import cublas
 from gpunet.kernels.activations import Activation
 from gpunet.kernels.blocks import bind
-from gpunet.kernels.build import Ready, in_turn, operation, raw, types
-from gpunet.kernels.column_sum import by_column, column_sum
+from gpunet.kernels.build import Ready, in_turn, operation, types
+from gpunet.kernels.column_sum import column_sum, summed
 from gpunet.kernels.dropout import Drop
-from gpunet.kernels.launches import launch, over_elements
+from gpunet.kernels.launches import over_elements
 from gpunet.kernels.products import product
 from gpunet.kernels.tensor_cores import TensorCores, to_bfloat16
 
@@ -152,13 +152,8 @@ def _dense_backward_cuda(
     if below is None:
         return in_turn(*parts)
     parts.append(cublas.product(delta, weights.T, below.delta, precision))
-    rows, columns = below.delta.shape
-    kernel = raw(
-        "times_derivative.cu", "times_derivative", *types(REAL=below.delta.dtype),
-        ("DERIVATIVE", below.activation.cuda_functions()),
-    )  # fmt: skip
-    times_derivative = launch(
-        kernel, *by_column(rows, columns),
-        below.delta, below.saved, below.mask, below.grad_bias, np.int32(rows), np.int32(columns),
+    times_derivative = summed(
+        "times_derivative.cu", "times_derivative", below.delta, below.grad_bias, below.saved, below.mask,
+        defines=(("DERIVATIVE", below.activation.cuda_functions()),),
     )  # fmt: skip
     return in_turn(*parts, times_derivative)

@@ -29,8 +29,9 @@ extern "C" __global__ void clip_by_norm(
 // Scale each column of a matrix to the norm `limit` if it is longer.
 extern "C" __global__ void __launch_bounds__(512) clip_columns(
     REAL* __restrict__ matrix, int rows, int columns, double limit) {
-    const int column = COLUMN_OF_THREAD;
-    const double norm = sqrt(sum_of_column<double>(rows, columns, [=](int row) {
+    const Part part = part_of_block(rows, columns, rows);
+    const int column = part.column;
+    const double norm = sqrt(sum_of_column<double>(part, columns, [=](int row) {
         const double value = load(matrix + (int64)row * columns + column);
         return value * value;
     }));
