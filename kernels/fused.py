@@ -29,13 +29,12 @@ ENCODING = {
     "factor": "const REAL*", "low": "const REAL*", "high": "const REAL*",
 }  # fmt: skip
 #: And of a network. `sums` are the partial sums of the first product; `ring`, `columns` and `label_columns` the lengths
-#: of `order` and of the rows of `images` and `labels`; `size` the number of parameters; `width` that of coefficients of
-#: a step.
+#: of `order` and of the rows of `images` and `labels`; `size` the number of parameters.
 NETWORK = {
     "images": "const IMAGE*", "labels": "const LABEL*", "weights": "const REAL*", "order": "const int*",
     "ring": "int64", "columns": "int64", "label_columns": "int64", "scale": "double", "control": "int64*",
     "targets": "LABEL*", "batch_weights": "REAL*", "total_weight": "REAL*", "sums": "REAL*", "losses": "REAL*",
-    "parameters": "REAL*", "gradients": "REAL*", "state": "REAL*", "size": "int64", "width": "int64",
+    "parameters": "REAL*", "gradients": "REAL*", "state": "REAL*", "size": "int64",
     "l2": "double", "l1": "double", **ENCODING,
 }  # fmt: skip
 #: And of a layer: `weights` and `bias` are places in the parameters, the tables their coefficients or none where they
@@ -57,7 +56,7 @@ THREADS, TILE, SLICE = 256, 16, 64
 BLOCKS = 256
 #: Rows of the batch in a block of the head at most, and the blocks there should be before there is more than one.
 ROWS, HEAD_BLOCKS = 8, 128
-#: Bytes of shared memory that the rows of a block of the head may take; every GPU has 48 KiB, less what is fixed.
+#: Bytes of shared memory that a block of the head may take; every GPU has 48 KiB, less what is fixed.
 SHARED = 47 << 10
 #: Weights behind the first layer, at most: every block of the head reads them all. An estimate of where the library's
 #: way, which reads them once, takes as long.
@@ -67,11 +66,20 @@ HEAD_WEIGHTS = 1 << 17
 def fits(sizes: Sequence[int], itemsize: int) -> bool:
     """Whether the head can take a network of these sizes: a row of it has room, and its weights are few."""
     weights = sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(sizes[1:]))
-    return _row_bytes(sizes, itemsize) <= SHARED and weights <= HEAD_WEIGHTS
+    return _head_bytes(sizes, itemsize, 1, 8 * sizes[-1]) <= SHARED and weights <= HEAD_WEIGHTS
 
 
-def _row_bytes(sizes: Sequence[int], itemsize: int) -> int:
-    return 2 * sum(sizes[1:]) * itemsize
+def _head_bytes(sizes: Sequence[int], itemsize: int, rows: int, target: int, held: int = 0) -> int:
+    """Bytes of shared memory of a block of the head: the layers, `target` bytes for each of its rows, the parameters
+    that it holds, and what it keeps of the rows."""
+    layers, targets = 8 * len(LAYER) * (len(sizes) - 1), -(-rows * target // 16) * 16
+    return layers + targets + (held + 2 * rows * sum(sizes[1:])) * itemsize
+
+
+def _head_rows(sizes: Sequence[int], itemsize: int, batch: int, target: int) -> int:
+    """How many rows a block of the head takes."""
+    rows = min(max(batch // HEAD_BLOCKS, 1), ROWS)
+    return next(some for some in range(rows, 0, -1) if _head_bytes(sizes, itemsize, some, target) <= SHARED)
 
 
 def _tiles(rows: int, columns: int) -> int:
@@ -129,23 +137,31 @@ class Network:
         self.batch, self.sizes = batch, [layers[0]["inputs"], *(layer["outputs"] for layer in layers)]
         images, labels, parameters = fields["images"], fields["labels"], fields["parameters"]
         tables = [layer[name] for layer in layers for name in ("weights_table", "bias_table")]
+        width = next(table.shape[1] for table in tables if table is not None)
         fields |= {
             "ring": len(fields["order"]), "columns": images.shape[1],
             "label_columns": 1 if labels.ndim == 1 else labels.shape[1], "size": len(parameters),
-            "width": next(table.shape[1] for table in tables if table is not None),
             "l2": l2 if penalises else 0.0, "l1": l1 if penalises else 0.0,
             **{name: getattr(encoding, name, None) for name in ENCODING},
         }  # fmt: skip
         self.arrays = fields, layers  # they live as long as their addresses are in use
         self.record, self.itemsize = _packed(NETWORK, fields), parameters.dtype.itemsize
         kinds = list(dict.fromkeys(activations)) or [ACTIVATIONS["identity"]]
-        self.layers = []
+        self.layers, starts = [], []
         for layer, activation, rate in zip(layers, [*activations, kinds[0]], [*dropout, 0.0], strict=True):
             places = {
                 name: (layer[name].data.ptr - parameters.data.ptr) // self.itemsize for name in ("weights", "bias")
             }
             dropped = {"limit": threshold(rate), "factor": 1 / (1 - rate), "kind": kinds.index(activation)}
             self.layers.append(_packed(LAYER, {**layer, **places, **dropped}))
+            starts += places.values()
+        # The parameters but the first layer's weights, which lie in front of all, are read by every block of the head.
+        self.start = min(starts[1:])
+        target = labels.itemsize * fields["label_columns"]
+        self.rows = _head_rows(self.sizes, self.itemsize, batch, target)
+        held = len(parameters) - self.start
+        self.held = held if _head_bytes(self.sizes, self.itemsize, self.rows, target, held) <= SHARED else 0
+        self.shared = _head_bytes(self.sizes, self.itemsize, self.rows, target, self.held)
         types_of = types(IMAGE=images.dtype, LABEL=labels.dtype, REAL=parameters.dtype)
         common = (*types_of, ("STRUCTURES", STRUCTURES), ("ENCODED", str(int(encoding is not None))))
         states = range(len(optimizer.state_names))
@@ -153,11 +169,13 @@ class Network:
             raw("fused_first.cu", "fused_first", *common),
             raw(
                 (loss.cuda_file, "fused_head.cu"), "fused_head", *common, ("FUNCTIONS", functions(kinds)),
-                ("SOFT", str(int(labels.ndim == 2))), ("GROUP", str(group_size(self.sizes[-1]))), *loss.cuda_defines,
+                ("SOFT", str(int(labels.ndim == 2))), ("GROUP", str(group_size(self.sizes[-1]))),
+                ("HELD", str(int(self.held > 0))), *loss.cuda_defines,
             ),
             raw(
                 "fused_gradients.cu", "fused_gradients", *common, ("UPDATES", str(int(updates))),
-                ("STATES", "".join(f"ACC s{k} = load(state + {k} * net.size); " for k in states)),
+                ("COEFFICIENTS", str(width)), ("STATES", "".join(f"ACC s{k}; " for k in states)),
+                ("FETCH", "".join(f"s{k} = load(state + {k} * net.size); " for k in states)),
                 ("RULE", one_line(optimizer.cuda)),
                 ("KEEP", "".join(f"store(state + {k} * net.size, s{k}); " for k in states)),
             ),
@@ -227,13 +245,12 @@ def _launches(networks: Sequence[Network]) -> list[Launch]:
         np.int32(batch),
     )
     share, parts = _share(batch, *sizes[:2]), splits(batch, *sizes[:2])
-    row = _row_bytes(sizes, one.itemsize)
-    rows = min(max(batch // HEAD_BLOCKS, 1), ROWS, SHARED // row)
     tiles = sum(_tiles(*shape) for shape in itertools.pairwise(sizes))
     return [
         launch(first, (_tiles(batch, sizes[1]) * parts, count), THREADS, *tables, np.int32(share)),
         launch(
-            head, (-(-batch // rows), count), THREADS, *tables, np.int32(rows), np.int32(parts), shared=rows * row
+            head, (-(-batch // one.rows), count), THREADS, *tables, np.int32(one.rows), np.int32(parts),
+            np.int64(one.start), np.int32(one.held), shared=one.shared,
         ),
         launch(gradients, (tiles, count), THREADS, *tables),
     ]  # fmt: skip

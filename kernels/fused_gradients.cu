@@ -1,35 +1,55 @@
 // The gradients of all weights and biases and, with UPDATES, the optimizer (see fused.py): block (tile, network).
 //
 // A gradient is summed in one place, so whoever has it goes on: adds the penalties, and updates the parameter. RULE is
-// the optimizer's, STATES declares the elements s0, s1 … of its vectors, and KEEP writes them back.
+// the optimizer's, of p, g, the elements s0, s1 … of its vectors, which are declared by STATES, loaded by FETCH and
+// written back by KEEP, and COEFFICIENTS coefficients.
 #include "tile.cuh"
 
-#define c(k) load(coefficients + (k))
+#define c(k) coefficients[k]
 
-// What becomes of the gradient g of the loss with respect to parameter `at`, a weight if it `decays`. Without a table
-// of coefficients it is frozen.
-__device__ __forceinline__ void finish(const Network& net, int64 at, ACC g, bool decays, const REAL* table) {
-    if (!table) {
-        store(net.gradients + at, ACC(0));
-        return;
-    }
-    REAL* const parameter = net.parameters + at;
-    if (decays && (net.l2 != 0 || net.l1 != 0)) {
-        const ACC w = load(parameter);
-        g += (ACC)net.l2 * w + (ACC)net.l1 * ACC((w > ACC(0)) - (w < ACC(0)));
-    }
-    store(net.gradients + at, g);
+// A parameter, which is a weight if it `decays`, and all that its update needs. It is asked for before the gradient is
+// summed, so that nobody waits for it afterwards. Without a table of coefficients it is frozen.
+struct Element {
+    const Network& net;
+    const int64 at;
+    const REAL* const table;
+    ACC p;
 #if UPDATES
-    const REAL* const coefficients = table + (net.control[STEP] - net.control[BASE]) * net.width;
-    ACC p = load(parameter);
-    REAL* const state = net.state + at;
-    (void)state;
+    ACC coefficients[COEFFICIENTS];
     STATES
-    RULE
-    store(parameter, p);
-    KEEP
 #endif
-}
+
+    __device__ __forceinline__ Element(const Network& net, int64 at, const REAL* table, int64 step)
+        : net(net), at(at), table(table), p(load(net.parameters + at)) {
+#if UPDATES
+        if (!table) return;
+        const REAL* const now = table + (step - net.control[BASE]) * COEFFICIENTS;
+#pragma unroll
+        for (int k = 0; k < COEFFICIENTS; ++k) coefficients[k] = load(now + k);
+        const REAL* const state = net.state + at;
+        (void)state;
+        FETCH
+#endif
+    }
+
+    // What becomes of it with the gradient g of the loss.
+    __device__ __forceinline__ void finish(ACC g, bool decays) {
+        if (!table) {
+            store(net.gradients + at, ACC(0));
+            return;
+        }
+        if (decays && (net.l2 != 0 || net.l1 != 0))
+            g += (ACC)net.l2 * p + (ACC)net.l1 * ACC((p > ACC(0)) - (p < ACC(0)));
+        store(net.gradients + at, g);
+#if UPDATES
+        RULE
+        store(net.parameters + at, p);
+        REAL* const state = net.state + at;
+        (void)state;
+        KEEP
+#endif
+    }
+};
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_gradients(
     const Network* __restrict__ networks, const Layer* __restrict__ layers, int depth, int batch) {
@@ -44,6 +64,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_gradients(
     const int64 step = net.control[STEP];
     const Matrix delta = {layer->delta, outputs};
     const bool sum_columns = row0 == 0;
+    const int row = row0 + threadIdx.x / TILE, column = column0 + threadIdx.x % TILE;
+    const bool inside = row < inputs && column < outputs;
+    Element weight(net, layer->weights + (inside ? (int64)row * outputs + column : 0), layer->weights_table, step);
     ACC partial = 0, g;
     if (layer == first) {
         const Batch x(net, step, batch);
@@ -52,13 +75,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_gradients(
         const Matrix x = {layer[-1].kept, inputs};
         g = product<false>(x, delta, inputs, outputs, 0, batch, row0, column0, room, sum_columns, partial);
     }
-    const int row = row0 + threadIdx.x / TILE, column = column0 + threadIdx.x % TILE;
-    if (row < inputs && column < outputs)
-        finish(net, layer->weights + (int64)row * outputs + column, g, true, layer->weights_table);
+    if (inside) weight.finish(g, true);
     if (sum_columns) {
         const ACC total = column_sum(partial, room);
         if (threadIdx.x < TILE && column0 + threadIdx.x < outputs)
-            finish(net, layer->bias + column0 + threadIdx.x, total, false, layer->bias_table);
+            Element(net, layer->bias + column0 + threadIdx.x, layer->bias_table, step).finish(total, false);
     }
 #if UPDATES
     // Only this thread touches NEXT: no other reads it in this kernel.

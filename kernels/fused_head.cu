@@ -1,7 +1,9 @@
 // Everything between the first product and the gradients (see fused.py): block (some rows of the batch, network).
 //
 // A block brings its rows through all layers, the loss and back to the deltas; what it keeps of them in between lies in
-// shared memory. In front of this comes the file of a loss (see loss.cuh). FUNCTIONS holds the activations: `activate`
+// shared memory. What it reads is asked for at once, as far as that has room there, since each wait for global memory
+// costs as much as a layer: the layers' descriptions, the rows' targets and, with HELD, all parameters but the first
+// layer's weights. In front of this comes the file of a loss (see loss.cuh). FUNCTIONS holds the activations: `activate`
 // and `derivative` of number `kind`.
 #include "network.cuh"
 #include "loss.cuh"
@@ -12,12 +14,14 @@ FUNCTIONS
 #define THREADS 256
 // Blocks that a multiprocessor has registers for. Left to itself the assembler aims for more, and spills a few.
 #define BLOCKS 2
+// Factors that a thread asks for before it needs the first.
+#define AHEAD (HELD ? 4 : 16)
 
 // out(r, i, sum over k of left[r * depth + k] * weights[i * apart + k * step]) for all r < rows and i < results. As many
 // threads that follow each other as there is no other work for share a sum; where they read what lies side by side, eight.
 template <typename Out>
-__device__ __forceinline__ void products(const ACC* left, const REAL* __restrict__ weights, int rows, int results,
-                                         int depth, int apart, int step, Out out) {
+__device__ __forceinline__ void products(const ACC* left, const REAL* weights, int rows, int results, int depth, int apart,
+                                         int step, Out out) {
     int lanes = step == 1 ? 8 : 1;
     while (lanes < 32 && 2 * lanes * rows * results <= THREADS) lanes *= 2;
     const int lane = threadIdx.x % lanes;
@@ -25,34 +29,84 @@ __device__ __forceinline__ void products(const ACC* left, const REAL* __restrict
         const int pair = first + threadIdx.x / lanes, r = pair / results, i = pair % results;
         const bool inside = pair < rows * results;
         ACC sum = 0;
-        if (inside) {
-#pragma unroll 4
-            for (int k = lane; k < depth; k += lanes)
-                sum += left[r * depth + k] * load(weights + (int64)i * apart + (int64)k * step);
+        for (int k0 = lane; k0 < depth; k0 += AHEAD * lanes) {
+            ACC factor[AHEAD];
+#pragma unroll
+            for (int j = 0; j < AHEAD; ++j) {
+                const int k = k0 + j * lanes;
+                factor[j] = inside && k < depth ? load(weights + (int64)i * apart + (int64)k * step) : ACC(0);
+            }
+#pragma unroll
+            for (int j = 0; j < AHEAD; ++j) {
+                const int k = k0 + j * lanes;
+                if (inside && k < depth) sum += left[r * depth + k] * factor[j];
+            }
         }
         for (int other = lanes / 2; other > 0; other /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, other);
         if (inside && lane == 0) out(r, i, sum);
     }
 }
 
+// `count` elements from global to shared memory, eight of a thread on their way at a time.
+template <typename T> __device__ __forceinline__ void bring(T* to, const T* from, int count) {
+    for (int first = threadIdx.x; first < count; first += 8 * THREADS) {
+        T some[8];
+#pragma unroll
+        for (int j = 0; j < 8; ++j)
+            if (first + j * THREADS < count) some[j] = from[first + j * THREADS];
+#pragma unroll
+        for (int j = 0; j < 8; ++j)
+            if (first + j * THREADS < count) to[first + j * THREADS] = some[j];
+    }
+}
+
+// The sum of an element of the first product over the shares of the features, `apart` from each other.
+__device__ __forceinline__ ACC sum_of_splits(const REAL* sums, int64 apart, int splits) {
+    ACC sum = 0;
+    for (int first = 0; first < splits; first += 8) {
+        ACC some[8];
+#pragma unroll
+        for (int j = 0; j < 8; ++j) some[j] = first + j < splits ? load(sums + (first + j) * apart) : ACC(0);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) sum += some[j];
+    }
+    return sum;
+}
+
+struct __align__(16) Quad { int value[4]; };
+
+// `held` parameters from `from` on lie in shared memory. That is laid out as fused.py counts it: the layers, the targets,
+// the parameters; then of each layer the activations behind dropout (of the last, the logits) and their slopes (the
+// deltas, from the last one downwards), each rows x outputs.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_head(
-    const Network* __restrict__ networks, const Layer* __restrict__ layers, int depth, int batch, int rows, int splits) {
-    // For each layer the activations behind dropout (of the last, the logits) and their slopes (the deltas, from the
-    // last one downwards), each rows x outputs.
+    const Network* __restrict__ networks, const Layer* __restrict__ layers, int depth, int batch, int rows, int splits,
+    int64 from, int held) {
     extern __shared__ __align__(16) unsigned char dynamic[];
     __shared__ ACC shared[THREADS / 32];
     const Network& net = networks[blockIdx.y];
-    const Layer* const layer = layers + blockIdx.y * depth;
+    const Layer* const described = layers + blockIdx.y * depth;
     const int row0 = blockIdx.x * rows, count = min(rows, batch - row0);
     const int64 step = net.control[STEP];
-    ACC* kept = (ACC*)dynamic;
+    Layer* const layer = (Layer*)dynamic;
+    LABEL* const targets = (LABEL*)(layer + depth);
+    REAL* const own = (REAL*)((unsigned char*)targets + (rows * net.label_columns * sizeof(LABEL) + 15) / 16 * 16);
+    const REAL* const parameters = HELD ? own : net.parameters + from;
+    ACC* kept = (ACC*)(own + held);
     ACC* slope = kept;
     const ACC* below = kept;
+
+    for (int i = threadIdx.x, outputs = described->outputs; i < rows * outputs; i += THREADS)
+        kept[i] = i < count * outputs
+                      ? sum_of_splits(net.sums + (int64)row0 * outputs + i, (int64)batch * outputs, splits) : ACC(0);
+    bring((uint64*)layer, (const uint64*)described, depth * (int)(sizeof(Layer) / sizeof(uint64)));
+    bring(targets, net.targets + row0 * net.label_columns, count * (int)net.label_columns);
+    bring((Quad*)own, (const Quad*)(net.parameters + from), held / (int)(sizeof(Quad) / sizeof(REAL)));
+    __syncthreads();
 
     for (int l = 0; l < depth; ++l) {
         const Layer& here = layer[l];
         const int outputs = here.outputs;
-        const REAL* const bias = net.parameters + here.bias;
+        const REAL* const bias = parameters + (here.bias - from);
         slope = kept + rows * outputs;
         auto finish = [&](int r, int column, ACC z) {
             const int64 at = (int64)(row0 + r) * outputs + column;
@@ -73,16 +127,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_head(
             if (r < count) store(here.kept + at, y);
         };
         if (l == 0) {
-            for (int i = threadIdx.x; i < rows * outputs; i += THREADS) {
-                const int r = i / outputs, column = i % outputs;
-                ACC sum = 0;
-                if (r < count)
-                    for (int s = 0; s < splits; ++s)
-                        sum += load(net.sums + ((int64)s * batch + row0 + r) * outputs + column);
-                finish(r, column, sum);
-            }
+            for (int i = threadIdx.x; i < rows * outputs; i += THREADS) finish(i / outputs, i % outputs, kept[i]);
         } else {
-            products(below, net.parameters + here.weights, rows, outputs, here.inputs, 1, outputs, finish);
+            products(below, parameters + (here.weights - from), rows, outputs, here.inputs, 1, outputs, finish);
         }
         __syncthreads();
         below = kept;
@@ -92,8 +139,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_head(
     const int outputs = layer[depth - 1].outputs;
     for (int first = 0; first < rows; first += THREADS / GROUP) {
         const int r = first + threadIdx.x / GROUP, row = row0 + r;
-        example_loss(r < count ? below + r * outputs : below, net.targets, net.batch_weights, net.total_weight,
-                     slope + r * outputs, net.losses, net.control, row, batch, r < count ? outputs : 0, shared);
+        example_loss(r < count ? below + r * outputs : below, targets + r * net.label_columns, net.batch_weights,
+                     net.total_weight, slope + r * outputs, net.losses, net.control, row, batch,
+                     r < count ? outputs : 0, shared);
     }
     __syncthreads();
 
@@ -104,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_head(
             store(here.delta + (int64)row0 * here.outputs + i, slope[i]);
         if (l == 0) break;
         ACC* const lower = slope - rows * (here.outputs + here.inputs);
-        products(slope, net.parameters + here.weights, rows, here.inputs, here.outputs, here.outputs, 1,
+        products(slope, parameters + (here.weights - from), rows, here.inputs, here.outputs, here.outputs, 1,
                  [=](int r, int i, ACC sum) { lower[r * here.inputs + i] *= sum; });
         __syncthreads();
         slope = lower;

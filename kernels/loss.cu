@@ -15,5 +15,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) loss(
     REAL* z = logits + row * outputs;
     if (bias)
         for (int c = lane; c < columns; c += GROUP) store(z + c, load(z + c) + load(bias + c));
-    example_loss(z, targets, weights, total, delta + row * outputs, losses, control, row, batch, columns, shared);
+    example_loss(z, targets + row * (SOFT ? outputs : 1), weights, total, delta + row * outputs, losses, control, row, batch, columns, shared);
 }

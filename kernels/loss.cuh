@@ -9,13 +9,14 @@
 #define GPUNET_LOSS
 #include "rows.cuh"
 
-// Of example `row` of the batch, whose logits with their bias are z; `weights`, `losses` and `control` may be null.
+// Of example `row` of the batch, whose logits with their bias are z and whose target is `target`; `weights`, `losses` and
+// `control` may be null.
 __device__ __forceinline__ void example_loss(
-    const REAL* z, const LABEL* targets, const ACC* weights, const ACC* total, REAL* delta, ACC* losses, int64* control,
+    const REAL* z, const LABEL* target, const ACC* weights, const ACC* total, REAL* delta, ACC* losses, int64* control,
     int64 row, int batch, int outputs, ACC* shared) {
     ACC share = ACC(1) / batch;
     if (weights) share = outputs && *total > ACC(0) ? weights[row] / *total : ACC(0);
-    const ACC value = row_loss(z, targets + row * (SOFT ? outputs : 1), delta, outputs, share, shared);
+    const ACC value = row_loss(z, target, delta, outputs, share, shared);
     if (!outputs || threadIdx.x % GROUP > 0) return;
     if (losses) losses[row] = value;
     // Whoever sees a loss that is not finite writes the same step, so the race is harmless.
