@@ -16,6 +16,7 @@ The parts:
     operations  each operation of a step of this network, and their sum
     products    the products of this network's layers by cuBLAS in each precision
     crossover   this network at several batch sizes, by fused products and by cuBLAS: where the limit between them is
+    together    this network several times side by side, in common launches
     kernels     every kernel on arrays four times as large as the L2 cache, beside a copy on the device
     repeat      whether two trainings are equal to the last bit
 
@@ -37,14 +38,14 @@ import time
 from typing import Any
 
 import numpy as np
-from gpu_contenders import CONTENDERS, Contender, Task
+from gpu_contenders import CONTENDERS, RATE, Contender, Task
 from gpu_kernels import Device, describe, kernel_table, launches, operations, products, share
 
 import gpunet as gn
 from gpunet.cli import errors
 from gpunet.training import graph as ways
 
-PARTS = ("launches", "steps", "operations", "products", "crossover", "kernels", "repeat")
+PARTS = ("launches", "steps", "operations", "products", "crossover", "together", "kernels", "repeat")
 #: How far a loss may be from gpunet's, relative where it is above 1: what a precision explains.
 TOLERANCE = {"float32": 2e-3, "tf32": 1e-2, "bfloat16": 5e-2}
 #: With --suite: networks and batches, and the precisions; tensor cores are for those whose products are large.
@@ -64,6 +65,7 @@ QUICK = {
     "rows": 64,
     "width": 32,
     "chain": 2,
+    "networks": "1,2",
     "seconds": 0.01,
 }
 
@@ -129,13 +131,39 @@ def crossover(task: Task, rounds: int, seconds: float) -> list[dict[str, Any]]:
     return found
 
 
+def together(task: Task, counts: list[int], rounds: int) -> list[dict[str, Any]]:
+    """Seconds of a step of several networks together; each logs ten times as seldom as alone."""
+    data, every, found = (
+        gn.Dataset.from_arrays(task.images, task.labels, classes=task.sizes[-1]),
+        10 * task.log_every,
+        [],
+    )
+    for count in counts:
+        trainers = [
+            gn.Trainer(
+                task.model(task.device), data, optimizer=gn.SGD(RATE), batch_size=task.batch, iterations=10**8,
+                log_every=every, seed=seed, precision=task.precision,
+            )
+            for seed in range(count)
+        ]  # fmt: skip
+        records, times = gn.steps_together(trainers), []
+        for _ in range(rounds + 1):
+            began = time.perf_counter()
+            for _ in range(count):
+                next(records)
+            times.append((time.perf_counter() - began) / every)
+        records.close()
+        found.append({"networks": count, "seconds": statistics.median(times[1:])})
+    return found
+
+
 def repeat(task: Task) -> dict[str, bool]:
     """Whether two trainings give the same bits, by the way that steps are run."""
     data, same = gn.Dataset.from_arrays(task.images, task.labels, classes=task.sizes[-1]), {}
     for graph in ("auto", "off"):
         ends = []
         for _ in range(2):
-            model = gn.MLP(task.sizes, backend=task.device, seed=0)
+            model = task.model(task.device)
             gn.train(
                 model, data, optimizer="adam", batch_size=task.batch, iterations=3 * task.log_every, graph=graph,
                 precision=task.precision,
@@ -195,6 +223,12 @@ def show(part: str, found: Any, task: Task, device: Device | None) -> None:
                 f"{1e6 * row['cuBLAS']:>10,.1f} us cuBLAS, faster is {faster}"
             )
         print(f"  the limit is {ways.FUSED_FLOP / 1e6:,.0f} MFLOP")
+    elif part == "together":
+        for row in found:
+            print(
+                f"  {row['networks']:>4} networks {1e6 * row['seconds']:>10,.1f} us a step of all "
+                f"{row['networks'] / row['seconds']:>12,.0f} steps/s in sum"
+            )
     elif part == "kernels":
         for row in found:
             rate = f"{row['flops'] / 1e12:.2f} TFLOP/s" if row["flops"] else f"{row['bandwidth'] / 1e9:,.1f} GB/s"
@@ -231,6 +265,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of each contender and round; by default as many as --seconds takes")
     parser.add_argument("--seconds", type=float, default=0.5, help="of each contender and round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--networks", default="1,8,32,128", help="how many train side by side")
     parser.add_argument(
         "--rows", type=int, help="of the arrays that kernels are timed on; by default from the L2 cache"
     )
@@ -265,6 +300,8 @@ def measure(part: str, task: Task, device: Device | None, arguments: argparse.Na
         return products(task, device, chain, repeats)
     if part == "crossover":
         return crossover(dataclasses.replace(task, precision="float32"), repeats, arguments.seconds)
+    if part == "together":
+        return together(task, [int(count) for count in arguments.networks.split(",")], repeats)
     rows = arguments.rows or -(-device.cache // arguments.width)  # four bytes a number: four times the cache
     return kernel_table(device, rows, arguments.width, chain, repeats)
 

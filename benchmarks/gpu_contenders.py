@@ -18,7 +18,7 @@ import numpy as np
 import gpunet as gn
 
 Contender = Callable[[], float]
-RATE = 0.1
+RATE = 0.05
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,18 @@ class Task:
         object.__setattr__(self, "images", (255 * np.clip(images, 0, 1)).astype(np.uint8))
         object.__setattr__(self, "labels", labels)
 
+    def model(self, device: str = "cpu") -> gn.MLP:
+        """The network; its first weights suit every width."""
+        return gn.MLP(self.sizes, initializer="he-normal", backend=device, seed=0)
+
     def start(self) -> list[np.ndarray]:
         """The weights and biases that all begin with: W1, b1, W2, …"""
-        return [np.array(array) for array in gn.MLP(self.sizes, seed=0).parameters]
+        return [np.array(array) for array in self.model().parameters]
 
 
 def gpunet(task: Task, graph: str, **options: Any) -> Contender:
     data = gn.Dataset.from_arrays(task.images, task.labels, classes=task.sizes[-1])
-    model = gn.MLP(task.sizes, backend=task.device, seed=0)
+    model = task.model(task.device)
     trainer = gn.Trainer(
         model, data, optimizer=gn.SGD(RATE), batch_size=task.batch, iterations=10**8, log_every=task.log_every,
         shuffle=False, graph=graph, precision=task.precision, **options,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gpu_contenders import Task
+from gpu_contenders import RATE, Task
 
 import gpunet as gn
 from gpunet.kernels import control as control_block
@@ -121,9 +121,9 @@ def launches(backend: gn.Backend, repeats: int) -> list[dict[str, Any]]:
 def operations(task: Task, chain: int, repeats: int) -> list[dict[str, Any]]:
     """Seconds of each operation of a training step, each in a chain of its own, in their order."""
     data = gn.Dataset.from_arrays(task.images, task.labels, classes=task.sizes[-1])
-    model = gn.MLP(task.sizes, backend=task.device, seed=0)
+    model = task.model(task.device)
     trainer = gn.Trainer(
-        model, data, optimizer=gn.SGD(0.1), batch_size=task.batch, iterations=10**8, log_every=task.log_every,
+        model, data, optimizer=gn.SGD(RATE), batch_size=task.batch, iterations=10**8, log_every=task.log_every,
         precision=task.precision,
     )  # fmt: skip
     next(trainer.steps())

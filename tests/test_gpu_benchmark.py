@@ -42,7 +42,8 @@ def test_it_runs(
     assert measured["kernels"][0]["kernel"] == "copy on the device"
     assert {row["precision"] for row in measured["products"]} <= {"float32", "tf32", "bfloat16"}
     assert [row["batch"] for row in measured["crossover"]] == [1, 16, 160]
-    for rows in ("launches", "operations", "products", "kernels"):
+    assert [row["networks"] for row in measured["together"]] == [1, 2]
+    for rows in ("launches", "operations", "products", "together", "kernels"):
         assert all(row["seconds"] > 0 for row in measured[rows])
     for row in measured["products"]:
         assert row["error"] < {"float32": 1e-5, "tf32": 1e-3, "bfloat16": 1e-2}[row["precision"]]
