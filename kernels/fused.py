@@ -54,8 +54,9 @@ STRUCTURES = "".join(
 THREADS, TILE, SLICE = 256, 16, 64
 #: Blocks that the first product is shared out to, about: two for each multiprocessor of a large GPU.
 BLOCKS = 256
-#: Rows of the batch in a block of the head at most, and the blocks there should be before there is more than one.
-ROWS, HEAD_BLOCKS = 8, 128
+#: Threads of a block of the head, rows of the batch in it at most, and the blocks there should be before there is more
+#: than one.
+HEAD_THREADS, ROWS, HEAD_BLOCKS = 256, 8, 128
 #: Bytes of shared memory that a block of the head may take; every GPU has 48 KiB, less what is fixed.
 SHARED = 47 << 10
 #: Weights behind the first layer, at most: every block of the head reads them all. An estimate of where the library's
@@ -147,7 +148,8 @@ class Network:
         self.arrays = fields, layers  # they live as long as their addresses are in use
         self.record, self.itemsize = _packed(NETWORK, fields), parameters.dtype.itemsize
         kinds = list(dict.fromkeys(activations)) or [ACTIVATIONS["identity"]]
-        self.layers, starts = [], []
+        self.layers: list[np.ndarray] = []
+        starts: list[int] = []
         for layer, activation, rate in zip(layers, [*activations, kinds[0]], [*dropout, 0.0], strict=True):
             places = {
                 name: (layer[name].data.ptr - parameters.data.ptr) // self.itemsize for name in ("weights", "bias")
@@ -170,7 +172,7 @@ class Network:
             raw(
                 (loss.cuda_file, "fused_head.cu"), "fused_head", *common, ("FUNCTIONS", functions(kinds)),
                 ("SOFT", str(int(labels.ndim == 2))), ("GROUP", str(group_size(self.sizes[-1]))),
-                ("HELD", str(int(self.held > 0))), *loss.cuda_defines,
+                ("THREADS", str(HEAD_THREADS)), ("HELD", str(int(self.held > 0))), *loss.cuda_defines,
             ),
             raw(
                 "fused_gradients.cu", "fused_gradients", *common, ("UPDATES", str(int(updates))),
@@ -249,7 +251,7 @@ def _launches(networks: Sequence[Network]) -> list[Launch]:
     return [
         launch(first, (_tiles(batch, sizes[1]) * parts, count), THREADS, *tables, np.int32(share)),
         launch(
-            head, (-(-batch // one.rows), count), THREADS, *tables, np.int32(one.rows), np.int32(parts),
+            head, (-(-batch // one.rows), count), HEAD_THREADS, *tables, np.int32(one.rows), np.int32(parts),
             np.int64(one.start), np.int32(one.held), shared=one.shared,
         ),
         launch(gradients, (tiles, count), THREADS, *tables),

@@ -11,9 +11,8 @@
 
 FUNCTIONS
 
-#define THREADS 256
 // Blocks that a multiprocessor has registers for. Left to itself the assembler aims for more, and spills a few.
-#define BLOCKS 2
+#define BLOCKS (512 / THREADS)
 // Factors that a thread asks for before it needs the first.
 #define AHEAD (HELD ? 4 : 16)
 
