@@ -26,6 +26,8 @@ from gpunet.wording import readable
 #: Other names of the devices, as in a table's synonyms.
 SYNONYMS = {"cuda": "gpu nvidia cupy", "cuda:1": "gpu:1", "cpu": "host numpy"}
 
+#: Elements that a CUDA device is given at a time, where the number of rows is free: 16 MB in float32.
+AT_ONCE = 1 << 22
 #: Arrays of at least so many bytes go to a device without page-locked memory.
 LARGE_UPLOAD = 1 << 26
 
@@ -156,6 +158,11 @@ class Backend:
         if self.name == "cpu":
             return functools.partial(change, array)
         return graphs.HostChange(self.xp, self._queue, array, change)
+
+    def rows_at_once(self, rows: int, width: int) -> int:
+        """How many rows of `width` numbers to compute on at a time: `rows`, which suit the caches of a CPU, or on CUDA,
+        where each kernel has to be asked for, more of them."""
+        return rows if self.name == "cpu" else max(rows, AT_ONCE // width)
 
     def to_device(self, array: Any, dtype: Any = None) -> Any:
         """An array on this device (copied only if it is not there already).

@@ -43,6 +43,7 @@ class CudaReadout(Readout):
         places = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]).tolist()
         self._whole = cupy.empty(places[-1], np.uint8)
         self._host = page_locked(cupy, self._whole)
+        self._address = self._host.ctypes.data
         self.arrays, self._values = {}, {}
         for (name, (shape, dtype, *_)), place, size in zip(arrays.items(), places, sizes, strict=False):
             part = slice(place, place + size)
@@ -53,7 +54,7 @@ class CudaReadout(Readout):
         """Ask for the copy, and wait for it."""
         stream = self._cupy.cuda.get_current_stream()
         self._coming = True
-        self._whole.data.copy_to_host_async(self._host.ctypes.data, self._whole.nbytes, stream)
+        self._whole.data.copy_to_host_async(self._address, self._whole.nbytes, stream)
         stream.synchronize()
         self._coming = False
         return self._values

@@ -35,7 +35,7 @@ from gpunet.network.torch_bridge import read_module, read_weights, to_module
 from gpunet.notebook import Table
 from gpunet.wording import shown
 
-#: Examples per forward pass of `predict` and `evaluate`; bounds the memory that inference takes.
+#: Examples per forward pass of `predict` and `evaluate`, on CUDA at least; bounds the memory that inference takes.
 CHUNK = 500
 #: Each matrix starts at a multiple of this many elements, so that vector loads are aligned.
 ALIGNMENT = 16
@@ -310,12 +310,13 @@ class MLP(Predictor):
             x = x[None, :]
         with self.backend.use(), Threads(self.backend).held():
             out = self.backend.empty((len(x), self.outputs), self.dtype)
-            room = self.backend.empty((min(len(x), CHUNK), self.sizes[0]), self.dtype)
+            chunk = self.backend.rows_at_once(CHUNK, max(self.sizes))
+            room = self.backend.empty((min(len(x), chunk), self.sizes[0]), self.dtype)
             passes: list[Ready] = []
-            for start in range(0, len(x), CHUNK):
-                part = out[start : start + CHUNK]
-                h = self.as_inputs(x[start : start + CHUNK], room)
-                if start == 0 or len(part) < CHUNK:
+            for start in range(0, len(x), chunk):
+                part = out[start : start + chunk]
+                h = self.as_inputs(x[start : start + chunk], room)
+                if start == 0 or len(part) < chunk:
                     passes, logits = self._passes(h)
                 for layer_pass in passes:
                     layer_pass()

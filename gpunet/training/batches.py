@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.data.split import Split
 from gpunet.data.stored import StoredRows, memory, thrashes
+from gpunet.errors import OutOfMemory
 from gpunet.kernels.random import generator
 from gpunet.network.evaluation import dtype_of_targets
 from gpunet.training.recipe import Recipe
@@ -24,6 +26,9 @@ CHUNK, MIX = 1 << 20, 256
 ROWS = 1 << 13
 #: Elements that are brought to a device at a time from files.
 PIECE = 1 << 24
+
+#: Bytes of validation inputs that stay on a device, at most; more are copied there for each validation.
+NEAR = 1 << 28
 
 #: Inputs that lie on a device, of each split by device and dtype, as long as a step needs them.
 _inputs: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[Any, Any]] = weakref.WeakKeyDictionary()
@@ -55,6 +60,27 @@ def dtype_of_inputs(inputs: Any, dtype: np.dtype[Any]) -> np.dtype[Any]:
 def lies_on(split: Any, backend: Any, dtype: np.dtype[Any]) -> bool:
     """Whether the inputs of a split lie on a device already, for another network."""
     return split in _inputs and (backend.device, dtype.name) in _inputs[split]
+
+
+def near(split: Split, backend: Any, dtype: np.dtype[Any], again: bool = False) -> Split:
+    """A split that is to be evaluated, with its inputs on the device where they lie there already.
+
+    Args:
+        split: the split.
+        backend, dtype: those of the network.
+        again: whether it is evaluated more than once, so that inputs of up to `NEAR` bytes are put there if there is
+            room, for as long as what is returned lives.
+    """
+    small = again and not isinstance(split.inputs, StoredRows) and split.inputs.nbytes <= NEAR
+    if backend.owns(split.inputs) or not (small or lies_on(split, backend, dtype)):
+        return split
+    try:
+        inputs = on_device(split, backend, dtype)
+    except OutOfMemory:
+        return split
+    return Split.trusted(
+        inputs, split.targets, split.classes, split.preparation, split.weights, split.image_shape, split.groups
+    )
 
 
 class Order:

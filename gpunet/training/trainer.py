@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import sys
 import time
 import warnings
@@ -19,6 +20,7 @@ import numpy as np
 import gpunet.readers as read
 from gpunet.checks import needs
 from gpunet.data.dataset import DATASET_WANTED, Dataset
+from gpunet.data.split import Split
 from gpunet.errors import TrainingDiverged, UsageError
 from gpunet.kernels.losses import LOSSES, Loss
 from gpunet.kernels.optimizers import OPTIMIZERS, SGD, Optimizer
@@ -27,6 +29,7 @@ from gpunet.keywords import checked
 from gpunet.network.evaluation import Evaluation, evaluate
 from gpunet.network.mlp import MLP
 from gpunet.training import state
+from gpunet.training.batches import near
 from gpunet.training.callbacks import Callback, Timer, as_callbacks
 from gpunet.training.graph import launch_mode
 from gpunet.training.memory import explaining
@@ -313,8 +316,16 @@ class Trainer:
             error.everywhere = True
             raise error
 
-    def _evaluate(self, name: str) -> Evaluation | None:
+    def _near(self, name: str, again: bool = False) -> Split | None:
         split = getattr(self.data, name)
+        return None if split is None else near(split, self.backend, self.model.dtype, again)
+
+    @functools.cached_property
+    def _validation(self) -> Split | None:
+        return self._near("validation", again=True)
+
+    def _evaluate(self, name: str) -> Evaluation | None:
+        split = self._validation if name == "validation" else self._near(name)
         if split is None:
             return None
 

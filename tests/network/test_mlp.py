@@ -81,6 +81,17 @@ def test_any_number_of_examples(backend: gn.Backend, size: int, rng: np.random.G
         np.testing.assert_allclose(logits[-1:], host(model, model.forward(x[-1:])), rtol=1e-5, atol=1e-6)
 
 
+def test_rows_at_once_are_for_speed(
+    cuda: gn.Backend, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = gn.MLP([3, 5, 2], backend=cuda)
+    x = rng.standard_normal((2 * CHUNK + 17, 3)).astype(np.float32)
+    whole = host(model, model.forward(x))
+    for elements in (0, 5 * 700):
+        monkeypatch.setattr("gpunet.backend.AT_ONCE", elements)
+        np.testing.assert_allclose(host(model, model.forward(x)), whole, rtol=1e-5, atol=1e-6)
+
+
 class Foreign:
     """An array of another library, as NumPy sees it."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet.training.batches import near, on_device
 from gpunet.training.graph import FUSED_FLOP, StepGraph, launch_mode, step_flop
 from gpunet.training.memory import training_bytes
 
@@ -436,6 +437,28 @@ def test_metrics_of_many_logits_are_computed_on_the_device(
     assert "logits" not in large.step.readout.arrays
     *found, _ = large.steps()
     assert [(record.loss, record.metrics) for record in found] == [(record.loss, record.metrics) for record in wanted]
+
+
+def test_validation_inputs_stay_on_the_device(cuda: gn.Backend, small: gn.Dataset) -> None:
+    cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
+    for inputs in (small.train.inputs, small.train.inputs.astype(np.float32) / 255):
+        data = gn.Dataset.from_arrays(inputs, small.train.labels, validation=100)
+        one = trainer(data, cuda, validate_every=5, log_every=5)
+        steps = one.steps()
+        next(steps)
+        cusim.reset()
+        record = next(steps)
+        assert cusim.stats()["h2d"]["bytes"] == data.validation.targets.nbytes
+        assert record.validation_loss == gn.evaluate(one.model, data.validation).loss
+        assert one.step.images is on_device(data.train, cuda, one.model.dtype)
+
+
+def test_without_room_validation_inputs_stay_on_the_host(cuda: gn.Backend, small: gn.Dataset) -> None:
+    data = gn.Dataset.from_arrays(small.train.inputs, small.train.labels, validation=100)
+    with out_of_memory(cuda):
+        assert near(data.validation, cuda, np.dtype("float32"), again=True) is data.validation
+    assert near(data.validation, cuda, np.dtype("float32")) is data.validation
+    assert near(data.validation, cuda, np.dtype("float32"), again=True).inputs.nbytes == data.validation.inputs.nbytes
 
 
 # --- faults ----------------------------------------------------------------------------------------------
