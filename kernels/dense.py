@@ -97,11 +97,10 @@ def _dense_forward_cuda(
 
 def _bias_activation(bias: Any, activation: Activation, pre: Any, out: Any) -> Ready:
     """out = f(z + b), for z in `out`, or in `pre`, which is then overwritten with z + b."""
-    # Where the activation saves its input, the sum is written back before the function is applied.
+    z, keep = ("out", "") if pre is None else ("pre", "store(pre + i, x); ")
     return over_elements(
         "bias_activation", "const REAL* bias, int columns, REAL* pre, REAL* out",
-        "const ACC x = load(pre ? pre + i : out + i) + load(bias + i % columns);"
-        "if (pre) store(pre + i, x); store(out + i, activate(x));",
+        f"const ACC x = load({z} + i) + load(bias + i % columns), y = activate(x);", f"{keep}store(out + i, y);",
         out.size, bias, np.int32(len(bias)), pre, out,
         defines=types(REAL=out.dtype), preamble=activation.cuda_functions(),
     )  # fmt: skip

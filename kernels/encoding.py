@@ -110,11 +110,12 @@ def _encode_cuda(rows: Any, encoding: Encoding, x: Any) -> Ready:
     return over_elements(
         "encode",
         "const REAL* rows, const int* source, const int* kind, const REAL* fill, const REAL* shift, "
-        "const REAL* factor, const REAL* low, const REAL* high, int64 columns, int64 features, REAL* x",
-        "const int64 at = i % features, row = i / features;"
-        "x[i] = encoded<REAL>(rows[row * columns + source[at]], kind[at], fill[at], shift[at], factor[at], low[at],"
-        " high[at]);",
+        "const REAL* factor, const REAL* low, const REAL* high, int64 columns, int features, REAL* x",
+        "const int at = i % features; const int64 row = i / features;"
+        "const REAL made = encoded<REAL>("
+        "rows[row * columns + source[at]], kind[at], fill[at], shift[at], factor[at], low[at], high[at]);",
+        "x[i] = made;",
         x.size, rows, plan.source, plan.kind, plan.fill, plan.shift, plan.factor, plan.low, plan.high,
-        np.int64(plan.columns), np.int64(plan.features), x,
+        np.int64(plan.columns), np.int32(plan.features), x,
         defines=types(REAL=x.dtype), preamble=source("encoding.cuh"),
     )  # fmt: skip

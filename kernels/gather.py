@@ -18,6 +18,8 @@ from gpunet.kernels.launches import launch
 
 #: Elements that are taken, converted and scaled at a time; what one pass writes is in cache for the next.
 PIECE = 1 << 17
+#: Threads of a block of the CUDA kernel.
+THREADS = 128
 
 
 @operation
@@ -76,11 +78,17 @@ def _gather_cuda(
     images: Any, labels: Any, order: Any, control: Any, scale: float, x: Any, targets: Any, raw_rows: Any,
     weights: Any = None, taken_weights: Any = None, total: Any = None,
 ) -> Ready:  # fmt: skip
-    kernel = raw("gather.cu", "gather", *types(IMAGE=images.dtype, LABEL=labels.dtype, REAL=x.dtype))
     batch, features = x.shape
+    wide = 1 if features % 4 or any(array.data.ptr % min(4 * array.itemsize, 16) for array in (images, x)) else 4
+    # A warp for each row where rows alone keep a large GPU busy and are short.
+    group = 32 if batch >= 1024 and features <= 256 * wide else THREADS
+    kernel = raw(
+        "gather.cu", "gather", *types(IMAGE=images.dtype, LABEL=labels.dtype, REAL=x.dtype),
+        ("WIDE", str(wide)), ("GROUP", str(group)),
+    )  # fmt: skip
     columns = 1 if targets.ndim == 1 else targets.shape[1]
     return launch(
-        kernel, batch, 128, images, labels, order, control, np.float64(scale), np.int64(len(order)),
-        np.int32(batch), np.int32(features), np.int32(columns), x, targets,
+        kernel, -(-batch * group // THREADS), THREADS, images, labels, order, control, np.float64(scale),
+        np.int64(len(order)), np.int32(batch), np.int32(features), np.int32(columns), x, targets,
         weights, taken_weights, total,
     )  # fmt: skip

@@ -20,6 +20,11 @@ from gpunet.kernels.build import InTurn, Ready, compiled, defined, source
 
 #: Threads of a block of a kernel over elements.
 THREADS = 256
+#: Elements of a thread where there are many, as many as it reads before it writes the first: what all threads that a
+#: GPU has room for read at once must be enough to keep its memory busy.
+EACH = 4
+#: From so many elements on there are more than a large GPU has threads for at a time.
+MANY = 1 << 18
 
 
 class Launch:
@@ -75,29 +80,39 @@ def launch(
 
 
 def over_elements(
-    name: str, parameters: str, body: str, size: int, *arguments: Any, defines: Any = (), preamble: str = ""
+    name: str, parameters: str, read: str, write: str, size: int, *arguments: Any, defines: Any = (), preamble: str = ""
 ) -> Launch:
     """A launch of a kernel that does the same for each of `size` elements, ready to be run.
 
     Args:
         name, parameters: of the kernel, as in CUDA C++.
-        body: statements that are done for element `i`.
+        read: statements that are done for element `i`, which change nothing that is not theirs.
+        write: statements behind those, which leave what is new.
         size: how many there are.
         arguments: as of `launch`.
         defines: `#define`s, the types of the arrays among them.
-        preamble: source that `body` uses.
+        preamble: source that the statements use.
     """
-    blocks = max(-(-size // THREADS), 1)
-    return launch(_of_elements(name, parameters, body, defines, preamble), blocks, THREADS, *arguments, np.int64(size))
+    each = EACH if size >= MANY else 1
+    kernel = _of_elements(name, parameters, read, write, defines, preamble, each, "int" if size < 2**30 else "int64")
+    return launch(kernel, max(-(-size // (each * THREADS)), 1), THREADS, *arguments, np.int64(size))
 
 
 @functools.cache
-def _of_elements(name: str, parameters: str, body: str, defines: tuple[tuple[str, str], ...], preamble: str) -> Any:
+def _of_elements(
+    name: str, parameters: str, read: str, write: str, defines: tuple[tuple[str, str], ...], preamble: str, each: int,
+    index: str,
+) -> Any:  # fmt: skip
+    places = [f"first + {at * THREADS}" for at in range(each)]
+    reads = " ".join(f"const auto write{at} = read({place});" for at, place in enumerate(places))
+    writes = " ".join(f"write{at}();" for at in range(each))
     text = f"""{defined(defines)}{source("common.cuh")}
 {preamble}
 extern "C" __global__ void __launch_bounds__({THREADS}) {name}({parameters}, int64 size) {{
-    const int64 i = (int64)blockIdx.x * {THREADS} + threadIdx.x;
-    if (i < size) {{ {body} }}
+    const auto read = [&](const {index} i) {{ {read} return [=]() {{ {write} }}; }};
+    const {index} first = ({index})blockIdx.x * {each * THREADS} + threadIdx.x;
+    if ({places[-1]} < size) {{ {reads} {writes} }}
+    else for ({index} i = first; i < size; i += {THREADS}) read(i)();
 }}
 """
     return compiled(text, name)

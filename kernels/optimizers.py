@@ -380,10 +380,11 @@ def _update_cuda(
         "const int64 row = (control[STEP] - control[BASE]) * width; const bool decays = i < decayed;"
         "const ACC g = load(gradients + i); ACC p = load(parameters + i);"
         + "".join(f"ACC {s} = load({s}_at + i);" for s in states)
-        + f"{one_line(optimizer.cuda)} store(parameters + i, p);"
+        + f"{one_line(optimizer.cuda)} (void)decays;",
+        "store(parameters + i, p);"
         + "".join(f"store({s}_at + i, {s});" for s in states)
         # Only this thread touches NEXT: no other reads it in this kernel.
-        + "if (i == 0) control[NEXT] = control[STEP] + 1; (void)decays;",
+        + "if (i == 0) control[NEXT] = control[STEP] + 1;",
         len(parameters), gradients, table, np.int64(table.shape[1]), np.int64(decayed), parameters, control, *state,
         defines=types(REAL=parameters.dtype), preamble="#define c(k) ACC(table[row + (k)])",
     )  # fmt: skip

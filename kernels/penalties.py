@@ -46,8 +46,8 @@ def _add_penalty_cuda(
     return over_elements(
         "add_penalty", "REAL* gradients, const REAL* parameters, double l2, double l1, const REAL* divisor",
         "const ACC w = load(parameters + i), slope = ACC(l2) * w + ACC(l1) * ACC((w > ACC(0)) - (w < ACC(0)));"
-        "const ACC by = divisor ? load(divisor) : ACC(1);"
-        "store(gradients + i, load(gradients + i) + (by > ACC(0) ? slope / by : ACC(0)));",
+        "const ACC by = divisor ? load(divisor) : ACC(1), g = load(gradients + i);",
+        "store(gradients + i, g + (by > ACC(0) ? slope / by : ACC(0)));",
         decayed, gradients, parameters, np.float64(l2), np.float64(l1), divisor,
         defines=types(REAL=parameters.dtype),
     )  # fmt: skip

@@ -54,7 +54,7 @@ def to_bfloat16(array: Any, out: Any) -> Ready:
     # bfloat16 is the upper half of a float32, so rounding is an addition; it must not carry a NaN on to zero.
     return over_elements(
         "to_bfloat16", "const REAL* array, unsigned short* out",
-        "const REAL x = array[i]; const unsigned int bits = __float_as_uint(x); "
+        "const REAL x = array[i]; const unsigned int bits = __float_as_uint(x);",
         "out[i] = x != x ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;",
         array.size, array, out, defines=types(REAL=array.dtype),
     )  # fmt: skip

@@ -20,6 +20,7 @@ from gpunet.kernels.losses import loss_step
 from gpunet.kernels.optimizers import update
 from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns
 from gpunet.kernels.random import Stream, purpose
+from gpunet.kernels.tensor_cores import to_bfloat16
 
 #: Tests over random shapes: a few examples each, since a simulated device takes its time for every thread.
 shapes = settings(
@@ -321,6 +322,50 @@ def test_a_layer_drops_the_same(cuda: gn.Backend, rng: np.random.Generator) -> N
     np.testing.assert_allclose(masks[1][1], masks[0][1], 1e-5)
 
 
+@pytest.mark.parametrize("first", [0, 7])
+@pytest.mark.parametrize("size", [1, 31, 32, 255, 256, 257, 2048, 2049])
+def test_dropout_of_any_size(cuda: gn.Backend, size: int, first: int) -> None:
+    y, stream = np.arange(1, size + 1, dtype=np.float32), Stream(6, purpose("dropout", 1))
+    found = []
+    for device in (gn.get_backend("cpu"), cuda):
+        with device.use():
+            d_y, control, mask, out = on(device, y, counters(2), np.full(size + 1, 9, np.float32), np.zeros_like(y))
+            dropout(d_y, stream, 0.5, control, mask[:size], out, first)
+            found.append((device.to_host(mask), device.to_host(out)))
+    assert found[1][0][size] == 9
+    for wanted, got in zip(*found, strict=True):
+        assert np.array_equal(got, wanted)
+
+
+# --- elements --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [1, 341, 342, 1000])
+def test_elements_of_large_arrays_have_the_bits_of_those_of_small_ones(
+    cuda: gn.Backend, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    x = rng.standard_normal((rows, 3)).astype(np.float32)
+    adam, found = gn.Adam(), []
+    table = adam.coefficients(np.ones(1), np.full(1, 0.1)).astype(np.float32)
+    for many in (1 << 18, 0):
+        monkeypatch.setattr("gpunet.kernels.launches.MANY", many)
+        with cuda.use():
+            parameters, gradients, of_adam, control = on(cuda, x.ravel(), x[::-1].ravel(), table, counters())
+            state = [cuda.zeros(3 * rows, np.float32) for _ in adam.state_names]
+            add_penalty(gradients, parameters, 3 * rows - 1, 0.1, 0.01)
+            update(parameters, gradients, state, adam, of_adam, control, 5)
+            d_x, weights, bias = on(cuda, x, x[:1].T @ x[:1], x[0])
+            pre, plain, kept = (cuda.empty((rows, 3), np.float32) for _ in range(3))
+            dense_forward(d_x, weights, bias, gn.ACTIVATIONS["relu"], None, plain)
+            dense_forward(d_x, weights, bias, gn.ACTIVATIONS["gelu"], pre, kept)
+            narrow = cuda.empty((rows, 3), np.uint16)
+            to_bfloat16(d_x, narrow)()
+            assert int(control[at.NEXT]) == 1
+        arrays = (parameters, gradients, *state, plain, pre, kept, narrow)
+        found.append([cuda.to_host(array).tobytes() for array in arrays])
+    assert found[0] == found[1]
+
+
 # --- losses ----------------------------------------------------------------------------------------------
 
 
@@ -504,6 +549,32 @@ def test_gather(cuda: gn.Backend, examples: int, features: int, share: float, st
             gather(*arrays, 1 / 255, x, targets, device.empty((batch, features), kind))
             assert int(arrays[3][at.STEP]) == step
         found.append((x, targets))
+    for wanted, got in zip(*found, strict=True):
+        assert np.array_equal(cuda.to_host(got), wanted)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("uint8", "float32"), ("uint8", "float64"), ("float32", "float32")])
+@pytest.mark.parametrize(
+    ("batch", "features", "offset"),
+    [(1030, 8, 0), (1030, 7, 0), (1025, 516, 0), (1024, 1028, 0), (3, 5000, 0), (3, 2050, 0), (50, 8, 1), (1, 1, 0)],
+)
+def test_gather_of_rows_of_any_length(
+    cuda: gn.Backend, batch: int, features: int, offset: int, kind: str, dtype: str
+) -> None:
+    rng, examples = np.random.default_rng(features), min(batch, 60)
+    images = rng.integers(0, 256, examples * features + offset).astype(kind)
+    labels, weights = rng.integers(0, 9, examples).astype(np.int32), rng.integers(1, 5, examples).astype(dtype)
+    order = rng.permutation(np.arange(2 * max(batch, examples)) % examples).astype(np.int32)
+    found = []
+    for device in (gn.get_backend("cpu"), cuda):
+        with device.use():
+            flat, *others, d_weights = on(device, images, labels, order, counters(3), weights)
+            x = device.zeros(batch * features + offset, dtype)[offset:].reshape(batch, features)
+            taken = device.empty(batch, np.int32), device.empty((batch, features), kind)
+            sums = device.empty(batch, dtype), device.empty(1, dtype)
+            of_rows = flat[offset:].reshape(examples, features)
+            gather(of_rows, *others, 1 / 255, x, *taken, d_weights, *sums)
+        found.append((x, taken[0], *sums))
     for wanted, got in zip(*found, strict=True):
         assert np.array_equal(cuda.to_host(got), wanted)
 
