@@ -55,8 +55,9 @@ THREADS, TILE, SLICE = 256, 16, 64
 #: Blocks that the first product is shared out to, about: two for each multiprocessor of a large GPU.
 BLOCKS = 256
 #: Threads of a block of the head, rows of the batch in it at most, and the blocks there should be before there is more
-#: than one.
-HEAD_THREADS, ROWS, HEAD_BLOCKS = 256, 8, 128
+#: than one: two for each multiprocessor of a large GPU. On an H200 half or twice the threads and half the blocks were
+#: slower.
+HEAD_THREADS, ROWS, HEAD_BLOCKS = 256, 8, 264
 #: Bytes of shared memory that a block of the head may take; every GPU has 48 KiB, less what is fixed.
 SHARED = 47 << 10
 #: Weights behind the first layer, at most: every block of the head reads them all. An estimate of where the library's

@@ -25,11 +25,12 @@ from gpunet.kernels.fused import fits
 from gpunet.kernels.launches import alike, together
 from gpunet.kernels.tensor_cores import PRECISIONS, SINCE
 
-#: Up to this many floating-point operations per step the products are our own. They save some ten microseconds of
-#: nodes a step, and lose as much to cuBLAS with this much work if they reach 5 TFLOP/s and cuBLAS 10: an estimate.
-FUSED_FLOP = 100e6
-#: Steps of each network in one launch, unless more or fewer are asked for. Asking for a graph takes the host some five
-#: microseconds, an estimate: with ten steps in it that is little beside the work of even the smallest network.
+#: Up to this many floating-point operations per step the products are our own. On an H200 they were the faster ones for
+#: 784-50-30-10 with 1,000 examples (168 million) and 784-256-128-10 with 100 (101 million), and the slower ones for
+#: three times as much (docs/performance.md).
+FUSED_FLOP = 170e6
+#: Steps of each network in one launch, unless more or fewer are asked for: asking for a graph takes the host five to
+#: ten microseconds, and with ten steps in it that is little beside the work of even the smallest network.
 STEPS = 10
 #: Steps after which a capture that failed is tried again for the first time.
 RETRY = 100
