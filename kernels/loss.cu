@@ -5,6 +5,7 @@
 // Blocks that a multiprocessor has registers for: 64 a thread for floats, 128 for doubles. Left to itself the assembler
 // takes fewer and spills.
 #define BLOCKS (sizeof(ACC) == 4 ? 4 : 2)
+#define AHEAD (GROUP < 32 ? 2 : 4)  // logits that a thread reads before it writes the first
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) loss(
     REAL* logits, const REAL* __restrict__ bias, const LABEL* __restrict__ targets, const ACC* __restrict__ weights,
@@ -14,6 +15,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) loss(
     const int lane = threadIdx.x % GROUP, columns = row < batch ? outputs : 0;
     REAL* z = logits + row * outputs;
     if (bias)
-        for (int c = lane; c < columns; c += GROUP) store(z + c, load(z + c) + load(bias + c));
+        for (int first = lane; first < columns; first += AHEAD * GROUP) {
+            ACC sums[AHEAD];
+#pragma unroll
+            for (int i = 0; i < AHEAD; ++i) {
+                const int c = first + i * GROUP < columns ? first + i * GROUP : first;
+                sums[i] = load(z + c) + load(bias + c);
+            }
+#pragma unroll
+            for (int i = 0; i < AHEAD; ++i)
+                if (first + i * GROUP < columns) store(z + first + i * GROUP, sums[i]);
+        }
     example_loss(z, targets + row * (SOFT ? outputs : 1), weights, total, delta + row * outputs, losses, control, row, batch, columns, shared);
 }

@@ -43,6 +43,8 @@ __all__ = [
 
 #: Threads of a block of the CUDA kernel, which share out its rows.
 THREADS = 256
+#: From so many rows on, a warp takes a row by itself, so that none waits for others: rows alone keep a large GPU busy.
+MANY = 4096
 
 
 @operation
@@ -91,6 +93,8 @@ def _loss_step_cuda(
 ) -> Ready:  # fmt: skip
     batch, outputs = logits.shape
     group = group_size(outputs)
+    if batch >= MANY and outputs <= 1024:  # more, of as many rows as there are warps, would not stay in cache
+        group = min(group, 32)
     kernel = raw(
         (loss.cuda_file, "loss.cu"), "loss", *types(REAL=logits.dtype, LABEL=targets.dtype),
         ("SOFT", str(int(targets.ndim == 2))), ("GROUP", str(group)), *loss.cuda_defines,

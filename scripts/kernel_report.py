@@ -413,7 +413,8 @@ KERNELS = """
 Registers per thread for each compute capability, and bytes of static shared memory per block. The sources are in
 `kernels/`; those whose names begin with `update_`, `activation_`, `bias_`, `add_` or `to_`, and `encode`, are written
 around one expression. Those whose names end in `_of_many` are made of the kernels without, for networks that share
-their launches; of those with an activation or a loss there is one here for all.
+their launches; of those with an activation or a loss there is one here for all. Kernels that are made otherwise for
+large arrays (more elements for each thread, or fewer threads for each row) are here as they are for small ones.
 
 """
 

@@ -402,10 +402,14 @@ def test_loss(cuda: gn.Backend, name: str, soft: bool) -> None:
 
 
 # How many threads share a row is a matter of the two files that go over rows, and not of a loss's formula.
+@pytest.mark.parametrize("many", [4096, 1], ids=["few rows", "many rows"])
 @pytest.mark.parametrize("soft", [False, True], ids=["labels", "soft"])
-@pytest.mark.parametrize("outputs", [1, 3, 100, 1000])
+@pytest.mark.parametrize("outputs", [1, 3, 100, 1000, 1025])
 @pytest.mark.parametrize("name", ["softmax-cross-entropy", "mse"])
-def test_loss_of_any_width(cuda: gn.Backend, name: str, outputs: int, soft: bool) -> None:
+def test_loss_of_any_width(
+    cuda: gn.Backend, monkeypatch: pytest.MonkeyPatch, name: str, outputs: int, soft: bool, many: int
+) -> None:
+    monkeypatch.setattr("gpunet.kernels.losses.MANY", many)
     loss_both_ways(cuda, gn.LOSSES[name](), 23, outputs, soft)
 
 
