@@ -290,14 +290,15 @@ class Resident:
         self.weights = None if weights is None else backend.to_device(weights, dtype)
         self._ahead = ROWS // order.examples
         self.epochs = epochs_in_ring(order.examples, steps * batch)
-        self.ring = backend.zeros(self.epochs * order.examples, np.int32)
+        self._orders = np.zeros(self.epochs * order.examples, np.int32)  # the ring as the host knows it
+        self.ring = backend.to_device(self._orders)
         self.nbytes = sum(array.nbytes for array in (self.inputs, self.labels, self.ring))
         self._loaded = -1
 
     def rows(self, step: int) -> np.ndarray:
-        """The rows (batch,) of the last step that was prepared; waits for the device."""
-        places = step * self.batch + self.backend.xp.arange(self.batch)
-        return self.backend.to_host(self.ring[places % len(self.ring)])
+        """The rows (batch,) of the last step that was prepared."""
+        places = step * self.batch + np.arange(self.batch)
+        return self._orders[places % len(self._orders)]
 
     def forget(self) -> None:
         """Have the ring loaded anew by the next `refill`, whatever step it is for."""
@@ -320,9 +321,10 @@ class Resident:
         while first <= last:
             slot = first % self.epochs
             epochs = range(first, min(last, first + self.epochs - slot - 1) + 1)
-            orders = np.concatenate([self.order.permutation(epoch) for epoch in epochs])
+            place = slice(slot * examples, (slot + len(epochs)) * examples)
+            self._orders[place] = np.concatenate([self.order.permutation(epoch) for epoch in epochs])
             with self.backend.use():
                 # Ordered behind the steps already queued on the stream, which may still read other epochs.
-                self.ring[slot * examples :][: len(orders)] = self.backend.to_device(orders)
+                self.ring[place] = self.backend.to_device(self._orders[place])
             self._loaded = epochs[-1]
             first = self._loaded + 1
