@@ -26,8 +26,8 @@ from gpunet.wording import readable
 #: Other names of the devices, as in a table's synonyms.
 SYNONYMS = {"cuda": "gpu nvidia cupy", "cuda:1": "gpu:1", "cpu": "host numpy"}
 
-#: Elements that a CUDA device is given at a time, where the number of rows is free: 16 MB in float32.
-AT_ONCE = 1 << 22
+#: Elements that a CUDA device is given at a time, where the number of rows is free: 32 MB in float32.
+AT_ONCE = 1 << 23
 #: Arrays of at least so many bytes go to a device without page-locked memory.
 LARGE_UPLOAD = 1 << 26
 

@@ -412,10 +412,9 @@ def test_what_a_step_asks_of_the_device(cuda: gn.Backend, mnist_5k: gn.Dataset, 
 def test_the_host_reads_at_log_steps_only(cuda: gn.Backend, small: gn.Dataset) -> None:
     cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
     weighted = gn.Dataset.from_arrays(small.train.inputs, small.train.labels, weights=small.train.labels + 1.0)
+    several = {"metrics": ["top-k:k=2", "roc-auc", "f1-macro"]}
     for every in (5, 20):
-        for data, options in (
-            (small, {}), (small, {"metrics": ["top-k:k=2", "roc-auc", "f1-macro"]}), (weighted, {}), (small, {"l2": 1e-4}),
-        ):  # fmt: skip
+        for data, options in ((small, {}), (small, several), (weighted, {}), (small, {"l2": 1e-4})):
             one = trainer(data, cuda, log_every=every, iterations=40, batch_size=5, **options)
             steps = one.steps()
             next(steps)
