@@ -232,18 +232,7 @@ class BaseMLP(BaseEstimator):
             X, targets, weights, score = self._hold_out(X, task, weights, random, given, backend)
         count = len(X)
         batch = self._batch(count)
-        model = MLP(
-            sizes,
-            self._activations(len(sizes) - 2),
-            initializer="zeros",
-            bias=0.0,
-            dropout=self.dropout,
-            seed=int(random.randint(np.iinfo(np.int32).max)),
-            dtype=dtype,
-            backend=backend,
-            loss=task.loss,
-            preparation=task.preparation,
-        )
+        model = self._network(sizes, dtype, task, random, backend)
         if before is None:
             for index, values in enumerate(drawn):
                 model.set_parameter(index, values)
@@ -255,14 +244,7 @@ class BaseMLP(BaseEstimator):
         seen, memory = (self.t_, self._memory) if going_on else (0, None)
         memory = memory if partial else None
         split = Split.trusted(X, targets, task.classes, task.preparation, weights)
-        watch = Convergence(
-            count, batch, tol=given["tol"], patience=self._patience(), verbose=bool(self.verbose), score=score,
-            outputs=task.outputs if task.loss.name == "half-squared-error" else 1,
-        )  # fmt: skip
-        if going_on:
-            watch.loss_curve = list(self.loss_curve_)
-            watch.validation_scores = list(self.validation_scores_ or ())
-            watch.best_loss, watch.best_score, watch.waited = self._best_loss, self._best_score, self._waited
+        watch = self._watch(task, count, batch, given["tol"], score, going_on)
         epochs = 1 if partial else given["max_iter"]
         length = steps(epochs, count, batch)
         trainer = Trainer(
@@ -297,6 +279,33 @@ class BaseMLP(BaseEstimator):
         rate = float(trainer.schedule.initial)
         self._memory = Memory(type(trainer.optimizer), trainer.step.optimizer_state, updates, rate)
         return self
+
+    def _network(self, sizes: list[int], dtype: Any, task: Task, random: Any, backend: Any) -> MLP:
+        """The network, whose first weights others draw."""
+        return MLP(
+            sizes,
+            self._activations(len(sizes) - 2),
+            initializer="zeros",
+            bias=0.0,
+            dropout=self.dropout,
+            seed=int(random.randint(np.iinfo(np.int32).max)),
+            dtype=dtype,
+            backend=backend,
+            loss=task.loss,
+            preparation=task.preparation,
+        )
+
+    def _watch(self, task: Task, count: int, batch: int, tol: float, score: Any, going_on: bool) -> Convergence:
+        """What sees whether it still gets better, where the fit before left it if this one goes on."""
+        watch = Convergence(
+            count, batch, tol=tol, patience=self._patience(), verbose=bool(self.verbose), score=score,
+            outputs=task.outputs if task.loss.name == "half-squared-error" else 1,
+        )  # fmt: skip
+        if going_on:
+            watch.loss_curve = list(self.loss_curve_)
+            watch.validation_scores = list(self.validation_scores_ or ())
+            watch.best_loss, watch.best_score, watch.waited = self._best_loss, self._best_score, self._waited
+        return watch
 
     @staticmethod
     def _run(trainer: Trainer) -> None:
