@@ -149,17 +149,7 @@ class Network:
         self.arrays = fields, layers  # they live as long as their addresses are in use
         self.record, self.itemsize = _packed(NETWORK, fields), parameters.dtype.itemsize
         kinds = list(dict.fromkeys(activations)) or [ACTIVATIONS["identity"]]
-        self.layers: list[np.ndarray] = []
-        starts: list[int] = []
-        for layer, activation, rate in zip(layers, [*activations, kinds[0]], [*dropout, 0.0], strict=True):
-            places = {
-                name: (layer[name].data.ptr - parameters.data.ptr) // self.itemsize for name in ("weights", "bias")
-            }
-            dropped = {"limit": threshold(rate), "factor": 1 / (1 - rate), "kind": kinds.index(activation)}
-            self.layers.append(_packed(LAYER, {**layer, **places, **dropped}))
-            starts += places.values()
-        # The parameters but the first layer's weights, which lie in front of all, are read by every block of the head.
-        self.start = min(starts[1:])
+        self.layers, self.start = _described(layers, [*activations, kinds[0]], [*dropout, 0.0], kinds, parameters)
         target = labels.itemsize * fields["label_columns"]
         self.rows = _head_rows(self.sizes, self.itemsize, batch, target)
         held = len(parameters) - self.start
@@ -184,6 +174,24 @@ class Network:
             ),
         )  # fmt: skip
         self.key = (self.kernels, batch, tuple(self.sizes))
+
+
+def _described(
+    layers: Sequence[dict[str, Any]], activations: Sequence[Activation], dropout: Sequence[float],
+    kinds: Sequence[Activation], parameters: Any,
+) -> tuple[list[np.ndarray], int]:  # fmt: skip
+    """The rows of the table of layers, and where the parameters begin that every block of the head reads: all but the
+    first layer's weights, which lie in front."""
+    rows, starts = list[np.ndarray](), list[int]()
+    for layer, activation, rate in zip(layers, activations, dropout, strict=True):
+        places = {
+            name: (layer[name].data.ptr - parameters.data.ptr) // parameters.dtype.itemsize
+            for name in ("weights", "bias")
+        }
+        dropped = {"limit": threshold(rate), "factor": 1 / (1 - rate), "kind": kinds.index(activation)}
+        rows.append(_packed(LAYER, {**layer, **places, **dropped}))
+        starts += places.values()
+    return rows, min(starts[1:])
 
 
 def _packed(kinds: Mapping[str, str], fields: Mapping[str, Any]) -> np.ndarray:
