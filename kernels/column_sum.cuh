@@ -36,9 +36,8 @@ __device__ __forceinline__ T sum_of_column(const Part& part, int columns, Read r
 #pragma unroll
             for (int i = 0; i < AHEAD; ++i) {
                 const int row = first + i * blockDim.y;
-                if (row >= part.last) break;
-                keep(row, found[i]);
-                total += found[i];
+                total += row < part.last ? found[i] : T(0);  // no branch, behind which the compiler would put the read
+                if (row < part.last) keep(row, found[i]);
             }
         }
     const int at = threadIdx.y * blockDim.x + threadIdx.x;

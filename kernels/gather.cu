@@ -10,9 +10,9 @@
 template <typename T> struct alignas(WIDE * sizeof(T) < 16 ? WIDE * sizeof(T) : 16) Pack { T of[WIDE]; };
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) gather(
-    const IMAGE* __restrict__ images, const LABEL* __restrict__ labels, const int* __restrict__ order,
+    const IMAGE* images, const LABEL* __restrict__ labels, const int* __restrict__ order,
     int64* __restrict__ control, double scale, int64 ring, int batch, int features, int columns,
-    REAL* __restrict__ x, LABEL* __restrict__ targets, const REAL* __restrict__ weights, REAL* __restrict__ taken_weights,
+    REAL* x, LABEL* __restrict__ targets, const REAL* __restrict__ weights, REAL* __restrict__ taken_weights,
     REAL* __restrict__ total) {
     const int64 step = control[NEXT], place = (int64)blockIdx.x * (THREADS / GROUP) + threadIdx.x / GROUP;
     const int lane = threadIdx.x % GROUP, packs = features / WIDE;
@@ -21,7 +21,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) gather(
         const Pack<IMAGE>* source = (const Pack<IMAGE>*)(images + row * features);
         Pack<REAL>* target = (Pack<REAL>*)(x + place * features);
         for (int first = lane; first < packs; first += AHEAD * GROUP) {
-            Pack<IMAGE> found[AHEAD];  // read before the first is written, so that no read waits for another
+            // All are read before the first is written, so that no read waits for another. If images and x were
+            // __restrict__, the compiler would put each read behind the write before.
+            Pack<IMAGE> found[AHEAD];
 #pragma unroll
             for (int i = 0; i < AHEAD; ++i) {
                 const int at = first + i * GROUP;
