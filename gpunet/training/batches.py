@@ -8,7 +8,7 @@ and is asked to refill them at boundaries.
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +16,13 @@ from gpunet.data.split import Split
 from gpunet.data.stored import StoredRows, memory, thrashes
 from gpunet.errors import OutOfMemory
 from gpunet.kernels.random import generator
+from gpunet.kernels.threads import helpers
 from gpunet.network.evaluation import dtype_of_targets
 from gpunet.training.recipe import Recipe
 from gpunet.wording import readable
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 #: Bytes of a chunk of rows that lie behind each other, and chunks whose rows are mixed. An order depends on both.
 CHUNK, MIX = 1 << 20, 256
@@ -271,6 +275,7 @@ class Resident:
         order: the order of the rows.
         batch: rows per step.
         steps: how many follow each other without the host in between, at most.
+        iterations: steps of the whole run.
 
     Attributes:
         inputs, labels, weights: the split on the device.
@@ -282,7 +287,7 @@ class Resident:
 
     def __init__(
         self, backend: Any, split: Any, targets: Any, weights: Any, dtype: np.dtype[Any], order: Order, batch: int,
-        steps: int = 1,
+        steps: int = 1, iterations: int = 0,
     ) -> None:  # fmt: skip
         self.backend, self.order, self.batch = backend, order, batch
         self.inputs = on_device(split, backend, dtype)
@@ -293,7 +298,8 @@ class Resident:
         self._orders = np.zeros(self.epochs * order.examples, np.int32)  # the ring as the host knows it
         self.ring = backend.to_device(self._orders)
         self.nbytes = sum(array.nbytes for array in (self.inputs, self.labels, self.ring))
-        self._loaded = -1
+        self._loaded, self._last = -1, (iterations * batch - 1) // order.examples
+        self._coming: Future[dict[int, np.ndarray]] | None = None  # the permutations that will be loaded next
 
     def rows(self, step: int) -> np.ndarray:
         """The rows (batch,) of the last step that was prepared."""
@@ -317,14 +323,29 @@ class Resident:
         return (self._loaded + 1) * examples // self.batch
 
     def _load(self, first: int, last: int) -> None:
-        examples = self.order.examples
+        if first > last:
+            return
+        examples, coming = self.order.examples, {} if self._coming is None else self._coming.result()
         while first <= last:
             slot = first % self.epochs
             epochs = range(first, min(last, first + self.epochs - slot - 1) + 1)
             place = slice(slot * examples, (slot + len(epochs)) * examples)
-            self._orders[place] = np.concatenate([self.order.permutation(epoch) for epoch in epochs])
+            made = [coming[epoch] if epoch in coming else self.order.permutation(epoch) for epoch in epochs]
+            self._orders[place] = np.concatenate(made)
             with self.backend.use():
                 # Ordered behind the steps already queued on the stream, which may still read other epochs.
                 self.ring[place] = self.backend.to_device(self._orders[place])
             self._loaded = epochs[-1]
             first = self._loaded + 1
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Have another thread make the next permutations while a device works, which would wait for them otherwise."""
+        epochs = range(self._loaded + 1, min(self._loaded + 1 + self._ahead, self._last) + 1)
+        beside = epochs and self.ring is not self._orders
+        pool = helpers(1)[0] if beside else None
+        self._coming = None if pool is None else pool.submit(_permutations, self.order, epochs)
+
+
+def _permutations(order: Order, epochs: range) -> dict[int, np.ndarray]:
+    return {epoch: order.permutation(epoch) for epoch in epochs}

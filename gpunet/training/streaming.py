@@ -195,12 +195,12 @@ def source_of(
     order = order_of(recipe, train.inputs)
     if ranks.size > 1:
         order = Share(order, int(recipe.batch_size), rows)
+    steps = int(recipe.iterations or 0)
     streamed, reason = _way(model, data, optimizer, recipe, batch, mode)
     if streamed:
-        steps = int(recipe.iterations or 0)
         source = Streamed(backend, train, targets, weights, model.dtype, order, batch, steps)
         return source, f"streamed, up to {PARTS * source.ahead:,} ahead of the steps ({reason})"
-    resident = Resident(backend, train, targets, weights, model.dtype, order, batch, mode.steps)
+    resident = Resident(backend, train, targets, weights, model.dtype, order, batch, mode.steps, steps)
     return resident, f"all on {backend.device} ({reason})" if reason else ""
 
 

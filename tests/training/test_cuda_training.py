@@ -6,6 +6,7 @@ import gc
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.training.batches import near, on_device
+from gpunet.training.batches import Order, near, on_device
 from gpunet.training.graph import FUSED_FLOP, StepGraph, launch_mode, step_flop
 from gpunet.training.memory import training_bytes
 
@@ -193,6 +194,34 @@ def test_resumed_within_what_was_one_launch(cuda: gn.Backend, small: gn.Dataset)
     resumed = trainer(data, cuda, steps_per_launch=6, **SEVERAL)
     resumed.restore(*begun.state())
     assert np.array_equal(finish(resumed)[2], wanted[2])
+
+
+def test_permutations_are_made_while_the_device_works(
+    cuda: gn.Backend, small: gn.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int, bool]] = []
+    permutation = Order.permutation
+
+    def watched(order: Order, epoch: int) -> np.ndarray:
+        made.append((epoch, threading.current_thread() is threading.main_thread()))
+        return permutation(order, epoch)
+
+    for rows, ahead in ((1 << 13, 16), (100, 0)):  # several epochs at a time, and one after the other
+        monkeypatch.setattr("gpunet.training.batches.ROWS", rows)
+        wanted = finish(trainer(small, cuda, iterations=700, log_every=100))
+        with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patched:
+            patched.setattr("gpunet.training.batches.helpers", lambda wanted: (pool, 1))
+            patched.setattr(Order, "permutation", watched)
+            begun = trainer(small, cuda, iterations=700, log_every=100)
+            advance(begun, 100)
+            resumed = trainer(small, cuda, iterations=700, log_every=100)
+            resumed.restore(*begun.state())
+            made.clear()
+            found = finish(resumed)
+        assert found[0] == wanted[0][1:]
+        assert np.array_equal(found[2], wanted[2])
+        assert {epoch for epoch, _ in made} >= set(range(5, 35))
+        assert [epoch for epoch, here in made if here and epoch < 35] == list(range(5, 5 + 1 + ahead))
 
 
 def test_launches_of_a_stretch(cuda: gn.Backend, small: gn.Dataset) -> None:
