@@ -19,7 +19,9 @@ extern "C" __global__ void sum_of_squares(const REAL* __restrict__ vector, int64
 extern "C" __global__ void clip_by_norm(
     REAL* __restrict__ vector, int64 size, const double* __restrict__ partial, int count, double limit) {
     __shared__ double shared[8];
-    const double norm = sqrt(group_sum<256>(threadIdx.x < count ? partial[threadIdx.x] : 0.0, shared));
+    double total = 0;
+    for (int i = threadIdx.x; i < count; i += blockDim.x) total += partial[i];
+    const double norm = sqrt(group_sum<256>(total, shared));
     if (!(norm > limit)) return;
     const ACC factor = (ACC)(limit / norm);
     for (int64 i = (int64)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += (int64)gridDim.x * blockDim.x)

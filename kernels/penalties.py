@@ -11,8 +11,10 @@ from gpunet.kernels.build import Ready, in_turn, operation, raw, types
 from gpunet.kernels.column_sum import by_column
 from gpunet.kernels.launches import launch, over_elements
 
-#: Blocks that add up the squares of a vector, each its share; at most 256.
-PARTIAL_SUMS = 64
+#: Blocks that add up the squares of a vector, each its share, at most: as many as a large GPU has room for at a time.
+PARTIAL_SUMS = 1024
+#: Threads of each.
+THREADS = 256
 
 
 @operation
@@ -86,13 +88,13 @@ def clip_by_norm(gradients: Any, limit: float, partial_sums: Any = None) -> Read
 
 @clip_by_norm.cuda
 def _clip_by_norm_cuda(gradients: Any, limit: float, partial_sums: Any = None) -> Ready:
-    size, count = np.int64(len(gradients)), np.int32(PARTIAL_SUMS)
+    size, blocks = np.int64(len(gradients)), min(-(-len(gradients) // THREADS), PARTIAL_SUMS)
     summed, clipped = (
         raw("penalties.cu", name, *types(REAL=gradients.dtype)) for name in ("sum_of_squares", "clip_by_norm")
     )
     return in_turn(
-        launch(summed, PARTIAL_SUMS, 256, gradients, size, partial_sums),
-        launch(clipped, PARTIAL_SUMS, 256, gradients, size, partial_sums, count, np.float64(limit)),
+        launch(summed, blocks, THREADS, gradients, size, partial_sums),
+        launch(clipped, blocks, THREADS, gradients, size, partial_sums, np.int32(blocks), np.float64(limit)),
     )
 
 

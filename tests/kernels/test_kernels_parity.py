@@ -530,6 +530,18 @@ def test_penalties_and_clipping(cuda: gn.Backend, rng: np.random.Generator, dtyp
     assert norms.min() < 6.5 < norms.max()
 
 
+@pytest.mark.parametrize(("size", "blocks"), [(1, 1024), (256, 1024), (257, 1024), (3000, 3), (70_000, 1024)])
+def test_norms_by_any_number_of_blocks(
+    cuda: gn.Backend, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, size: int, blocks: int
+) -> None:
+    monkeypatch.setattr("gpunet.kernels.penalties.PARTIAL_SUMS", blocks)
+    vector = rng.standard_normal(size)
+    with cuda.use():
+        (d_vector,) = on(cuda, vector)
+        clip_by_norm(d_vector, 0.1, cuda.empty(PARTIAL_SUMS, np.float64))
+    close(cuda, d_vector, vector * 0.1 / max(np.linalg.norm(vector), 0.1))
+
+
 # --- the batch gather ------------------------------------------------------------------------------------
 
 
