@@ -25,20 +25,20 @@ __device__ __forceinline__ void products(const ACC* left, const REAL* weights, i
     while (lanes < 32 && 2 * lanes * rows * results <= THREADS) lanes *= 2;
     const int lane = threadIdx.x % lanes;
     for (int first = 0; first < rows * results; first += THREADS / lanes) {
-        const int pair = first + threadIdx.x / lanes, r = pair / results, i = pair % results;
+        const int pair = first + threadIdx.x / lanes;
         const bool inside = pair < rows * results;
+        const int r = inside ? pair / results : 0, i = inside ? pair % results : 0;
+        const REAL* const column = weights + (int64)i * apart;
         ACC sum = 0;
         for (int k0 = lane; k0 < depth; k0 += AHEAD * lanes) {
             ACC factor[AHEAD];
 #pragma unroll
-            for (int j = 0; j < AHEAD; ++j) {
-                const int k = k0 + j * lanes;
-                factor[j] = inside && k < depth ? load(weights + (int64)i * apart + (int64)k * step) : ACC(0);
-            }
+            for (int j = 0; j < AHEAD; ++j)  // beyond the end the last one: without a condition none waits for another
+                factor[j] = load(column + (int64)min(k0 + j * lanes, depth - 1) * step);
 #pragma unroll
             for (int j = 0; j < AHEAD; ++j) {
                 const int k = k0 + j * lanes;
-                if (inside && k < depth) sum += left[r * depth + k] * factor[j];
+                sum += k < depth ? left[r * depth + k] * factor[j] : ACC(0);
             }
         }
         for (int other = lanes / 2; other > 0; other /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, other);
@@ -46,18 +46,28 @@ __device__ __forceinline__ void products(const ACC* left, const REAL* weights, i
     }
 }
 
-// `count` elements from global to shared memory, eight of a thread on their way at a time.
-template <typename T> __device__ __forceinline__ void bring(T* to, const T* from, int count) {
-    for (int first = threadIdx.x; first < count; first += 8 * THREADS) {
-        T some[8];
+// `count` elements on their way from global to shared memory: the first ones, EACH of a thread, are asked for at once,
+// and put there later, so that other things can be asked for in between.
+template <typename T, int EACH> struct Copy {
+    T* const to;
+    const T* const from;
+    const int count;
+    T held[EACH];
+
+    __device__ __forceinline__ Copy(T* to, const T* from, int count) : to(to), from(from), count(count) {
 #pragma unroll
-        for (int j = 0; j < 8; ++j)
-            if (first + j * THREADS < count) some[j] = from[first + j * THREADS];
-#pragma unroll
-        for (int j = 0; j < 8; ++j)
-            if (first + j * THREADS < count) to[first + j * THREADS] = some[j];
+        for (int j = 0; j < EACH; ++j)
+            if (at(j) < count) held[j] = from[at(j)];
     }
-}
+    static __device__ __forceinline__ int at(int j) { return j * THREADS + threadIdx.x; }
+    __device__ __forceinline__ void put() {
+#pragma unroll
+        for (int j = 0; j < EACH; ++j)
+            if (at(j) < count) to[at(j)] = held[j];
+#pragma unroll 4
+        for (int i = at(EACH); i < count; i += THREADS) to[i] = from[i];
+    }
+};
 
 // The sum of an element of the first product over the shares of the features, `apart` from each other.
 __device__ __forceinline__ ACC sum_of_splits(const REAL* sums, int64 apart, int splits) {
@@ -94,12 +104,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_head(
     ACC* slope = kept;
     const ACC* below = kept;
 
+    Copy<uint64, 1> layers_copy((uint64*)layer, (const uint64*)described, depth * (int)(sizeof(Layer) / sizeof(uint64)));
+    Copy<LABEL, 1> targets_copy(targets, net.targets + row0 * net.label_columns, count * (int)net.label_columns);
+    Copy<Quad, 4> own_copy((Quad*)own, (const Quad*)(net.parameters + from), held / (int)(sizeof(Quad) / sizeof(REAL)));
     for (int i = threadIdx.x, outputs = described->outputs; i < rows * outputs; i += THREADS)
         kept[i] = i < count * outputs
                       ? sum_of_splits(net.sums + (int64)row0 * outputs + i, (int64)batch * outputs, splits) : ACC(0);
-    bring((uint64*)layer, (const uint64*)described, depth * (int)(sizeof(Layer) / sizeof(uint64)));
-    bring(targets, net.targets + row0 * net.label_columns, count * (int)net.label_columns);
-    bring((Quad*)own, (const Quad*)(net.parameters + from), held / (int)(sizeof(Quad) / sizeof(REAL)));
+    layers_copy.put();
+    targets_copy.put();
+    own_copy.put();
     __syncthreads();
 
     for (int l = 0; l < depth; ++l) {
