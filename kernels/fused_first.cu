@@ -23,7 +23,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fused_first(
     if (split == 0 && column0 == 0) {
         const int count = min(TILE, batch - row0), labels = net.label_columns;
         for (int i = threadIdx.x; i < count * labels; i += THREADS)
-            net.targets[(int64)row0 * labels + i] = net.labels[rows.number(row0 + i / labels) * labels + i % labels];
+            net.targets[(int64)row0 * labels + i] = net.labels[(int64)rows.number(row0 + i / labels) * labels + i % labels];
         if (net.weights && threadIdx.x < count)
             net.batch_weights[row0 + threadIdx.x] = net.weights[rows.number(row0 + threadIdx.x)];
     }

@@ -22,48 +22,60 @@
 // is one k.
 template <typename Factor, bool ALONG_K> struct Slice {
     typedef typename Factor::Element Element;
+    typedef typename Factor::Held Held;
     static const int COUNT = TILE * SLICE / THREADS;
     static const int WIDTH = sizeof(Element) > 4 ? 2 : 4;  // as many as one load of up to 16 bytes brings
     static const int LINE = ALONG_K ? SLICE : TILE;        // length of a row in the slice
     struct __align__(WIDTH * sizeof(Element)) Pack { Element value[WIDTH]; };
-    ACC held[COUNT];
+    Held held[COUNT];
+    int numbers[COUNT];  // of the rows that are fetched next
 
     static __device__ __forceinline__ int place(int i, bool wide) {
         return wide ? ((i / WIDTH) * THREADS + threadIdx.x) * WIDTH + i % WIDTH : i * THREADS + threadIdx.x;
     }
 
-    // Results [first, first + TILE) and k's [k0, k0 + SLICE) of a factor of `end` results; zero outside of it and from
-    // k `depth` on. `wide`: as many elements at a time as a load brings.
+    // Ask for the numbers of the rows that have results [first, first + TILE) and k's [k0, k0 + SLICE) of a factor of `end`
+    // results; none from `end` and from k `depth` on. `wide`: as many elements at a time as a load brings.
+    __device__ __forceinline__ void aim(const Factor& factor, int first, int end, int k0, int depth, bool wide) {
+        const int row0 = ALONG_K ? first : k0, row_end = ALONG_K ? end : depth;
+#pragma unroll
+        for (int i = 0; i < COUNT; ++i) {
+            const int row = row0 + place(i, wide) / LINE;
+            if (i % WIDTH == 0 || !wide) numbers[i] = row < row_end ? factor.number(row) : -1;
+        }
+    }
+
+    // Fetch what was aimed at; zero where there is none.
     __device__ __forceinline__ void fetch(const Factor& factor, int first, int end, int k0, int depth, bool wide) {
         const int line0 = ALONG_K ? k0 : first, line_end = ALONG_K ? depth : end;
-        const int row0 = ALONG_K ? first : k0, row_end = ALONG_K ? end : depth;
         if (wide) {
 #pragma unroll
             for (int i = 0; i < COUNT; i += WIDTH) {
-                const int e = place(i, true), row = row0 + e / LINE, at = line0 + e % LINE;
-                Pack pack;
+                const int at = line0 + place(i, true) % LINE;
+                Pack pack = {};
                 // A row's length is a multiple of WIDTH, and so is the end of a share of the k's.
-                const bool inside = row < row_end && at < line_end;
-                if (inside) pack = *reinterpret_cast<const Pack*>(factor.row(row) + at);
+                if (numbers[i] >= 0 && at < line_end)
+                    pack = *reinterpret_cast<const Pack*>(factor.row(numbers[i]) + at);
 #pragma unroll
-                for (int j = 0; j < WIDTH; ++j) held[i + j] = inside ? factor.scaled(pack.value[j]) : ACC(0);
+                for (int j = 0; j < WIDTH; ++j) held[i + j] = (Held)pack.value[j];
             }
         } else {
 #pragma unroll
             for (int i = 0; i < COUNT; ++i) {
-                const int e = place(i, false), row = row0 + e / LINE, at = line0 + e % LINE;
-                held[i] = row < row_end && at < line_end ? factor.value(factor.row(row), at) : ACC(0);
+                const int at = line0 + place(i, false) % LINE;
+                held[i] = Held(0);
+                if (numbers[i] >= 0 && at < line_end) held[i] = factor.fetched(factor.row(numbers[i]), at);
             }
         }
     }
 
     // Element (t, k) goes to staged[k * PITCH + t].
-    __device__ __forceinline__ void put(ACC* staged, bool wide) const {
+    __device__ __forceinline__ void put(const Factor& factor, ACC* staged, bool wide) const {
 #pragma unroll
         for (int i = 0; i < COUNT; ++i) {
             const int e = place(i, wide);
             const int t = ALONG_K ? e / LINE : e % LINE, k = ALONG_K ? e % LINE : e / LINE;
-            staged[k * PITCH + t] = held[i];
+            staged[k * PITCH + t] = factor.made(held[i]);
         }
     }
 };
@@ -81,15 +93,23 @@ __device__ __forceinline__ ACC product(const A& a, const Matrix& b, int m, int n
     const bool wide_a = a.packs(Slice<A, A_ALONG_K>::WIDTH), wide_b = b.packs(Slice<Matrix, false>::WIDTH);
     const int group = threadIdx.x / 64, i0 = threadIdx.x % 64 / 8, j0 = threadIdx.x % 8;
     ACC sums[2][2] = {};
+    // The numbers of the rows are a slice ahead of what is in them, and that is a slice ahead of what is multiplied. A row
+    // along k is that of all slices.
+    slice_a.aim(a, row0, m, k0, depth, wide_a);
+    slice_b.aim(b, column0, n, k0, depth, wide_b);
     slice_a.fetch(a, row0, m, k0, depth, wide_a);
     slice_b.fetch(b, column0, n, k0, depth, wide_b);
+    if (!A_ALONG_K) slice_a.aim(a, row0, m, k0 + SLICE, depth, wide_a);
+    slice_b.aim(b, column0, n, k0 + SLICE, depth, wide_b);
     for (; k0 < depth; k0 += SLICE) {
-        slice_a.put(staged_a, wide_a);
-        slice_b.put(staged_b, wide_b);
+        slice_a.put(a, staged_a, wide_a);
+        slice_b.put(b, staged_b, wide_b);
         __syncthreads();
         if (k0 + SLICE < depth) {
             slice_a.fetch(a, row0, m, k0 + SLICE, depth, wide_a);
             slice_b.fetch(b, column0, n, k0 + SLICE, depth, wide_b);
+            if (!A_ALONG_K) slice_a.aim(a, row0, m, k0 + 2 * SLICE, depth, wide_a);
+            slice_b.aim(b, column0, n, k0 + 2 * SLICE, depth, wide_b);
         }
 #pragma unroll 4
         for (int k = group; k < SLICE; k += GROUPS) {
