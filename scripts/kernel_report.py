@@ -162,6 +162,7 @@ def record() -> list[dict[str, Any]]:
     import numpy as np
 
     import gpunet as gn
+    from gpunet.kernels import launches
     from gpunet.kernels.column_sum import column_sum
     from gpunet.training import graph
 
@@ -191,7 +192,7 @@ def record() -> list[dict[str, Any]]:
                 run_to(trainers[0], 2)
 
     found: list[tuple[str, tuple[str, ...]]] = []
-    usual = graph.FUSED_FLOP
+    usual, many = graph.FUSED_FLOP, launches.MANY
     with recording(found):
         for fused in (True, False):
             for dtype in ("float32", "float64"):
@@ -206,6 +207,14 @@ def record() -> list[dict[str, Any]]:
             train(of_a_table, sizes=(of_a_table.features, 5, 3), fused=fused)
             for entry in gn.OPTIMIZERS.values():
                 train(optimizer=entry(), fused=fused)
+        for dtype in ("float32", "float64"):
+            train(sizes=(6, 120, 110, 3), dtype=dtype, fused=True)  # more than the head has room for
+        launches.MANY = 1
+        for entry in gn.OPTIMIZERS.values():
+            train(optimizer=entry())
+        for options in ({"precision": "bfloat16"}, {"l2": 0.1}, {"dtype": "float64", "l2": 0.1}):
+            train(**options)
+        launches.MANY = many
         for dtype in ("float32", "float64"):
             train(dtype=dtype, count=2, dropout=0.5, l2=0.1, clip_norm=1.0, max_norm=1.0)
         train(of_a_table, sizes=(of_a_table.features, 5, 3), count=2)
@@ -231,6 +240,7 @@ def describe(source: str) -> str:
     """What a kernel source was made for, from the `#define`s in front of it and the functions in it."""
     import gpunet as gn
     from gpunet.kernels.build import one_line
+    from gpunet.kernels.launches import EACH
 
     defines = dict(re.findall(r"^#define (\w+)(?:\([^)]*\))? (.*)$", source, re.MULTILINE))
     parts = []
@@ -252,6 +262,10 @@ def describe(source: str) -> str:
         parts.append("tables")
     elif "IMAGE" in defines:
         parts.append("images of bytes" if defines["IMAGE"] == "unsigned char" else "images of floats")
+    if defines.get("HELD") == "0":
+        parts.append("more parameters than shared memory has room for")
+    if f"write{EACH - 1}();" in source:
+        parts.append("many elements")
     typedef = re.search(r"typedef (\w+) T;", source)
     parts.append(TYPES.get(defines.get("REAL", typedef.group(1) if typedef else "float"), "float16"))
     return ", ".join(parts)
