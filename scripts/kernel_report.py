@@ -331,13 +331,14 @@ def count_steps() -> list[list[str]]:
 
 
 def count_together(data: Any) -> Any:
-    """The counts of a step of 32 such networks."""
+    """The counts of a step of 32 such networks, which do not depend on the batch."""
     import cusim
 
     import gpunet as gn
     from gpunet.training.graph import Graphs
 
-    trainers = [gn.Trainer(gn.MLP([784, 50, 30, 10], seed=seed, backend="cuda"), data) for seed in range(32)]
+    models = [gn.MLP([784, 50, 30, 10], seed=seed, backend="cuda") for seed in range(32)]
+    trainers = [gn.Trainer(model, data, batch_size=10) for model in models]
     steps, graphs = [trainer.step for trainer in trainers], Graphs(trainers[0].backend)
     with trainers[0]._running():
         for step in steps:

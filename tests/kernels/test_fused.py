@@ -14,7 +14,7 @@ from gpunet.kernels import fused
 
 CPU = gn.get_backend("cpu")
 shapes = settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -82,7 +82,7 @@ def test_weights_batches_and_masks_are_exactly_the_same(cuda: gn.Backend, small:
 
 
 def test_after_200_steps_the_losses_agree(cuda: gn.Backend, mnist_5k: gn.Dataset) -> None:
-    options = {"sizes": (784, 16, 10), "iterations": 200, "batch_size": 20, "log_every": 50}
+    options = {"sizes": (784, 8, 10), "iterations": 200, "batch_size": 10, "log_every": 50}
     wanted, expected, _ = finish(trainer(mnist_5k, CPU, **options))
     losses, result, _ = finish(trainer(mnist_5k, cuda, **options))
     assert losses == pytest.approx(wanted, abs=1e-4)
@@ -206,15 +206,16 @@ def test_permutations_are_made_while_the_device_works(
         made.append((epoch, threading.current_thread() is threading.main_thread()))
         return permutation(order, epoch)
 
-    for rows, ahead in ((1 << 13, 16), (100, 0)):  # several epochs at a time, and one after the other
+    data, options = first(small, 50), {"sizes": (30, 4), "batch_size": 5, "iterations": 350, "log_every": 50}
+    for rows, ahead in ((820, 16), (10, 0)):  # several epochs at a time, and one after the other
         monkeypatch.setattr("gpunet.training.batches.ROWS", rows)
-        wanted = finish(trainer(small, cuda, iterations=700, log_every=100))
+        wanted = finish(trainer(data, cuda, **options))
         with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patched:
             patched.setattr("gpunet.training.batches.helpers", lambda wanted: (pool, 1))
             patched.setattr(Order, "permutation", watched)
-            begun = trainer(small, cuda, iterations=700, log_every=100)
-            advance(begun, 100)
-            resumed = trainer(small, cuda, iterations=700, log_every=100)
+            begun = trainer(data, cuda, **options)
+            advance(begun, 50)
+            resumed = trainer(data, cuda, **options)
             resumed.restore(*begun.state())
             made.clear()
             found = finish(resumed)
@@ -566,7 +567,7 @@ def test_the_estimate_is_what_is_allocated(cuda: gn.Backend, small: gn.Dataset) 
 def test_the_command_line_trains_the_same(cuda: gn.Backend) -> None:
     results = {}
     for device in ("cpu", "cuda"):
-        command = [sys.executable, "-m", "gpunet", "train", "--device", device, "--json", "--iterations", "60"]
+        command = [sys.executable, "-m", "gpunet", "train", "--device", device, "--json", "--iterations", "20"]
         done = subprocess.run([*command, "--hidden", "20"], capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         results[device] = json.loads(done.stdout.splitlines()[-1])

@@ -144,7 +144,7 @@ def test_where_mpi_goes_on_without_the_dead_one_rank_says_so(tmp_path: Path) -> 
 @ranks_in_proc
 @pytest.mark.skipif(bool(cuda_reason()), reason=cuda_reason())
 def test_graphs_of_a_killed_run_go_on_to_the_bits_of_kernels_one_by_one(tmp_path: Path) -> None:
-    options = ("train", *NETWORK, "--device", "cuda", "--iterations", 100)
+    options = ("train", *NETWORK, "--device", "cuda", "--iterations", 60)
     killed(2, tmp_path / "graphs", *options, "--graph", "on")
     run(2, "train", "--resume", tmp_path / "graphs", "--distributed", "mpi", "--quiet")
     run(2, *options, "--graph", "off", "--distributed", "mpi", "--out", tmp_path / "kernels", "--quiet")
