@@ -331,9 +331,9 @@ def main() -> int:
 def tasks(arguments: argparse.Namespace) -> list[Task]:
     """The networks that are measured, in each precision that the device has."""
     suite = SUITE if arguments.suite else ((arguments.sizes, arguments.batch, (arguments.precision,)),)
-    rest = (arguments.log_every, arguments.device, 200 if arguments.quick else 10_000)
+    examples = 200 if arguments.quick else 10_000
     return [
-        Task(sizes, batch, rest[0], precision, *rest[1:])
+        Task(sizes, batch, arguments.log_every, precision, arguments.device, examples)
         for sizes, batch, precisions in suite
         for precision in precisions
         if precision == "float32" or arguments.device == "cuda"

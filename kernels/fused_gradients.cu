@@ -13,6 +13,7 @@ struct Element {
     const Network& net;
     const int64 at;
     const REAL* const table;
+    REAL* const state;
     ACC p;
 #if UPDATES
     ACC coefficients[COEFFICIENTS];
@@ -20,14 +21,12 @@ struct Element {
 #endif
 
     __device__ __forceinline__ Element(const Network& net, int64 at, const REAL* table, int64 step)
-        : net(net), at(at), table(table), p(load(net.parameters + at)) {
+        : net(net), at(at), table(table), state(net.state + at), p(load(net.parameters + at)) {
 #if UPDATES
         if (!table) return;
         const REAL* const now = table + (step - net.control[BASE]) * COEFFICIENTS;
 #pragma unroll
         for (int k = 0; k < COEFFICIENTS; ++k) coefficients[k] = load(now + k);
-        const REAL* const state = net.state + at;
-        (void)state;
         FETCH
 #endif
     }
@@ -44,8 +43,6 @@ struct Element {
 #if UPDATES
         RULE
         store(net.parameters + at, p);
-        REAL* const state = net.state + at;
-        (void)state;
         KEEP
 #endif
     }

@@ -297,6 +297,7 @@ class Resident:
         self.epochs = epochs_in_ring(order.examples, steps * batch)
         self._orders = np.zeros(self.epochs * order.examples, np.int32)  # the ring as the host knows it
         self.ring = backend.to_device(self._orders)
+        self._elsewhere = self.ring is not self._orders  # on a CPU they are one
         self.nbytes = sum(array.nbytes for array in (self.inputs, self.labels, self.ring))
         self._loaded, self._last = -1, (iterations * batch - 1) // order.examples
         self._coming: Future[dict[int, np.ndarray]] | None = None  # the permutations that will be loaded next
@@ -332,9 +333,10 @@ class Resident:
             place = slice(slot * examples, (slot + len(epochs)) * examples)
             made = [coming[epoch] if epoch in coming else self.order.permutation(epoch) for epoch in epochs]
             self._orders[place] = np.concatenate(made)
-            with self.backend.use():
-                # Ordered behind the steps already queued on the stream, which may still read other epochs.
-                self.ring[place] = self.backend.to_device(self._orders[place])
+            if self._elsewhere:
+                with self.backend.use():
+                    # Ordered behind the steps already queued on the stream, which may still read other epochs.
+                    self.ring[place] = self.backend.to_device(self._orders[place])
             self._loaded = epochs[-1]
             first = self._loaded + 1
         self._look_ahead()
@@ -342,8 +344,7 @@ class Resident:
     def _look_ahead(self) -> None:
         """Have another thread make the next permutations while a device works, which would wait for them otherwise."""
         epochs = range(self._loaded + 1, min(self._loaded + 1 + self._ahead, self._last) + 1)
-        beside = epochs and self.ring is not self._orders
-        pool = helpers(1)[0] if beside else None
+        pool = helpers(1)[0] if epochs and self._elsewhere else None
         self._coming = None if pool is None else pool.submit(_permutations, self.order, epochs)
 
 

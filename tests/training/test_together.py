@@ -404,18 +404,30 @@ def alike(backend: gn.Backend, count: int = 32, least: int = 0, **options: Any) 
     return made
 
 
+def nodes_in(graph: Any) -> int:
+    return len(re.findall(r'^"(\w+)"\[', graph.debug_dot_str(), flags=re.MULTILINE))
+
+
 def nodes_of(trainers: list[gn.Trainer]) -> int:
     """How many nodes there are in the graph of a step of these."""
     joint, courses = waiting(trainers)
     with trainers[0].backend.use():
         joint.graphs.launch([course.trainer.step for course in courses], 1)
-    return len(re.findall(r'^"(\w+)"\[', joint.graphs.graphs[1].debug_dot_str(), flags=re.MULTILINE))
+    return nodes_in(joint.graphs.graphs[1])
 
 
-def shared_products(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Which products have the same bits at once as one by one, in the order of asking."""
-    found, same_bits = list[bool](), cublas._same_bits
-    monkeypatch.setattr(cublas, "_same_bits", lambda *given: found.append(same_bits(*given)) or found[-1])
+def tried_products(backend: gn.Backend, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Of each product that networks may share, in the order of asking: the nodes of one, and of that of all of them;
+    a library may find other bits at once, and is then asked for them one by one."""
+    found, same_bits = list[tuple[int, int]](), cublas._same_bits
+
+    def watched(batched: Any, products: Any) -> bool:
+        same = same_bits(batched, products)
+        one, at_once = (nodes_in(backend.capture(run)) for run in (products[0], batched))
+        found.append((one, at_once if same else one * len(products)))
+        return same
+
+    monkeypatch.setattr(cublas, "_same_bits", watched)
     return found
 
 
@@ -446,11 +458,11 @@ def test_networks_of_one_shape_share_the_launches_of_one(
     assert "not a finite number" in str(wanted[7][0][-1])
     assert wanted[9][1] == "early stopping"
     assert together(made()) == wanted
-    single, tried = nodes_of(made()[:1]), shared_products(monkeypatch)
-    assert single >= nodes  # cuBLAS may make two of a product
-    apart = tried.count(False)  # a library may find other bits at once, and is then asked for one by one
-    assert nodes_of(made()) <= single + 2 * apart * (count - 1)
+    single, tried = nodes_of(made()[:1]), tried_products(cuda, monkeypatch)
+    shared = nodes_of(made())
     assert len(tried) == (8 if by_cublas else 0)
+    assert single == nodes + sum(one - 1 for one, _ in tried)
+    assert shared == nodes + sum(at_once - 1 for _, at_once in tried)
 
 
 def three(backend: gn.Backend, precision: str) -> list[gn.Trainer]:
