@@ -4,50 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from parity import CLOSE, close, counters, layer_both_ways, on, shapes
 
 import gpunet as gn
 from gpunet.kernels import control as at
 from gpunet.kernels.activation import activation_backward, activation_forward
-from gpunet.kernels.build import InTurn, apart, raw, source
-from gpunet.kernels.column_sum import AHEAD, BLOCKS, ROWS, column_sum, shared_out
-from gpunet.kernels.dense import Below, dense_backward, dense_forward
+from gpunet.kernels.build import raw
+from gpunet.kernels.dense import dense_backward, dense_forward
 from gpunet.kernels.dropout import Drop, dropout
-from gpunet.kernels.gather import gather
-from gpunet.kernels.launches import together
 from gpunet.kernels.losses import loss_step
 from gpunet.kernels.optimizers import update
 from gpunet.kernels.penalties import PARTIAL_SUMS, add_penalty, clip_by_norm, clip_columns
 from gpunet.kernels.random import Stream, purpose
 from gpunet.kernels.tensor_cores import to_bfloat16
 
-#: Tests over random shapes: a few examples each, since a simulated device takes its time for every thread.
-shapes = settings(
-    max_examples=10,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-#: Relative and absolute differences that rounding explains.
-CLOSE = {"float16": (4e-3, 4e-3), "float32": (2e-5, 2e-5), "float64": (1e-12, 1e-12)}
 DTYPES = ["float32", "float64"]
-
-
-def close(cuda: gn.Backend, got: object, wanted: np.ndarray) -> None:
-    relative, absolute = CLOSE[wanted.dtype.name]
-    host = cuda.to_host(got)
-    assert host.dtype == wanted.dtype
-    np.testing.assert_allclose(host, wanted, relative, absolute * max(1.0, float(np.abs(wanted).max(initial=0))))
-
-
-def on(device: gn.Backend, *arrays: np.ndarray | None) -> list:
-    """Copies on a device, so that operations that work in place leave the originals alone."""
-    return [None if a is None else device.to_device(a.copy()) for a in arrays]
-
-
-def counters(step: int = 0) -> np.ndarray:
-    return np.array([step, step, -1, 0], np.int64)
 
 
 # --- activations -----------------------------------------------------------------------------------------
@@ -97,41 +70,6 @@ def test_check_activation(cuda: gn.Backend, name: str) -> None:
 # --- the dense layer -------------------------------------------------------------------------------------
 
 
-def layer_both_ways(
-    cuda: gn.Backend, batch: int, inputs: int, outputs: int, dtype: str, activation: str = "relu",
-    masked: bool = False, bias: bool = True,
-) -> None:  # fmt: skip
-    """A layer forward and backward on both devices."""
-    rng = np.random.default_rng(batch * 7 + inputs * 3 + outputs)
-    entry = gn.ACTIVATIONS[activation]
-
-    def draw(*shape: int) -> np.ndarray:
-        return rng.standard_normal(shape).astype(dtype)
-
-    x, delta = draw(batch, inputs), draw(batch, outputs)
-    weights = (draw(inputs, outputs) / np.sqrt(inputs)).astype(dtype)
-    b = draw(outputs) if bias else None
-    saved = activation_forward(draw(batch, inputs), entry, np.empty_like(x)) if entry.saves == "output" else x
-    mask = (rng.random((batch, inputs)) < 0.5).astype(dtype) * 2 if masked else None
-    found = []
-    for device in (gn.get_backend("cpu"), cuda):
-        with device.use():
-            d_x, d_delta, d_weights, d_b, d_saved, d_mask = on(device, x, delta, weights, b, saved, mask)
-            out, pre = device.empty((batch, outputs), dtype), None
-            if entry.saves == "input" and bias:
-                pre = device.empty((batch, outputs), dtype)
-            dense_forward(d_x, d_weights, d_b, entry, pre, out, None)
-            grad = device.empty(weights.shape, dtype)
-            below = Below(device.empty(x.shape, dtype), entry, d_saved, d_mask, device.empty(inputs, dtype))
-            dense_backward(d_delta, d_x, d_weights, grad, below)
-            alone = device.empty(weights.shape, dtype)
-            dense_backward(d_delta, d_x, d_weights, alone, None)
-        found.append((out, pre, grad, alone, below.delta, below.grad_bias))
-    for wanted, got in zip(*found, strict=True):
-        if wanted is not None:
-            close(cuda, got, wanted)
-
-
 sizes = {"batch": st.integers(1, 140), "inputs": st.integers(1, 90), "outputs": st.integers(1, 90)}
 
 
@@ -177,102 +115,6 @@ def test_products_repeat_bit_for_bit(cuda: gn.Backend, rng: np.random.Generator)
             results.append(cuda.to_host(grad))
     for grad in results[1:]:
         assert np.array_equal(grad, results[0])
-
-
-#: A block alone with all rows, and the rows shared out over blocks: both sides of where that changes, and odd sizes.
-GOING_DOWN = [
-    (1500, 10), (1, 1), (1, 3), (33, 2050), (9, 4100), (70, 4096), (ROWS, 7), (ROWS + 1, 7), (5001, 1), (1100, 70),
-    (4099, 33), (1030, 8200),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("rows", "columns"), GOING_DOWN)
-def test_going_down_columns_in_blocks_of_any_shape(cuda: gn.Backend, rows: int, columns: int) -> None:
-    rng = np.random.default_rng(columns)
-    matrix, wanted = rng.standard_normal((rows, columns)).astype(np.float32), np.empty(columns, np.float32)
-    column_sum(matrix, wanted)
-    clipped = matrix.copy()
-    clip_columns(clipped, 2.0)
-    with cuda.use():
-        out, (on_device,) = cuda.empty(columns, np.float32), on(cuda, matrix)
-        column_sum(on_device, out)
-        clip_columns(on_device, 2.0)
-    close(cuda, out, wanted)
-    close(cuda, on_device, clipped)
-
-
-@shapes
-@given(rows=st.integers(1, 300), columns=st.integers(1, 100))
-def test_column_sum(cuda: gn.Backend, rows: int, columns: int) -> None:
-    matrix = np.random.default_rng(rows).standard_normal((rows, columns)).astype(np.float32)
-    wanted = np.empty(columns, np.float32)
-    column_sum(matrix, wanted)
-    with cuda.use():
-        out = cuda.empty(columns, np.float32)
-        column_sum(cuda.to_device(matrix), out)
-    close(cuda, out, wanted)
-
-
-@pytest.mark.parametrize(("dtype", "masked"), [("float32", True), ("float64", False)])
-@pytest.mark.parametrize(("batch", "inputs"), [(ROWS, 5), (ROWS + 1, 5), (2600, 1), (1537, 41)])
-def test_a_layer_of_many_rows(cuda: gn.Backend, batch: int, inputs: int, dtype: str, masked: bool) -> None:
-    layer_both_ways(cuda, batch, inputs, 3, dtype, masked=masked)
-
-
-def test_sums_of_shares_keep_the_digits_that_halves_lack(cuda: gn.Backend) -> None:
-    matrix = np.full((2 * ROWS, 3), 2, np.float16)
-    matrix[0], matrix[ROWS:] = 3, -2
-    assert shared_out(*matrix.shape)[2] == ROWS == 1024  # of shares whose sums are 2049, which is no half, and -2048
-    with cuda.use():
-        out = cuda.empty(3, np.float16)
-        column_sum(cuda.to_device(matrix), out)
-    assert cuda.to_host(out).tolist() == [1, 1, 1]
-
-
-def test_networks_of_many_rows_together_have_the_bits_of_each_alone(cuda: gn.Backend, rng: np.random.Generator) -> None:
-    arrays = [rng.standard_normal((ROWS + 100, 7)).astype(np.float32) for _ in range(4)]
-    relu, found = gn.ACTIVATIONS["relu"], []
-    with cuda.use():
-        delta, weights, *saved = (cuda.to_device(array) for array in (arrays[0], arrays[0][:7].copy(), *arrays[1:]))
-        for _ in range(2):
-            steps, sums = [], []
-            for y in saved:
-                below = Below(cuda.xp.empty_like(y), relu, y, None, cuda.empty(7, np.float32))
-                grad, of_y = cuda.empty((7, 7), np.float32), cuda.empty(7, np.float32)
-                works = dense_backward.bind(delta, y, weights, grad, below), column_sum.bind(y, of_y)
-                steps.append(list(apart(works)))
-                sums.append((below.delta, below.grad_bias, of_y))
-            if found:
-                together(steps)()
-            else:
-                for step in steps:
-                    InTurn(step)()
-            found.append([cuda.to_host(array).tobytes() for of_one in sums for array in of_one])
-    assert found[0] == found[1]
-
-
-def test_many_rows_take_a_second_launch_and_few_do_not(cuda: gn.Backend) -> None:
-    def launches(rows: int) -> int:
-        with cuda.use():
-            return len(list(apart([column_sum.bind(cuda.empty((rows, 10), np.float32), cuda.empty(10, np.float32))])))
-
-    assert [launches(rows) for rows in (1, 100, 256, ROWS, ROWS + 1, 10_000)] == [1, 1, 1, 1, 2, 2]
-
-
-@given(rows=st.integers(1, 3_000_000), columns=st.integers(1, 20_000))
-def test_every_row_is_in_one_share(rows: int, columns: int) -> None:
-    blocks, (wide, high), each = shared_out(rows, columns)
-    assert wide * high <= 512
-    assert high & (high - 1) == 0
-    assert 0 < each <= rows
-    assert blocks == -(-columns // wide) * -(-rows // each)
-    # What is left for the second launch is no reason for a third.
-    assert -(-rows // each) <= ROWS
-    assert each == rows or blocks <= 2 * BLOCKS
-
-
-def test_the_kernels_read_ahead_as_far_as_blocks_are_made_for() -> None:
-    assert f"#define AHEAD {AHEAD} " in source("column_sum.cuh")
 
 
 # --- random numbers --------------------------------------------------------------------------------------
@@ -540,59 +382,6 @@ def test_norms_by_any_number_of_blocks(
         (d_vector,) = on(cuda, vector)
         clip_by_norm(d_vector, 0.1, cuda.empty(PARTIAL_SUMS, np.float64))
     close(cuda, d_vector, vector * 0.1 / max(np.linalg.norm(vector), 0.1))
-
-
-# --- the batch gather ------------------------------------------------------------------------------------
-
-
-@shapes
-@given(
-    examples=st.integers(1, 50), features=st.integers(1, 150), share=st.floats(0.01, 1), step=st.integers(0, 200),
-    kind=st.sampled_from(["uint8", "float32"]), soft=st.booleans(),
-)  # fmt: skip
-def test_gather(cuda: gn.Backend, examples: int, features: int, share: float, step: int, kind: str, soft: bool) -> None:
-    rng = np.random.default_rng(examples)
-    batch = max(1, int(share * examples))
-    images = (255 * rng.random((examples, features))).astype(kind)
-    labels = rng.random((examples, 3), np.float32) if soft else rng.integers(0, 9, examples).astype(np.int32)
-    order = np.concatenate([rng.permutation(examples) for _ in range(2)]).astype(np.int32)
-    found = []
-    for device in (gn.get_backend("cpu"), cuda):
-        with device.use():
-            arrays = on(device, images, labels, order, np.array([step, 0, -1, 0]))
-            x = device.empty((batch, features), np.float32)
-            targets = device.empty((batch, *labels.shape[1:]), labels.dtype)
-            gather(*arrays, 1 / 255, x, targets, device.empty((batch, features), kind))
-            assert int(arrays[3][at.STEP]) == step
-        found.append((x, targets))
-    for wanted, got in zip(*found, strict=True):
-        assert np.array_equal(cuda.to_host(got), wanted)
-
-
-@pytest.mark.parametrize(("kind", "dtype"), [("uint8", "float32"), ("uint8", "float64"), ("float32", "float32")])
-@pytest.mark.parametrize(
-    ("batch", "features", "offset"),
-    [(1030, 8, 0), (1030, 7, 0), (1025, 516, 0), (1024, 1028, 0), (3, 5000, 0), (3, 2050, 0), (50, 8, 1), (1, 1, 0)],
-)
-def test_gather_of_rows_of_any_length(
-    cuda: gn.Backend, batch: int, features: int, offset: int, kind: str, dtype: str
-) -> None:
-    rng, examples = np.random.default_rng(features), min(batch, 60)
-    images = rng.integers(0, 256, examples * features + offset).astype(kind)
-    labels, weights = rng.integers(0, 9, examples).astype(np.int32), rng.integers(1, 5, examples).astype(dtype)
-    order = rng.permutation(np.arange(2 * max(batch, examples)) % examples).astype(np.int32)
-    found = []
-    for device in (gn.get_backend("cpu"), cuda):
-        with device.use():
-            flat, *others, d_weights = on(device, images, labels, order, counters(3), weights)
-            x = device.zeros(batch * features + offset, dtype)[offset:].reshape(batch, features)
-            taken = device.empty(batch, np.int32), device.empty((batch, features), kind)
-            sums = device.empty(batch, dtype), device.empty(1, dtype)
-            of_rows = flat[offset:].reshape(examples, features)
-            gather(of_rows, *others, 1 / 255, x, *taken, d_weights, *sums)
-        found.append((x, taken[0], *sums))
-    for wanted, got in zip(*found, strict=True):
-        assert np.array_equal(cuda.to_host(got), wanted)
 
 
 def test_a_kernel_is_made_once() -> None:

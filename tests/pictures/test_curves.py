@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
 import pickle
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
+from drawn import assert_apart, texts
 from fuzzing import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpunet as gn
-from gpunet.pictures.mistakes import worst_mistakes
-from gpunet.pictures.picture import Canvas, metric_text, percent
-from gpunet.pictures.pixels import picture
-from gpunet.pictures.weights import Weights
+from gpunet.pictures.picture import Canvas, metric_text
 from gpunet.runs.history import History, named, smoothed
 
 pytest.importorskip("matplotlib", reason="the extra plot")
 
 from gpunet.pictures import plots
 from gpunet.pictures.curves import Curves
-from gpunet.pictures.style import style
-from gpunet.pictures.sweeps import SweepPicture
 
 pytestmark = pytest.mark.host
 
@@ -52,18 +45,6 @@ def steps(count=20, every=10, validation=False, rate=0.1):
 
 
 RESULT = {"event": "result", "device": "cpu", "test_accuracy": 0.91, "test_loss": 0.3}
-
-
-def written(figure):
-    """Everything written in a figure, as objects of matplotlib."""
-    import matplotlib.text
-
-    return [text for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
-
-
-def texts(figure):
-    """Everything written in a figure."""
-    return [text.get_text() for text in written(figure)]
 
 
 # --- history --------------------------------------------------------------------------------------------
@@ -287,29 +268,6 @@ def test_names_at_the_ends_never_overlap():
 LONG = "experiment-learning-rate-0.1-batch-64-run-{}"
 
 
-def extents(texts):
-    """Where texts stand in their figure, which is drawn for that; a warning is an error."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    with warnings.catch_warnings(), style():
-        warnings.simplefilter("error")
-        FigureCanvasAgg(texts[0].figure.get_figure()).draw()
-        return [text.get_window_extent() for text in texts]
-
-
-def assert_apart(texts):
-    """No text overlaps another one, and all are inside the figure."""
-    boxes = extents(texts)
-    page = texts[0].figure.get_figure().bbox
-    for one, other in itertools.combinations(boxes, 2):
-        assert not one.overlaps(other)
-    for box in boxes:
-        assert page.x0 <= box.x0
-        assert box.x1 <= page.x1
-        assert page.y0 <= box.y0
-        assert box.y1 <= page.y1
-
-
 @pytest.mark.parametrize("rate", [0.1, np.linspace(1, 0.1, 20).tolist()], ids=["constant", "changing"])
 @pytest.mark.parametrize("count", [9, 28, 40])
 def test_many_runs_with_long_names_stay_legible(count, rate):
@@ -358,218 +316,6 @@ def test_a_logarithmic_loss_bears_a_zero(tmp_path):
     records = steps(3)
     records[-1]["loss"] = 0.0
     plots.save(plots.curves(records, log=True), tmp_path / "log.png")
-
-
-# --- pictures of a model --------------------------------------------------------------------------------
-
-
-def test_the_confusion_matrix_shows_every_count():
-    matrix = np.array([[8, 2, 0], [0, 0, 0], [1, 3, 1234]])
-    figure = plots.confusion(matrix, ["cat", "dog", "owl"])
-    assert {"8", "2", "1", "3", "1,234", "cat", "dog", "owl", "80%", "99.7%"} <= set(texts(figure))
-    assert "99.5% of 1,248 right" in texts(figure)
-    assert len(plots.confusion(np.eye(50, dtype=int)).axes) == 1  # too many classes for numbers
-
-
-@pytest.mark.parametrize("classes", [2, 5, 20, 30, 40])
-def test_long_names_of_classes_do_not_overlap(classes):
-    names = [f"a rather long name of a class {index}" for index in range(classes)]
-    figure = plots.confusion(np.eye(classes, dtype=int), names, title="a run: 25.0% of 100 validation examples right")
-    axes = figure.axes[0]
-    assert_apart(axes.get_yticklabels())
-    assert_apart([text for text in written(figure) if text.get_text() == axes.get_title("left")])  # ends on the page
-    if classes > 20:  # the boxes of texts aslant overlap
-        assert_apart(axes.get_xticklabels())
-    else:
-        assert {label.get_rotation() for label in axes.get_xticklabels()} == {45}
-
-
-def test_long_captions_do_not_overlap(rng):
-    data = gn.Dataset.from_arrays(rng.random((40, 4, 4), np.float32), rng.integers(0, 4, 40).astype(np.int32))
-    model = gn.MLP([16, 4], seed=1)
-    model.image_shape = (4, 4)
-    model.class_names = [f"{place} is a long name of a class" for place in ("here", "there", "nowhere", "somewhere")]
-    for figure in (plots.mistakes(model, data.train), plots.weights(model)):
-        assert_apart([axes.title for axes in figure.axes if axes.get_title()])
-
-
-def test_the_tiles_are_the_first_layers_weights():
-    model = gn.MLP([12, 5, 3], seed=4)
-    model.image_shape = (3, 4)
-    sheet = Weights(model)
-    tiles = sheet.tiles(64)
-    assert [tile.caption for tile in tiles] == ["1", "2", "3", "4", "5"]
-    np.testing.assert_allclose(tiles[2].pixels * sheet.limit, model.parameters[0][:, 2].reshape(3, 4), rtol=1e-6)
-    assert 0 < sheet.limit <= np.abs(model.parameters[0]).max()
-    model.parameters[0][:, 3] = 9
-    assert [tile.caption for tile in Weights(model).tiles(1)] == ["4"]
-    assert any(
-        "Weights into 2 of 5 neurons of the first layer" in text for text in texts(plots.weights(model, units=2))
-    )
-    softmax_regression = gn.MLP([12, 3])
-    softmax_regression.image_shape = (3, 4)
-    softmax_regression.class_names = ["cat", "dog", "owl"]
-    written = texts(plots.weights(softmax_regression))
-    assert {"cat", "dog", "owl"} <= set(written)
-    assert any("Weights into 3 outputs" in text for text in written)
-
-
-@pytest.mark.parametrize(
-    ("shape", "features", "expected"),
-    [
-        ((28, 28), 784, (28, 28)),
-        ((4, 4, 3), 48, (4, 4, 3)),
-        ((4, 3, 1), 12, (4, 3)),
-    ],
-)
-def test_a_picture_has_the_shape_of_its_data(shape, features, expected):
-    found = picture(np.arange(features, dtype=np.uint8), shape)
-    assert found.shape == expected
-    np.testing.assert_allclose(found.ravel(), np.arange(features, dtype=np.uint8) / 255, rtol=1e-6)
-
-
-def test_numbers_that_are_no_pixels_are_drawn_from_the_least_to_the_greatest():
-    np.testing.assert_allclose(picture(np.array([-1.0, 0.0, 1.0, 3.0]), (2, 2)).ravel(), [0, 0.25, 0.5, 1])
-
-
-def test_what_has_no_shape_is_not_drawn_as_a_picture(rng):
-    data = gn.Dataset.from_arrays(rng.random((40, 16), np.float32), rng.integers(0, 4, 40).astype(np.int32))
-    model = gn.MLP([16, 4])
-    for draw in (lambda: plots.mistakes(model, data.train), lambda: plots.weights(model), lambda: plots.examples(data)):
-        with pytest.raises(gn.DataError, match=r"are no pictures.*image_shape"):
-            draw()
-
-
-def test_the_worst_mistakes_come_first(mnist_5k):
-    model = gn.MLP([784, 10], seed=1)
-    gn.train(model, mnist_5k, iterations=100)
-    found = worst_mistakes(model, mnist_5k.test, count=10)
-    wrong = np.flatnonzero(model.predict(mnist_5k.test.images) != mnist_5k.test.labels)
-    assert {one.index for one in found} <= set(wrong.tolist())
-    labels, shares = mnist_5k.test.labels, model.predict_proba(mnist_5k.test.images)
-    losses = -np.log(shares[np.arange(len(labels)), labels])
-    worst = wrong[np.argsort(-losses[wrong], kind="stable")][:10]
-    assert [one.index for one in found] == worst.tolist()
-    np.testing.assert_allclose([one.loss for one in found], losses[worst], rtol=1e-3)
-    for one in found:
-        assert (one.truth, one.answer) == (labels[one.index], shares[one.index].argmax())
-        assert one.probability == pytest.approx(shares[one.index].max(), rel=1e-5)
-    one = found[0]
-    written = texts(plots.mistakes(model, mnist_5k.test))
-    assert f"{one.truth}, read as {one.answer}\n{percent(one.probability)} sure" in written
-    assert f"{len(wrong)} of 1,000 examples are answered wrong, 24 shown" in written
-
-
-@pytest.mark.parametrize(
-    ("share", "said"),
-    [
-        (1.0, "100%"),
-        (0.9996, "over 99.9%"),
-        (0.9961, "99.6%"),
-        (0.873, "87%"),
-        (0.004, "0.4%"),
-        (1e-5, "under 0.1%"),
-        (0, "0%"),
-    ],
-)
-def test_only_what_is_certain_is_a_hundred_percent(share, said):
-    assert percent(share) == said
-
-
-def test_a_model_without_mistakes_says_so(rng):
-    images = rng.random((4, 2, 3), np.float32)
-    model = gn.MLP([6, 3])
-    model.image_shape = (2, 3)
-    data = gn.Dataset.from_arrays(images, model.predict(images.reshape(4, 6)).astype(np.int32), task="classification")
-    with pytest.raises(gn.DataError, match="all 4 examples are answered right; there is nothing to draw"):
-        plots.mistakes(model, data.train)
-
-
-# --- the picture of a sweep -----------------------------------------------------------------------------
-
-
-def sweep_plan(grid, failed=0, settings=None, **options):
-    """A sweep with results, of which the first failed."""
-    from gpunet.sweeps.sweep import Sweep
-    from gpunet.sweeps.trials import Result
-
-    plan = Sweep({"data": "mnist-5k", **(settings or {})}, grid, **options)
-    for number, trial in enumerate(plan.trials):
-        outcome = (
-            {"error": "diverged"}
-            if number < failed
-            else {"train_metrics": {"accuracy": 0.9}, "validation_metrics": {"accuracy": 0.8}, "validation_loss": 0.5}
-        )
-        plan.results[trial.key] = Result(trial.key, trial.varied, trial.settings.seed, **outcome)
-    return plan
-
-
-def sweep_axes(grid, failed=0, **options):
-    """The first axes of the picture of a sweep."""
-    return SweepPicture(sweep_plan(grid, failed, **options)).figure().axes[0]
-
-
-def tick_labels(axes):
-    return [label for label in axes.get_xticklabels() if label.get_text()]
-
-
-@pytest.mark.parametrize("values", ["0.001..1", "0.5..1"])
-def test_many_values_get_round_ticks(values):
-    axes = sweep_axes({"lr": values}, random=30)
-    low, high = axes.get_xlim()
-    assert_apart([label for label in tick_labels(axes) if low <= label.get_position()[0] <= high])
-    assert axes.get_title(loc="left") == "mnist-5k"  # one seed has no deviation
-
-
-def test_the_legend_of_a_sweep_covers_no_point():
-    figure = sweep_axes({"lr": "0.1,0.2", "activation": "relu,tanh,sigmoid,elu,gelu,selu,identity"}, seeds=2).figure
-    assert "mnist-5k, mean and deviation over 2 seeds" in texts(figure)
-    legend = figure.axes[2].get_legend()
-    (first, *_) = extents(legend.get_texts())
-    assert first.x0 > max(axes.get_window_extent().x1 for axes in figure.axes)
-    assert [text.get_text() for text in legend.get_texts()] == ["train", "validation"]
-
-
-def test_of_many_combinations_the_best_have_panels():
-    plan = sweep_plan({"lr": "0.1,0.2", "hidden": ";".join(str(width) for width in range(1, 13))})
-    for number, trial in enumerate(plan.trials):
-        plan.results[trial.key] = dataclasses.replace(
-            plan.results[trial.key], validation_metrics={"accuracy": number / 100}
-        )
-    figure = SweepPicture(plan).figure()
-    panels = {axes.get_title(loc="left") for axes in figure.axes}
-    assert len(panels) == 9
-    assert "the best 9 of 12 combinations of the other settings" in " ".join(texts(figure))
-    best = max(plan.trials, key=lambda trial: plan.results[trial.key].validation_metrics["accuracy"])
-    assert f"hidden {best.varied['hidden']}" in panels
-
-
-def test_a_sweep_is_drawn_by_what_it_chooses_by():
-    plan = sweep_plan({"lr": "0.1,0.2,0.3"}, settings={"metric": "loss"})
-    for number, trial in enumerate(plan.trials):
-        plan.results[trial.key] = dataclasses.replace(plan.results[trial.key], validation_loss=0.1 * (number + 1))
-    axes = SweepPicture(plan).figure().axes[0]
-    assert axes.get_ylabel() == "loss"
-    np.testing.assert_allclose(axes.get_lines()[0].get_ydata().astype(float), [0.1, 0.2, 0.3])
-
-
-def test_a_sweep_in_a_terminal_and_in_a_page():
-    picture = SweepPicture(sweep_plan({"lr": "0.1,0.2", "activation": "relu,tanh"}, seeds=2))
-    lines = picture.terminal(Canvas(60, None, "ascii"))
-    assert max(map(len, lines)) <= 60
-    assert sum(line.count("0.8000") for line in lines) == 4
-    assert "lr 0.2, activation tanh" in "\n".join(lines)
-    page = picture.html()
-    assert page.count('<th scope="row">') == 4
-    assert "0.8000 ±0.0000" in page
-    assert "#ffffff" not in page.lower()
-
-
-def test_failed_runs_are_counted_and_seeds_are_points():
-    assert sweep_axes({"lr": "0.1,0.2,0.3"}, failed=1).get_xlabel() == "lr (1 of 3 combinations failed)"
-    seeds = sweep_axes({}, seeds=3)
-    assert [label.get_text() for label in tick_labels(seeds)] == ["0", "1", "2"]
-    assert len(seeds.get_lines()[0].get_xdata()) == 3
 
 
 # --- files ----------------------------------------------------------------------------------------------

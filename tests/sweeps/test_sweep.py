@@ -4,91 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from small_runs import SMALL
 
 import gpunet as gn
 from gpunet.runs.settings import Settings
 from gpunet.sweeps import grids, lines
-from gpunet.sweeps.shared import Shared
 from gpunet.sweeps.sweep import Sweep, sweep
 from gpunet.sweeps.trials import Result, Row, Spread
-
-SMALL = {"hidden": "4", "iterations": 30, "batch_size": 20, "log_every": 30, "device": "cpu"}
-
-
-# --- grids -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "values"),
-    [
-        ("hidden", "10;50;50,30;200,100", ["10", "50", "50,30", "200,100"]),
-        ("hidden", "50,30", ["50,30"]),
-        ("hidden", "none;10", ["none", "10"]),
-        ("activation", "relu,tanh, sigmoid", ["relu", "tanh", "sigmoid"]),
-        ("activation", "relu,tanh;", ["relu,tanh"]),
-        ("classes", "3,8;4,9", ["3,8", "4,9"]),
-        ("optimizer", "sgd,adam:beta1=0.8,beta2=0.99,lion", ["sgd", "adam:beta1=0.8,beta2=0.99", "lion"]),
-        ("data_dir", "../data", ["../data"]),
-    ],
-)
-def test_values_in_a_text(name: str, text: str, values: list[str]) -> None:
-    assert grids.parse(name, text) == values
-
-
-@pytest.mark.parametrize("text", ["relu,,tanh", ";", "", "a;;b", "0.1,"])
-def test_a_missing_value_is_refused(text: str) -> None:
-    with pytest.raises(gn.UsageError, match="a value is missing"):
-        grids.parse("activation", text)
-
-
-@pytest.mark.parametrize("text", ["1..0", "a..b", "0.1..", "1..1", "nan..1", "0..inf"])
-def test_a_bad_range_is_refused(text: str) -> None:
-    with pytest.raises(gn.UsageError, match="range"):
-        grids.parse("lr", text)
-
-
-def test_combinations_are_the_whole_product() -> None:
-    found = list(grids.combinations(grids.check({"lr": "0.1,0.2", "hidden": "5;7,7"})))
-    assert found == [{"lr": a, "hidden": b} for a in ("0.1", "0.2") for b in ("5", "7,7")]
-
-
-def test_combinations_refuse_a_range() -> None:
-    with pytest.raises(gn.UsageError, match="--search random --trials N"):
-        list(grids.combinations(grids.check({"lr": "0.1..1"})))
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 20), st.integers(1, 20))
-def test_more_draws_begin_with_the_same_draws(seed: int, few: int, more: int) -> None:
-    grid = grids.check({"lr": "0.001..1", "hidden": "2;3;4", "batch_size": "10..20"})
-    short, long = (list(grids.draws(grid, count, seed)) for count in sorted((few, few + more)))
-    assert long[: len(short)] == short
-    assert all(0.001 <= draw["lr"] <= 1 and 10 <= draw["batch_size"] <= 20 for draw in long)
-    assert all(isinstance(draw["batch_size"], int) for draw in long)
-
-
-def test_draws_are_different_and_end_with_the_grid() -> None:
-    found = list(grids.draws(grids.check({"hidden": "2;3;4", "lr": "0.1,0.2"}), 50, 0))
-    assert len(found) == 6
-    assert len({json.dumps(draw) for draw in found}) == 6
-
-
-def test_a_wide_range_is_drawn_on_the_scale_of_logarithms() -> None:
-    draws = [grids.Range(1e-4, 1).draw(np.random.default_rng(i)) for i in range(400)]
-    assert 0.4 < np.mean(np.array(draws) < 1e-2) < 0.6
-
 
 # --- running -----------------------------------------------------------------------------------------------
 
@@ -331,69 +261,6 @@ def test_the_csv_has_a_line_per_run(data: gn.Dataset) -> None:
     assert lines[3].startswith('"4,4",0,')
 
 
-def test_workers_in_other_processes_give_the_same_results(data: gn.Dataset) -> None:
-    pytest.importorskip("joblib")
-    grid = {"lr": [0.1, 0.3]}
-    here = {result.key: result.validation_accuracy for result in sweep(SMALL, grid, data=data)}
-    there = {result.key: result.validation_accuracy for result in sweep(SMALL, grid, data=data, jobs=2)}
-    assert there == here
-
-
-@pytest.mark.parametrize("search", [None, "optuna"])
-def test_processes_map_one_file_of_the_data(
-    data: gn.Dataset, search: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("joblib")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    written: list[Any] = []
-    of = Shared.of
-    monkeypatch.setattr(Shared, "of", lambda thing, folder: written.append(of(thing, folder)) or written[-1])
-    if search is None:
-        results = list(sweep(SMALL, {"lr": [0.1, 0.2, 0.3]}, data=data, jobs=2))
-    else:
-        pytest.importorskip(search)
-        results = list(sweep(SMALL, {"lr": "0.01..1"}, data=data, jobs=2, search=search, trials=3))
-    assert len(results) == 3
-    (file,) = written
-    assert Path(file.path).parent.parent == tmp_path
-    assert not Path(file.folder).exists()  # with the end of the sweep
-
-
-def test_shared_data_is_the_same_and_cannot_be_written_to(data: gn.Dataset, tmp_path: Path) -> None:
-    shared = pickle.loads(pickle.dumps(Shared.of(data, tmp_path)))
-    again = shared.open()
-    assert again is shared.open()
-    assert again.checksum == data.checksum
-    assert not again.train.inputs.flags.writeable
-    with open(shared.path, "rb") as file:
-        assert np.ascontiguousarray(data.train.inputs).tobytes() in file.read()
-    assert Shared.of({"no": "arrays"}, tmp_path).open() == {"no": "arrays"}
-
-
-def test_an_unknown_backend_is_refused(data: gn.Dataset) -> None:
-    pytest.importorskip("joblib")
-    with pytest.raises(gn.UsageError, match="--backend nonsense"):
-        list(sweep(SMALL, {"lr": [0.1, 0.3]}, data=data, jobs=2, backend="nonsense"))
-
-
-def test_a_backend_without_generators_gets_its_work_in_rounds(data: gn.Dataset) -> None:
-    joblib = pytest.importorskip("joblib")
-    rounds = []
-
-    class Rounds(joblib.parallel.ThreadingBackend):
-        supports_return_generator = False
-
-        def start_call(self) -> None:
-            rounds.append(len(plan.results))
-
-    joblib.register_parallel_backend("rounds", Rounds)
-    grid = {"lr": [0.1, 0.2, 0.3, 0.4, 0.5]}
-    plan = Sweep(SMALL, grid, data=data)
-    results = list(plan.run(jobs=2, backend="rounds"))
-    assert [result.varied["lr"] for result in results] == ["0.1", "0.2", "0.3", "0.4", "0.5"]
-    assert rounds == [0, 2, 4]  # results that were there when each began
-
-
 def test_a_sweep_on_cuda_trains_there(cuda: gn.Backend, data: gn.Dataset) -> None:
     (result,) = sweep({**SMALL, "device": "cuda"}, {}, data=data)
     (expected,) = sweep(SMALL, {}, data=data)
@@ -498,45 +365,6 @@ def test_a_picture_of_no_results_is_refused(data: gn.Dataset) -> None:
 
     with pytest.raises(gn.DataError, match="no results"):
         accuracies(Sweep(SMALL, {}, data=data))
-
-
-def test_workers_know_entries_of_ones_own(data: gn.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("joblib", reason="the extra gpunet[sweep] is not installed")
-
-    class Halving(gn.Schedule):
-        name = "halving"
-
-        def behind_warmup(self, steps: np.ndarray, total: int) -> np.ndarray:
-            return self.initial / (1 + steps)
-
-    square = gn.activation("square", lambda x: x * x, lambda x: 2 * x, "x * x", "ACC(2) * x")
-    monkeypatch.setitem(gn.SCHEDULES, "halving", Halving)
-    monkeypatch.setitem(gn.ACTIVATIONS, "square", square)
-    grid = {"schedule": ["halving", "constant"], "activation": ["square", "relu"]}
-    alone, beside = (
-        {str(result.varied): result.validation_loss for result in sweep(SMALL, grid, data=data, jobs=jobs)}
-        for jobs in (1, 2)
-    )
-    assert alone == beside
-    assert len(set(alone.values())) == 4
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_an_entry_that_was_replaced_is_the_new_one_everywhere(
-    data: gn.Dataset, monkeypatch: pytest.MonkeyPatch, jobs: int
-) -> None:
-    if jobs > 1:
-        pytest.importorskip("joblib", reason="the extra gpunet[sweep] is not installed")
-
-    class Slow(gn.SGD):
-        def coefficients(self, steps: np.ndarray, rates: np.ndarray) -> np.ndarray:
-            return super().coefficients(steps, rates / 100)
-
-    found = []
-    for entry in (gn.SGD, Slow, gn.SGD):
-        monkeypatch.setitem(gn.OPTIMIZERS, "sgd", entry)
-        found += [result.validation_loss for result in sweep(SMALL, data=data, jobs=jobs)]
-    assert found[0] == found[2] != found[1]
 
 
 def test_a_loss_beyond_all_numbers_is_a_result(tmp_path: Path) -> None:

@@ -36,13 +36,6 @@ class Twins(Ranks):
         return [value, value]
 
 
-@pytest.fixture(params=["fused", "library"])
-def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Small networks with either kind of matrix products."""
-    monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", 1e30 if request.param == "fused" else 0)
-    return request.param
-
-
 def trainer_of(backend: gn.Backend, ranks: Ranks, **options: Any) -> gn.Trainer:
     rng = np.random.default_rng(1)
     pixels, labels = rng.integers(0, 256, (240, 30), np.uint8), rng.integers(0, 4, 240)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import subprocess
 import sys
@@ -13,52 +12,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_runs import advance, finish, first, trainer
 
 import gpunet as gn
-from gpunet.training.batches import Order, near, on_device
+from gpunet.training.batches import Order
 from gpunet.training.graph import FUSED_FLOP, StepGraph, launch_mode, step_flop
-from gpunet.training.memory import training_bytes
 
 CPU = gn.get_backend("cpu")
-
-
-@pytest.fixture(scope="module")
-def small() -> gn.Dataset:
-    """600 examples of 30 features in 4 classes that can be told apart."""
-    rng = np.random.default_rng(1)
-    centres = rng.random((4, 30))
-    labels = rng.integers(0, 4, 600)
-    images = np.clip(centres[labels] + 0.3 * rng.standard_normal((600, 30)), 0, 1)
-    pixels = (255 * images).astype(np.uint8)
-    return gn.Dataset.from_arrays(pixels[:500], labels[:500], pixels[500:], labels[500:])
-
-
-@pytest.fixture(params=["fused", "library"])
-def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Small networks with either kind of matrix products."""
-    monkeypatch.setattr("gpunet.training.graph.FUSED_FLOP", 1e30 if request.param == "fused" else 0)
-    return request.param
-
-
-def trainer(
-    data: gn.Dataset, backend: gn.Backend, sizes: tuple[int, ...] = (30, 18, 12, 4), **options: object
-) -> gn.Trainer:
-    of_model = {key: options.pop(key) for key in ("activation", "dropout", "dtype", "seed") if key in options}
-    model = gn.MLP(sizes, backend=backend, **of_model)
-    return gn.Trainer(model, data, **{"batch_size": 25, "iterations": 30, "log_every": 10, **options})
-
-
-def advance(one: gn.Trainer, iteration: int) -> None:
-    """Train up to an iteration, which has to be one of the log."""
-    for record in one.steps():
-        if record.event == "step" and record.iteration == iteration:
-            return
-
-
-def finish(one: gn.Trainer) -> tuple[list[float], gn.ResultRecord, np.ndarray]:
-    """The losses at the log steps, the result, and the parameters."""
-    *records, result = list(one.steps())
-    return [record.loss for record in records], result, np.array(one.backend.to_host(one.model.flat))
 
 
 # --- the same on both devices ----------------------------------------------------------------------------
@@ -169,11 +129,6 @@ def test_resumed_graph_run_is_bitwise_the_uninterrupted_one(cuda: gn.Backend, sm
 
 
 SEVERAL = {"dropout": 0.2, "optimizer": "adam", "iterations": 26, "batch_size": 13, "graph": "on"}
-
-
-def first(data: gn.Dataset, examples: int) -> gn.Dataset:
-    """The first training examples alone."""
-    return gn.Dataset.from_arrays(data.train.images[:examples], data.train.labels[:examples])
 
 
 @pytest.mark.usefixtures("products")
@@ -387,112 +342,6 @@ def test_the_refusal_is_told(cuda: gn.Backend, small: gn.Dataset, monkeypatch: p
     assert found[0] == wanted[0]
 
 
-# --- quiet steps -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("products")
-@pytest.mark.parametrize("graph", ["on", "off"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_step_allocates_nothing(
-    cuda: gn.Backend, small: gn.Dataset, graph: str, optimizer: str, pooled: bool
-) -> None:
-    options = {"dropout": 0.1, "l2": 0.1, "clip_norm": 1.0, "max_norm": 1.0, "log_every": 3, "steps_per_launch": 1}
-    one = trainer(small, cuda, graph=graph, optimizer=optimizer, **options)
-
-    class Counter(cuda.xp.cuda.MemoryHook):
-        name = "allocations"
-        count = 0
-
-        def malloc_preprocess(self, **facts: object) -> None:
-            Counter.count += 1
-
-        alloc_preprocess = malloc_preprocess
-
-    advance(one, 3)
-    with cuda.use(), Counter():
-        for _ in range(5):
-            one.step.run(goal=10)
-        assert one.iteration == 8
-        assert Counter.count == 0
-        cuda.xp.empty(3)  # the counter counts
-        assert Counter.count > 0 or not pooled
-
-
-def test_what_a_step_asks_of_the_device(cuda: gn.Backend, mnist_5k: gn.Dataset, products: str) -> None:
-    cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
-    kernels, gemms = (3, 0) if products == "fused" else (8, 8)
-    for graph, launches, graphs in (("off", kernels, 0), ("on", 0, 1)):
-        one = trainer(mnist_5k, cuda, (784, 50, 30, 10), batch_size=100, graph=graph, log_every=3)
-        advance(one, 3)
-        with cuda.use():
-            cusim.reset()
-            for _ in range(2):
-                one.step.run()
-            counts = cusim.stats()
-        assert counts["launches"] == 2 * launches
-        assert counts["gemms"] == 2 * gemms
-        assert counts["graph_launches"] == 2 * graphs
-        assert counts["graph_nodes"] == 2 * graphs * (kernels + gemms)
-        for kind in ("h2d", "d2h", "d2d", "h2h"):
-            assert counts[kind]["count"] == 0
-        for kind in ("device_syncs", "stream_syncs", "event_syncs", "implicit_syncs", "mallocs", "memsets"):
-            assert counts[kind] == 0
-
-
-def test_the_host_reads_at_log_steps_only(cuda: gn.Backend, small: gn.Dataset) -> None:
-    cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
-    weighted = gn.Dataset.from_arrays(small.train.inputs, small.train.labels, weights=small.train.labels + 1.0)
-    several = {"metrics": ["top-k:k=2", "roc-auc", "f1-macro"]}
-    for every in (5, 20):
-        for data, options in ((small, {}), (small, several), (weighted, {}), (small, {"l2": 1e-4})):
-            one = trainer(data, cuda, log_every=every, iterations=40, batch_size=5, **options)
-            steps = one.steps()
-            next(steps)
-            cusim.reset()
-            for _ in range(40 // every - 1):
-                next(steps)
-            counts = cusim.stats()
-            assert counts["d2h"]["count"] == counts["stream_syncs"] == 40 // every - 1
-            for kind in ("device_syncs", "event_syncs", "implicit_syncs", "mallocs", "memsets"):
-                assert counts[kind] == 0
-            if "l2" not in options:
-                assert counts["launches"] == counts["d2d"]["count"] == counts["h2d"]["count"] == 0
-
-
-def test_metrics_of_many_logits_are_computed_on_the_device(
-    cuda: gn.Backend, small: gn.Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = {"log_every": 5, "metrics": ["top-k:k=2", "f1-macro"], "l2": 1e-4}
-    *wanted, _ = trainer(small, cuda, **options).steps()
-    monkeypatch.setattr("gpunet.training.step.READ", 0)
-    large = trainer(small, cuda, **options)
-    assert "logits" not in large.step.readout.arrays
-    *found, _ = large.steps()
-    assert [(record.loss, record.metrics) for record in found] == [(record.loss, record.metrics) for record in wanted]
-
-
-def test_validation_inputs_stay_on_the_device(cuda: gn.Backend, small: gn.Dataset) -> None:
-    cusim = pytest.importorskip("cusim", reason="a simulated CUDA device counts launches, copies and synchronisations")
-    for inputs in (small.train.inputs, small.train.inputs.astype(np.float32) / 255):
-        data = gn.Dataset.from_arrays(inputs, small.train.labels, validation=100)
-        one = trainer(data, cuda, validate_every=5, log_every=5)
-        steps = one.steps()
-        next(steps)
-        cusim.reset()
-        record = next(steps)
-        assert cusim.stats()["h2d"]["bytes"] == data.validation.targets.nbytes
-        assert record.validation_loss == gn.evaluate(one.model, data.validation).loss
-        assert one.step.images is on_device(data.train, cuda, one.model.dtype)
-
-
-def test_without_room_validation_inputs_stay_on_the_host(cuda: gn.Backend, small: gn.Dataset) -> None:
-    data = gn.Dataset.from_arrays(small.train.inputs, small.train.labels, validation=100)
-    with out_of_memory(cuda):
-        assert near(data.validation, cuda, np.dtype("float32"), again=True) is data.validation
-    assert near(data.validation, cuda, np.dtype("float32")) is data.validation
-    assert near(data.validation, cuda, np.dtype("float32"), again=True).inputs.nbytes == data.validation.inputs.nbytes
-
-
 # --- faults ----------------------------------------------------------------------------------------------
 
 
@@ -503,62 +352,6 @@ def test_divergence_is_told_with_its_step(cuda: gn.Backend, small: gn.Dataset) -
             finish(trainer(small, device, (30, 4), loss="mse", optimizer=gn.SGD(1e3), iterations=100, log_every=50))
         steps.append(caught.value.iteration)
     assert abs(steps[0] - steps[1]) <= 1
-
-
-def out_of_memory(cuda: gn.Backend) -> object:
-    """A context in which the device has no memory left."""
-
-    def refuse(size: int) -> None:
-        raise cuda.xp.cuda.memory.OutOfMemoryError(size, 10**9, 10**9)
-
-    return cuda.xp.cuda.using_allocator(refuse)
-
-
-def test_no_memory_for_a_trainer(cuda: gn.Backend, small: gn.Dataset) -> None:
-    model = gn.MLP([30, 18, 4], backend=cuda)
-    before = cuda.to_host(model.flat)
-    with out_of_memory(cuda), pytest.raises(gn.DeviceError) as caught:
-        gn.Trainer(model, small, batch_size=25)
-    told = str(caught.value)
-    assert "training needs about" in told
-    assert "lower the batch size (25) or the hidden sizes (18)" in told
-    assert np.array_equal(cuda.to_host(model.flat), before)
-
-
-def test_no_memory_in_between_leaves_the_run_resumable(cuda: gn.Backend, small: gn.Dataset) -> None:
-    whole = finish(trainer(small, cuda))
-    one = trainer(small, cuda)
-    steps = one.steps()
-    next(steps)
-    with out_of_memory(cuda), pytest.raises(gn.DeviceError, match="lower the batch size"):
-        gn.evaluate(one.model, small.test)
-    with out_of_memory(cuda), pytest.raises(gn.DeviceError, match="lower the batch size"):
-        gn.MLP([30, 5, 4], backend=cuda)
-    assert one.iteration == 10
-    rest = [record.loss for record in steps if record.event == "step"]
-    assert whole[0] == whole[0][:1] + rest
-    assert np.array_equal(cuda.to_host(one.model.flat), whole[2])
-
-
-def test_the_estimate_is_what_is_allocated(cuda: gn.Backend, small: gn.Dataset) -> None:
-    first = trainer(small, cuda, precision="bfloat16")  # brings cuBLAS's workspace, which stays on the device
-    assert first.mode.workspace
-    for options in (
-        {},
-        {"precision": "bfloat16"},
-        {"optimizer": "adam", "dropout": 0.5, "activation": "gelu", "dtype": "float64"},
-    ):
-        data = gn.load_dataset("mnist-5k")  # its own, since the inputs of one that was trained on are there already
-        gc.collect()  # so that nothing of other tests is freed in between
-        before = cuda.xp.get_default_memory_pool().used_bytes()
-        one = trainer(data, cuda, (784, 50, 30, 10), batch_size=100, **options)
-        used = cuda.xp.get_default_memory_pool().used_bytes() - before
-        if not used:
-            pytest.skip("CuPy's memory pool, which counts, is switched off")
-        parts = training_bytes(one.model, data, one.optimizer, 100, one.mode)
-        assert (parts["products"] > 0) != one.mode.fused
-        assert sum(parts.values()) - parts["products"] == pytest.approx(used, rel=0.05)
-        del one  # which would be freed while the next is counted
 
 
 # --- the command line ------------------------------------------------------------------------------------
